@@ -1,0 +1,78 @@
+"""clipindex turns folders of photographs into a searchable index.
+
+The way of a picture: walk -> FileRecord -> plan -> content (one read, one hash) -> pixels
+-> embedding -> point -> upsert, flush, read back -> reported. `Index` is the whole of it:
+
+    with_words = clipindex.Index("./index").query("a dog on a beach")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from clipindex.errors import ClipIndexError, ClipIndexWarning, ExitCode
+    from clipindex.events import (
+        BatchVerified,
+        Event,
+        FileDone,
+        FolderFault,
+        RunFinished,
+        Status,
+        Summary,
+    )
+    from clipindex.images import Preprocessing
+    from clipindex.index import CollectionStatus, Index, Preview
+    from clipindex.pipeline import IngestOptions
+    from clipindex.search import Hit, QueryOptions
+
+_HOMES = {
+    "BatchVerified": "events",
+    "ClipIndexError": "errors",
+    "ClipIndexWarning": "errors",
+    "CollectionStatus": "index",
+    "Event": "events",
+    "ExitCode": "errors",
+    "FileDone": "events",
+    "FolderFault": "events",
+    "Hit": "search",
+    "Index": "index",
+    "IngestOptions": "pipeline",
+    "Preprocessing": "images",
+    "Preview": "index",
+    "QueryOptions": "search",
+    "RunFinished": "events",
+    "Status": "events",
+    "Summary": "events",
+}
+
+__all__ = [
+    "BatchVerified",
+    "ClipIndexError",
+    "ClipIndexWarning",
+    "CollectionStatus",
+    "Event",
+    "ExitCode",
+    "FileDone",
+    "FolderFault",
+    "Hit",
+    "Index",
+    "IngestOptions",
+    "Preprocessing",
+    "Preview",
+    "QueryOptions",
+    "RunFinished",
+    "Status",
+    "Summary",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used: `clipindex --help` needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'clipindex' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"clipindex.{_HOMES[name]}"), name)

@@ -1,0 +1,5 @@
+"""`python -m clipindex` is `clipindex`."""
+
+from clipindex.cli import main
+
+main()

@@ -1,0 +1,188 @@
+"""One collection, opened: lock, contract, points and catalogue, agreed with one another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clipindex import lock
+from clipindex.bundle import DEFAULT_MODEL, Bundle, find_bundle
+from clipindex.catalogue import INDEXED, Catalogue, Row
+from clipindex.contract import (
+    StampedContract,
+    bundle_for,
+    contract_of,
+    read_contract,
+    write_contract,
+)
+from clipindex.errors import StoreError, UsageError
+from clipindex.identity import LOCAL, path_from_payload
+from clipindex.images import PREPROCESSING_VERSION, Preprocessing, library_versions
+from clipindex.payload import Payload
+from clipindex.stores import Filter, Store
+from clipindex.stores.edge import EdgeStore
+
+DEFAULT_COLLECTION = "image_embeddings"
+NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an embedded collection lies: STORE/COLLECTION/ and the files in it."""
+
+    store: Path
+    collection: str = DEFAULT_COLLECTION
+
+    def __post_init__(self) -> None:
+        if not NAMES.fullmatch(self.collection):
+            raise UsageError(
+                f"'{self.collection}' cannot name a collection",
+                hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
+            )
+
+    @property
+    def folder(self) -> Path:
+        return self.store / self.collection
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def contract(self) -> Path:
+        return self.folder / "contract.json"
+
+    @property
+    def catalogue(self) -> Path:
+        return self.folder / "catalogue.sqlite"
+
+    @property
+    def shard(self) -> Path:
+        return self.folder / "shard"
+
+    def stamped(self) -> StampedContract:
+        """The contract. Raises StoreError where no collection is."""
+        stamped = read_contract(self.contract)
+        if stamped is None:
+            raise StoreError(
+                f"there is no collection '{self.collection}' in {self.store}",
+                path=str(self.folder),
+                hint="make one: clipindex ingest FOLDER (with the same --store)",
+            )
+        return stamped
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection held by this process for writing."""
+
+    place: Place
+    source: str
+    bundle: Bundle
+    preprocessing: Preprocessing
+    store: Store
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an ingest asks of a collection; None leaves it to the collection or the default."""
+
+    model: str | None = None
+    preprocessing: Preprocessing | None = None
+
+
+def settle(place: Place, settings: Settings) -> StampedContract:
+    """The contract that an ingest will keep: the collection's own, or that of a new one.
+
+    Raises ContractMismatch when a setting disagrees, ModelError when the model is not there.
+    """
+    stamped = read_contract(place.contract)
+    if stamped is None:
+        bundle = find_bundle(settings.model or DEFAULT_MODEL)
+        preprocessing = settings.preprocessing or Preprocessing.DCT_SCALED
+        contract = contract_of(bundle, preprocessing.value, PREPROCESSING_VERSION)
+        return StampedContract(contract, str(bundle.folder), library_versions())
+    bundle = bundle_for(stamped, settings.model)
+    wanted = settings.preprocessing or Preprocessing(stamped.contract.preprocessing)
+    stamped.contract.check(contract_of(bundle, wanted.value, PREPROCESSING_VERSION))
+    return replace(stamped, bundle=str(bundle.folder))
+
+
+@contextmanager
+def open_for_ingest(place: Place, settings: Settings) -> Iterator[Collection]:
+    """Hold a collection for writing, making it when it is missing.
+
+    Whatever an interrupted run left is put right first: the catalogue follows the points.
+    """
+    bundle = bundle_for(settle(place, settings), settings.model)
+    bundle.verify()
+    try:
+        place.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the store's folder cannot be made: {error.strerror}",
+            path=str(place.folder),
+            hint="name another with --store, or mend the permissions",
+        ) from error
+    with lock.locked(place.lock, "ingest", lock.INGEST_PATIENCE):
+        stamped = settle(place, settings)  # again: another run may have made it meanwhile
+        store = EdgeStore(place.shard, stamped.contract.dimension)
+        try:
+            catalogue = Catalogue(place.catalogue)
+            try:
+                if read_contract(place.contract) != stamped:
+                    write_contract(place.contract, stamped)
+                preprocessing = Preprocessing(stamped.contract.preprocessing)
+                yield Collection(place, LOCAL, bundle, preprocessing, store, catalogue)
+            finally:
+                catalogue.close()
+        finally:
+            store.close()
+
+
+@contextmanager
+def open_for_query(place: Place, expected: StampedContract) -> Iterator[Store]:
+    """Hold a collection for one search; the model was loaded before, so it takes 0.1 s.
+
+    Raises ContractMismatch when it is no longer the collection that the query was made for.
+    """
+    with lock.locked(place.lock, "query", lock.QUERY_PATIENCE):
+        expected.contract.check(place.stamped().contract)
+        store = EdgeStore(place.shard, expected.contract.dimension)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def reconcile(collection: Collection) -> None:
+    """Make the catalogue say what the points say: after an interruption, or when it is new."""
+    remembered = {row.path: row for row in collection.catalogue.rows()}
+    learned: list[Row] = []
+    pointed: set[bytes] = set()
+    for _, payload in collection.store.scroll(Filter((("source", collection.source),))):
+        row = row_from_payload(payload)
+        pointed.add(row.path)
+        mine = remembered.get(row.path)
+        if mine is None or (mine.state == INDEXED and mine.sha256 != row.sha256):
+            learned.append(row)
+    gone = [
+        path for path, row in remembered.items() if row.state == INDEXED and path not in pointed
+    ]
+    collection.catalogue.write(learned, gone)
+
+
+def row_from_payload(payload: Payload) -> Row:
+    """The catalogue's row of an indexed file; the change time is learned at the next stat."""
+    return Row(
+        path_from_payload(payload),
+        int(str(payload["bytes"])),
+        int(str(payload["mtime_ns"])),
+        None,
+        bytes.fromhex(str(payload["sha256"])),
+        INDEXED,
+    )

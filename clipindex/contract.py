@@ -1,0 +1,114 @@
+"""What every vector of a collection shares; stored with it and checked at every open."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from clipindex.bundle import Bundle, find_bundle, open_bundle
+from clipindex.errors import ContractMismatch, ModelError, StoreError
+
+SCHEMA = 1  # of contract, payload and catalogue together
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The facts that decide a vector. Two vectors meet only where all of them are equal."""
+
+    model: str
+    revision: str
+    files: dict[str, str]  # name -> sha256 of each file of the bundle
+    dimension: int
+    preprocessing: str
+    preprocessing_version: int
+    precision: str
+    schema: int = SCHEMA
+
+    def check(self, wanted: Contract) -> None:
+        """Raises ContractMismatch, naming the first field in which `wanted` differs."""
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(wanted, field.name)
+            if mine != theirs:
+                raise ContractMismatch(
+                    f"the collection was made with another {field.name.replace('_', ' ')}: "
+                    + _difference(mine, theirs),
+                    hint="leave the option out to use what the collection was made with, or "
+                    "name another --collection",
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class StampedContract:
+    """A contract as it lies with a collection, with notes that decide nothing."""
+
+    contract: Contract
+    bundle: str  # where the model was found
+    noted: dict[str, str]  # versions of Pillow and libjpeg at creation
+
+
+def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) -> Contract:
+    """The contract that a bundle and a preprocessing make."""
+    manifest = bundle.manifest
+    return Contract(
+        manifest.model,
+        manifest.revision,
+        {name: spec.sha256 for name, spec in manifest.files.items()},
+        manifest.dimension,
+        preprocessing,
+        preprocessing_version,
+        manifest.precision,
+    )
+
+
+def read_contract(path: Path) -> StampedContract | None:
+    """The contract in a file, None where there is none. Raises StoreError when unreadable."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        return StampedContract(Contract(**raw["contract"]), raw["bundle"], raw["noted"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"the collection's contract cannot be read: {error}",
+            path=str(path),
+            hint="check the folder's permissions, or restore that file from a backup",
+        ) from error
+
+
+def write_contract(path: Path, stamped: StampedContract) -> None:
+    """Write the contract whole or not at all, durably: without it there is no collection."""
+    partial = path.with_suffix(".partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(asdict(stamped), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def bundle_for(stamped: StampedContract, model: str | None) -> Bundle:
+    """The bundle that made a collection: where it was, or where `model` says it is now."""
+    if model is not None:
+        bundle = find_bundle(model)
+    else:
+        try:
+            bundle = open_bundle(Path(stamped.bundle))
+        except ModelError as error:
+            if Path(stamped.bundle).exists():
+                raise
+            raise ModelError(
+                f"the collection's model '{stamped.contract.model}' is no longer at its place",
+                path=stamped.bundle,
+                hint="say where it is now with --model DIR",
+            ) from error
+    mine = stamped.contract
+    mine.check(contract_of(bundle, mine.preprocessing, mine.preprocessing_version))
+    return bundle
+
+
+def _difference(mine: object, theirs: object) -> str:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        names = sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
+        return f"{', '.join(names)} (the sha256 differs)"
+    return f"{mine} (asked for: {theirs})"

@@ -1,0 +1,87 @@
+"""Places that hold collections. Two promises every store keeps: what it acknowledged is
+durable (or applied, on a server), and what it returns is what was put in."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from clipindex.payload import Payload
+
+Vector = npt.NDArray[np.float32]  # [dimension], length 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A file in a collection: id, unit vector, payload."""
+
+    id: uuid.UUID
+    vector: Vector
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPoint:
+    """A point found by a search, with its cosine to the query as the engine computed it."""
+
+    id: uuid.UUID
+    score: float
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Exact matches on payload fields; a list field matches when it holds the value."""
+
+    equals: tuple[tuple[str, str], ...] = ()
+
+
+def is_unit(vector: Vector) -> bool:
+    """Whether a vector is finite and of length 1 (within 1e-3): the engine checks nothing."""
+    norm = float(np.linalg.norm(vector))
+    return bool(np.isfinite(norm)) and abs(norm - 1) < 1e-3
+
+
+class Store(Protocol):
+    """One open collection. Errors of the engine arrive as StoreError and its kin."""
+
+    location: str
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Put points in, replacing those with the same ids; refuses vectors that are not unit."""
+        ...
+
+    def flush(self) -> None:
+        """Make everything written so far durable."""
+        ...
+
+    def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
+        """The points that are there among `ids`, with vectors and payloads."""
+        ...
+
+    def search(
+        self, vector: Vector, *, limit: int, only: Filter = Filter(), offset: int = 0
+    ) -> list[ScoredPoint]:
+        """The nearest points by cosine, best first."""
+        ...
+
+    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+        """Ids and payloads of every point that the filter lets through."""
+        ...
+
+    def count(self) -> int:
+        """How many points there are."""
+        ...
+
+    def delete(self, ids: Sequence[uuid.UUID]) -> None:
+        """Take points out; unknown ids do not matter."""
+        ...
+
+    def close(self) -> None:
+        """Release the collection."""
+        ...

@@ -1,0 +1,171 @@
+"""The embedded store: Qdrant's engine in a folder, through qdrant-edge-py.
+
+What the engine does not do is done here or by the caller: it locks nothing that helps (a
+refused second open breaks the first, so `lock` comes before any open), it keeps NaN vectors
+without a word, and on a full disk it dies of SIGBUS, so room is asked for before each write.
+Nothing may fork while it is open.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import qdrant_edge
+
+from clipindex.errors import DiskFull, StoreError, VerificationFailed
+from clipindex.payload import INDEXED_FIELDS, Payload
+from clipindex.stores import Filter, Point, ScoredPoint, Vector, is_unit
+
+MAX_POINTS_PER_UPDATE = 250  # one write-ahead record stays small
+PAGE = 1000
+HEADROOM = 256 << 20  # the engine grows its files 32 MiB at a time, several of them at once
+BYTES_PER_POINT = 5_000  # on disk with the write-ahead log: 2.2 to 4.9 kB measured
+
+T = TypeVar("T")
+
+# Its stub knows no numpy vectors (the engine takes them) and no ids but of every kind at once.
+engine: Any = qdrant_edge
+
+
+class EdgeStore:
+    """One collection's shard, open in this process; the caller holds the collection's lock."""
+
+    def __init__(self, folder: Path, dimension: int) -> None:
+        """Open the shard in `folder`, or make it where none is.
+
+        Raises StoreError when the engine refuses, DiskFull when there is no room to open it.
+        """
+        self.location = str(folder)
+        self._folder = folder
+        self._dimension = dimension
+        self._ask_for_room(0)
+        self._shard = self._try("be opened", lambda: self._open(folder, dimension))
+
+    @staticmethod
+    def _open(folder: Path, dimension: int) -> Any:
+        if (folder / "edge_config.json").exists():
+            return engine.EdgeShard.load(str(folder))
+        if folder.exists():  # a kill while it was being made: nothing can be in it yet
+            shutil.rmtree(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        vectors = engine.EdgeVectorParams(size=dimension, distance=engine.Distance.Cosine)
+        shard = engine.EdgeShard.create(str(folder), engine.EdgeConfig(vectors=vectors))
+        for field in INDEXED_FIELDS:
+            keyword = engine.PayloadSchemaType.Keyword
+            shard.update(engine.UpdateOperation.create_field_index(field, keyword))
+        shard.flush()
+        return shard
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Put points in; each vector must be finite and of length 1."""
+        self._ask_for_room(len(points))
+        for point in points:
+            if point.vector.shape != (self._dimension,) or not is_unit(point.vector):
+                raise VerificationFailed(
+                    f"the vector of {point.payload.get('path')} is not a unit vector of "
+                    f"{self._dimension} numbers; nothing of its batch was written"
+                )
+        for start in range(0, len(points), MAX_POINTS_PER_UPDATE):
+            part = [
+                engine.Point(point.id, point.vector, dict(point.payload))
+                for point in points[start : start + MAX_POINTS_PER_UPDATE]
+            ]
+            operation = engine.UpdateOperation.upsert_points(part)
+            self._try("be written", partial(self._shard.update, operation))
+
+    def flush(self) -> None:
+        """fsync: only after it does a batch survive a power cut."""
+        self._try("be made durable", self._shard.flush)
+
+    def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
+        """The points that are there among `ids`."""
+        records = self._try("be read", lambda: self._shard.retrieve(list(ids), True, True))
+        return {
+            record.id: Point(record.id, np.asarray(record.vector, np.float32), record.payload)
+            for record in records
+        }
+
+    def search(
+        self, vector: Vector, *, limit: int, only: Filter = Filter(), offset: int = 0
+    ) -> list[ScoredPoint]:
+        """Exact search: 7 ms at 100,000 points."""
+        request = engine.QueryRequest(
+            limit=limit,
+            offset=offset,
+            query=engine.Query.Nearest(vector),
+            filter=_translate(only),
+            with_payload=True,
+            with_vector=False,
+            params=engine.SearchParams(exact=True),
+        )
+        found = self._try("be searched", partial(self._shard.query, request))
+        return [ScoredPoint(hit.id, hit.score, hit.payload) for hit in found]
+
+    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+        """Every point's id and payload, a page at a time."""
+        offset = None
+        while True:
+            request = engine.ScrollRequest(
+                limit=PAGE,
+                offset=offset,
+                filter=_translate(only),
+                with_payload=True,
+                with_vector=False,
+            )
+            page, offset = self._try("be read", partial(self._shard.scroll, request))
+            yield from ((record.id, record.payload) for record in page)
+            if offset is None:
+                return
+
+    def count(self) -> int:
+        """How many points there are, exactly."""
+        return int(self._try("be counted", lambda: self._shard.count(engine.CountRequest())))
+
+    def delete(self, ids: Sequence[uuid.UUID]) -> None:
+        """Take points out."""
+        operation = engine.UpdateOperation.delete_points(list(ids))
+        self._try("be deleted from", partial(self._shard.update, operation))
+
+    def close(self) -> None:
+        """Flush and release the files."""
+        self._try("be closed", self._shard.close)
+
+    def _ask_for_room(self, points: int) -> None:
+        folder = self._folder
+        while not folder.exists():
+            folder = folder.parent
+        free, need = shutil.disk_usage(folder).free, HEADROOM + 4 * BYTES_PER_POINT * points
+        if free < need:
+            raise DiskFull(
+                f"{free >> 20} MiB are free where the collection lies, {need >> 20} are needed",
+                path=str(self._folder),
+                hint="make room and run the same command again; finished batches are safe",
+            )
+
+    def _try(self, what: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except Exception as error:  # the engine raises builtins.Exception with a text
+            raise StoreError(
+                f"the collection cannot {what}: {str(error)[:300]}",
+                path=str(self._folder),
+                hint="check the folder's permissions and the disk; a damaged collection comes "
+                "back from a backup, or from the pictures by ingesting into a new --collection",
+            ) from error
+
+
+def _translate(only: Filter) -> Any:
+    if not only.equals:
+        return None
+    return engine.Filter(
+        must=[
+            engine.FieldCondition(field, match=engine.MatchValue(value))
+            for field, value in only.equals
+        ]
+    )

@@ -1,0 +1,194 @@
+"""The middle stations, side by side: each worker reads, hashes, decodes and embeds files.
+
+All workers are alike and share one model. Python's lock is free while Pillow decodes, hashlib
+hashes and onnxruntime computes, so threads are enough.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipindex.catalogue import INDEXED, QUARANTINED, Catalogue, Row
+from clipindex.content import read_content
+from clipindex.errors import FileFault
+from clipindex.images import Geometry, PictureFacts, Preprocessing, decode, decoders
+from clipindex.model import Encoder
+from clipindex.stores import Vector, is_unit
+from clipindex.walk import FileRecord
+
+MODEL_BATCH = 8  # 4 to 8 is best on one thread; see benchmarks/
+LOOK_AHEAD = 64  # outcomes that may wait for the writer: back-pressure when the store is slow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What became of one file: an embedding, a fault, or neither when its content is known."""
+
+    record: FileRecord
+    sha256: bytes | None = None
+    facts: PictureFacts | None = None
+    embedding: Vector | None = None
+    fault: FileFault | None = None
+
+
+class Claims:
+    """Who embeds which content: the first to hash it; everyone later takes that embedding."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._claimed: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    def take(self, sha256: bytes) -> bool:
+        """True for the one caller that is to embed this content."""
+        with self._lock:
+            if sha256 in self._claimed or settled(self._catalogue.with_content(sha256)):
+                return False
+            self._claimed.add(sha256)
+            return True
+
+    def held(self, sha256: bytes) -> bool:
+        """Whether a worker is at it, or its result not yet written down."""
+        with self._lock:
+            return sha256 in self._claimed
+
+    def release(self, sha256: bytes) -> None:
+        """Called once the catalogue knows the content."""
+        with self._lock:
+            self._claimed.discard(sha256)
+
+
+def settled(rows: Sequence[Row]) -> list[Row]:
+    """Rows that answer for their content: indexed, or refused by these same decoders."""
+    return [
+        row
+        for row in rows
+        if row.state == INDEXED
+        or (row.state == QUARANTINED and not row.transient and row.decoders == decoders())
+    ]
+
+
+class Workers:
+    """Threads that turn records into outcomes, in no promised order."""
+
+    def __init__(
+        self, encoder: Encoder, preprocessing: Preprocessing, claims: Claims, count: int | None
+    ) -> None:
+        spec = encoder.bundle.manifest.image
+        self._encoder = encoder
+        self._geometry = Geometry(spec.size, spec.fit)
+        self._preprocessing = preprocessing
+        self._claims = claims
+        self._count = count or usable_cores()
+        self._stop = threading.Event()
+        self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
+
+    def run(self, records: Sequence[FileRecord]) -> Iterator[Outcome]:
+        """Outcomes of all records. An error that is no file's fault ends it and is raised.
+
+        Closing the iterator (an interrupt does) stops the workers after the file in hand.
+        """
+        shared = iter(records)
+        turn = threading.Lock()
+        count = max(1, min(self._count, len(records)))
+        threads = [
+            threading.Thread(target=self._work, args=(shared, turn), daemon=True)
+            for _ in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            running = count
+            while running:
+                outcome = self._outcomes.get()
+                if outcome is None:
+                    running -= 1
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+                else:
+                    yield outcome
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(timeout=0.5)  # a decoder in C cannot be stopped; it is a daemon
+
+    def embed_again(self, record: FileRecord) -> Outcome:
+        """One file by itself: when the content it shared was replaced before it could be taken."""
+        prepared = self._prepare(record, claim=False)
+        if isinstance(prepared, Outcome):
+            return prepared
+        return self._embed([prepared])[0]
+
+    def _work(self, shared: Iterator[FileRecord], turn: threading.Lock) -> None:
+        batch: list[_Prepared] = []
+        try:
+            while not self._stop.is_set():
+                with turn:
+                    record = next(shared, None)
+                if record is None:
+                    break
+                prepared = self._prepare(record, claim=True)
+                if isinstance(prepared, Outcome):
+                    self._put(prepared)
+                    continue
+                batch.append(prepared)
+                if len(batch) == MODEL_BATCH:
+                    self._put(*self._embed(batch))
+                    batch.clear()
+            if batch and not self._stop.is_set():
+                self._put(*self._embed(batch))
+            self._put(None)
+        except BaseException as error:  # handed to the thread that can end the run
+            self._put(error)
+
+    def _prepare(self, record: FileRecord, *, claim: bool) -> Outcome | _Prepared:
+        """Read, hash and decode one file, unless its content is known already."""
+        sha256 = None
+        try:
+            content = read_content(record)
+            record, sha256 = content.record, content.sha256
+            if claim and not self._claims.take(sha256):
+                return Outcome(record, sha256)
+            pixels, facts = decode(content.data, self._geometry, self._preprocessing)
+        except FileFault as fault:
+            return Outcome(record, sha256, fault=fault)
+        return _Prepared(record, sha256, facts, pixels)
+
+    def _embed(self, batch: Sequence[_Prepared]) -> list[Outcome]:
+        embeddings = self._encoder.encode_images(np.stack([each.pixels for each in batch]))
+        return [
+            Outcome(each.record, each.sha256, each.facts, embedding)
+            if is_unit(embedding)
+            else Outcome(each.record, each.sha256, fault=FileFault("the model gave no embedding"))
+            for each, embedding in zip(batch, embeddings, strict=True)
+        ]
+
+    def _put(self, *outcomes: Outcome | BaseException | None) -> None:
+        for outcome in outcomes:
+            while not self._stop.is_set():
+                try:
+                    self._outcomes.put(outcome, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    record: FileRecord
+    sha256: bytes
+    facts: PictureFacts
+    pixels: np.typing.NDArray[np.uint8]  # [size, size, 3]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use (a container or `taskset` may allow fewer than there are)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
