@@ -1,0 +1,163 @@
+"""What the tests share: the tiny model, pictures made on the fly, the program as a process.
+
+Everything runs on the real engine and a real (tiny) ONNX model. Tests that need the real
+photographs read CLIPINDEX_TEST_DATA and are skipped when it is unset.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clipindex
+from clipindex.bundle import open_bundle
+from clipindex.events import FileDone, RunFinished, Summary
+from clipindex.model import Model
+
+TINY = Path(__file__).parent / "data" / "tiny"
+
+
+def picture(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
+    """A smooth coloured picture, different for each seed."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+def picture_bytes(seed: int, kind: str = "JPEG", **options: object) -> bytes:
+    """An encoded picture, different for each seed."""
+    out = io.BytesIO()
+    picture(seed).save(out, kind, **options)
+    return out.getvalue()
+
+
+def make_pictures(folder: Path, count: int, first_seed: int = 0) -> list[Path]:
+    """`count` different JPEGs, named 000.jpg and on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:03d}.jpg" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(picture_bytes(first_seed + number))
+    return paths
+
+
+@dataclass
+class Run:
+    """A finished ingest: its files by path, its summary."""
+
+    files: dict[str, FileDone]
+    summary: Summary
+    events: list[clipindex.Event]
+
+    def status(self, path: Path) -> str:
+        return self.files[str(path)].status.value
+
+
+def ingest(index: clipindex.Index, *paths: Path, **options: object) -> Run:
+    """Ingest to the end."""
+    events = list(index.ingest(paths, clipindex.IngestOptions(**options)))  # type: ignore[arg-type]
+    files = {event.path: event for event in events if isinstance(event, FileDone)}
+    (summary,) = [event.summary for event in events if isinstance(event, RunFinished)]
+    return Run(files, summary, events)
+
+
+def reconciles(summary: Summary) -> bool:
+    """Promise 5: every file found has exactly one status."""
+    parts = ("new", "changed", "duplicate", "moved", "unchanged", "quarantined", "skipped")
+    return summary.found == summary.deferred + sum(getattr(summary, part) for part in parts)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests reaches them."""
+    for name in list(os.environ):
+        if name.startswith("CLIPINDEX_") and name != "CLIPINDEX_TEST_DATA":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Model:
+    """The tiny random CLIP of tests/data/tiny, loaded."""
+    return Model(open_bundle(TINY))
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> clipindex.Index:
+    """A collection that does not exist yet, to be made with the tiny model."""
+    return clipindex.Index(tmp_path / "store", model=str(TINY))
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real photographs, golden tensors and damaged files."""
+    place = os.environ.get("CLIPINDEX_TEST_DATA")
+    if not place:
+        pytest.skip("CLIPINDEX_TEST_DATA is not set")
+    return Path(place)
+
+
+@pytest.fixture(scope="session")
+def captioned(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 500 photographs of captioned-500.tar, unpacked."""
+    folder = tmp_path_factory.mktemp("captioned")
+    with tarfile.open(test_data / "captioned-500.tar") as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+@dataclass
+class Ended:
+    """A process that ran to its end."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        """Standard output as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def run_clipindex(*args: object, env: dict[str, str] | None = None, **options: object) -> Ended:
+    """`clipindex ARGS` as a process of its own, without a terminal, as cron would run it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "clipindex", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def start_clipindex() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `clipindex ARGS` and lets the test go on beside it; what still runs is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*args: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "clipindex", *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
