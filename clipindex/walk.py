@@ -47,26 +47,25 @@ def walk(roots: Iterable[bytes]) -> Iterator[Folder]:
 
     A root may also be a single file. Links to files are read, links to folders not followed.
     """
-    seen_folders: set[bytes] = set()
-    seen_files: set[bytes] = set()
-    for root in sorted(set(roots)):
-        if not os.path.isdir(root):
-            folder = Folder(os.path.dirname(root), root)
-            _add_named_file(folder, root)
-            seen_files.update(record.path for record in folder.files)
-            yield folder
-            continue
+    folders = sorted(root for root in set(roots) if os.path.isdir(root))
+    named = set(roots).difference(folders)
+    seen: set[bytes] = set()
+    for root in folders:
         waiting = [root]
         while waiting:
             path = waiting.pop()
-            if path in seen_folders:
+            if path in seen:
                 continue
-            seen_folders.add(path)
+            seen.add(path)
             folder, below = _list_folder(path, root)
             waiting.extend(reversed(below))
-            if seen_files:
-                folder.files = [r for r in folder.files if r.path not in seen_files]
+            if named:
+                named.difference_update(record.path for record in folder.files)
             yield folder
+    for path in sorted(named):
+        folder = Folder(os.path.dirname(path), path)
+        _add_named_file(folder, path)
+        yield folder
 
 
 def _list_folder(path: bytes, root: bytes) -> tuple[Folder, list[bytes]]:

@@ -1,0 +1,133 @@
+"""The shape of the program: one door for each heavy library, imports downwards, fast start."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import clipindex
+from conftest import TINY
+
+PACKAGE = Path(clipindex.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+DOORS = {
+    "PIL": {"images"},
+    "onnxruntime": {"model"},
+    "tokenizers": {"text"},
+    "ftfy": {"text"},
+    "qdrant_edge": {"stores.edge"},
+    "qdrant_client": {"stores.server"},
+    "rich": {"render"},
+    "tqdm": {"render"},
+    "typer": {"cli"},
+    "sqlite3": {"catalogue"},
+    "filelock": {"lock"},
+}
+
+# From the shell down to the ground; a module imports only what stands below it.
+LAYERS = [
+    ["__main__"],
+    ["cli"],
+    ["render"],
+    ["index"],
+    ["pipeline"],
+    ["recorder"],
+    ["workers", "collection", "survey", "search"],
+    ["lock", "contract", "plan", "stores.edge", "model", "events"],
+    ["catalogue", "text", "stores", "content"],
+    ["payload", "bundle"],
+    ["images", "walk", "identity"],
+    ["errors"],
+    ["__init__"],
+]
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of imported modules, wherever in the file; types-only imports left aside."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_each_heavy_library_has_one_door(path: Path) -> None:
+    for library, doors in DOORS.items():
+        used = any(name.split(".")[0] == library for name in imports_of(path))
+        assert not used or name_of(path) in doors, f"{name_of(path)} imports {library}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_downwards_only(path: Path) -> None:
+    depth = {module: level for level, layer in enumerate(LAYERS) for module in layer}
+    mine = depth[name_of(path)]
+    for name in imports_of(path):
+        below = name.removeprefix("clipindex.")
+        if name.startswith("clipindex.") and below in depth:
+            assert depth[below] > mine, f"{name_of(path)} imports {below}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text.count("\n") <= 330
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 80, node.name
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a process has loaded after `code`."""
+    tail = "\nimport sys\nprint(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split("\n")[-2].split())
+
+
+HELP = "import sys\nfrom clipindex.cli import app\ntry: app({args})\nexcept SystemExit: pass\n"
+HEAVY = {"numpy", "onnxruntime", "PIL", "qdrant_edge", "qdrant_client", "tokenizers", "sqlite3"}
+
+
+@pytest.mark.parametrize("args", [["--help"], ["ingest", "--help"], ["query", "-h"], ["--version"]])
+def test_help_loads_no_heavy_library(args: list[str]) -> None:
+    assert not modules_after(HELP.format(args=args)) & HEAVY
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not modules_after("import clipindex") & HEAVY
+
+
+def test_nothing_but_the_server_store_loads_qdrant_client(tmp_path: Path) -> None:
+    code = (
+        "import clipindex\n"
+        f"index = clipindex.Index({str(tmp_path)!r}, model={str(TINY)!r})\n"
+        f"list(index.ingest([{str(TINY)!r}]))\nindex.query('a cat')\n"
+    )
+    assert "qdrant_client" not in modules_after(code)
+
+
+def test_the_public_names_are_pinned() -> None:
+    assert sorted(clipindex.__all__) == clipindex.__all__
+    for name in clipindex.__all__:
+        assert getattr(clipindex, name) is not None
+    with pytest.raises(AttributeError):
+        clipindex.nonsense  # noqa: B018

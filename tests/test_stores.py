@@ -1,0 +1,160 @@
+"""One suite of promises that every store keeps."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipindex.errors import DiskFull, VerificationFailed
+from clipindex.identity import folders_of
+from clipindex.stores import Filter, Point, Store, edge
+from clipindex.stores.edge import EdgeStore
+
+Opener = Callable[[], Store]
+
+
+@pytest.fixture
+def reopen(tmp_path: Path) -> Opener:
+    """Opens the same collection again and again; a store closes what it opened before."""
+    return lambda: EdgeStore(tmp_path / "collection" / "shard", 512)
+
+
+@pytest.fixture
+def store(reopen: Opener) -> Iterator[Store]:
+    opened = reopen()
+    yield opened
+    opened.close()
+
+
+def point(seed: int, path: str = "", **payload: object) -> Point:
+    vector = np.random.default_rng(seed).standard_normal(512)
+    vector /= np.linalg.norm(vector)
+    path = path or f"/photos/{seed}.jpg"
+    fields: dict[str, object] = {
+        "source": "local",
+        "path": path,
+        "folders": [folder.decode() for folder in folders_of(path.encode())],
+        "sha256": f"{seed:064x}",
+        "mtime_ns": 1_700_000_000_123_456_789 + seed,
+        "width": 640,
+        "location": {"lat": 47.5, "lon": -8.25},
+        **payload,
+    }
+    return Point(uuid.UUID(int=seed + 1), vector.astype(np.float32), fields)
+
+
+def test_what_goes_in_comes_back_bit_for_bit(store: Store) -> None:
+    points = [point(seed) for seed in range(25)]
+    store.upsert(points)
+    store.flush()
+    found = store.retrieve([each.id for each in points])
+    for each in points:
+        assert np.array_equal(found[each.id].vector, each.vector)
+        assert found[each.id].payload == each.payload
+
+
+def test_points_are_there_after_closing_and_opening(reopen: Opener) -> None:
+    store = reopen()
+    store.upsert([point(1), point(2)])
+    store.flush()
+    store.close()
+    again = reopen()
+    assert again.count() == 2
+    again.close()
+
+
+def test_an_upsert_replaces_the_point_with_the_same_id(store: Store) -> None:
+    store.upsert([point(1)])
+    changed = Point(point(1).id, point(2).vector, {"sha256": "x"})
+    store.upsert([changed])
+    store.flush()
+    assert store.count() == 1
+    assert store.retrieve([changed.id])[changed.id].payload == {"sha256": "x"}
+
+
+def test_the_nearest_come_first_with_their_cosine(store: Store) -> None:
+    points = [point(seed) for seed in range(50)]
+    store.upsert(points)
+    store.flush()
+    query = points[7].vector
+    hits = store.search(query, limit=5)
+    expected = sorted((float(each.vector @ query) for each in points), reverse=True)[:5]
+    assert hits[0].id == points[7].id
+    assert np.allclose([hit.score for hit in hits], expected, atol=1e-6)
+    assert [hit.id for hit in store.search(query, limit=4, offset=1)] == [h.id for h in hits[1:]]
+
+
+def test_filters_match_exact_values_and_members_of_lists(store: Store) -> None:
+    inside, namesake = point(1, "/a/1.jpg"), point(2, "/ab/2.jpg")
+    store.upsert([inside, namesake])
+    store.flush()
+    only = Filter((("folders", "/a"),))
+    assert [id for id, _ in store.scroll(only)] == [inside.id]
+    assert [hit.id for hit in store.search(namesake.vector, limit=9, only=only)] == [inside.id]
+    both = Filter((("folders", "/"), ("sha256", str(namesake.payload["sha256"]))))
+    assert [id for id, _ in store.scroll(both)] == [namesake.id]
+
+
+def test_scrolling_meets_every_point_once_over_many_pages(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "PAGE", 7)
+    points = [point(seed) for seed in range(40)]
+    store.upsert(points)
+    store.flush()
+    assert sorted(id for id, _ in store.scroll()) == sorted(each.id for each in points)
+
+
+def test_deleted_points_are_gone_and_unknown_ones_do_not_matter(store: Store) -> None:
+    store.upsert([point(1), point(2)])
+    store.delete([point(1).id, uuid.uuid4()])
+    store.flush()
+    assert store.count() == 1
+    assert store.retrieve([point(1).id]) == {}
+
+
+@pytest.mark.parametrize("broken", ["nan", "inf", "zero", "long", "short"])
+def test_a_vector_that_is_not_a_unit_vector_is_refused_and_nothing_is_written(
+    store: Store, broken: str
+) -> None:
+    vector = point(1).vector.copy()
+    wrong = {
+        "nan": np.where(np.arange(512) == 3, np.nan, vector),
+        "inf": np.where(np.arange(512) == 3, np.inf, vector),
+        "zero": np.zeros(512),
+        "long": vector * 2,
+        "short": vector[:100],
+    }[broken].astype(np.float32)
+    with pytest.raises(VerificationFailed):
+        store.upsert([point(2), Point(point(1).id, wrong, {})])
+    assert store.count() == 0
+
+
+def test_more_points_than_one_update_may_carry_are_written_whole(store: Store) -> None:
+    points = [point(seed) for seed in range(600)]
+    store.upsert(points)
+    store.flush()
+    assert store.count() == 600
+
+
+def test_a_shard_left_half_made_by_a_kill_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "shard" / "wal").mkdir(parents=True)
+    store = EdgeStore(tmp_path / "shard", 512)
+    store.upsert([point(1)])
+    store.close()
+    again = EdgeStore(tmp_path / "shard", 512)
+    assert again.count() == 1
+    again.close()
+
+
+def test_too_little_room_stops_before_anything_is_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "HEADROOM", 1 << 60)
+    with pytest.raises(DiskFull, match="MiB are free"):
+        store.upsert([point(1)])
+    assert store.count() == 0
