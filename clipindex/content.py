@@ -20,6 +20,12 @@ PICTURE_NAMES = (
     b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif"
 ).split()
 
+# Formats that other programs read; skipped as well, but with a reason that says more.
+OTHER_PICTURE_NAMES = (
+    b".psd .psb .xcf .svg .eps .pdf .ico .icns .cur .tga .dds .jp2 .j2k .jpf .jxr .jls .ppm .pgm"
+    b" .pbm .pnm .pfm .sgi .pcx .fli .flc .qoi .xpm .wmf .emf .exr .hdr"
+).split()
+
 # The size of a bitmap's second header tells it from any text that begins with "BM".
 BMP_HEADER_SIZES = {size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124)}
 
@@ -103,8 +109,11 @@ def _refuse_other_content(record: FileRecord, head: bytes, size: int) -> None:
     if kind in UNREADABLE_KINDS:
         raise FileFault(UNREADABLE_KINDS[kind], skipped=True)
     if kind is None:
-        if os.path.splitext(record.path)[1].lower() in PICTURE_NAMES:
+        suffix = os.path.splitext(record.path)[1].lower()
+        if suffix in PICTURE_NAMES:
             raise FileFault("empty file" if size == 0 else "named like a picture, but it is none")
+        if suffix in OTHER_PICTURE_NAMES:
+            raise FileFault(f"{suffix.decode()} files are not among those read", skipped=True)
         raise FileFault("not a picture", skipped=True)
     if size > MAX_BYTES:
         raise FileFault(f"larger than {MAX_BYTES >> 30} GiB")

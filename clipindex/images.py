@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -28,14 +31,21 @@ Pixels = npt.NDArray[np.uint8]  # [height, width, 3]
 # Decoded pixels, not file size: 179 megapixels, Pillow's own limit for a decompression bomb
 # (PIL.Image.MAX_IMAGE_PIXELS * 2), held against what will really be decoded.
 MAX_PIXELS = 178_956_970
+# A JPEG that is decoded at a reduced scale may declare more, up to this.
+MAX_DECLARED_PIXELS = 1_000_000_000
+LARGE_PICTURE = 24_000_000
 # Progressive JPEGs have some ten scans; thousands keep a decoder busy for minutes.
 MAX_SCANS = 500
 DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 # A picture up to this many times as long as it is wide is resized whole, as torchvision does.
 LONGEST_WHOLE = 8
-WHITE = (255, 255, 255, 255)
+WHITE = (255, 255, 255)
+
+_large = threading.Lock()
 
 Image.MAX_IMAGE_PIXELS = None  # we keep our own budget, on what is decoded
+# Remarks on odd metadata. Once for all: warnings.catch_warnings() is not for threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Preprocessing(StrEnum):
@@ -87,15 +97,17 @@ def decode(
     Raises FileFault when it is damaged, cut short, over the pixel budget or not decodable.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
-            with Image.open(io.BytesIO(data), formats=DECODERS) as image:
-                facts = _facts(image)
-                if preprocessing is Preprocessing.DCT_SCALED:
-                    _reduce_while_decoding(image, geometry.size)
-                _refuse_bombs(image, data)
-                upright = _upright(image)
-                return _fit(_to_rgb(upright), geometry), facts
+        with Image.open(io.BytesIO(data), formats=DECODERS) as image:
+            declared = image.size
+            if preprocessing is Preprocessing.DCT_SCALED:
+                _reduce_while_decoding(image, geometry.size)
+            _refuse_bombs(image, declared, data)
+            with _one_large_picture_at_a_time(image):
+                # Before anything looks at metadata: Pillow's getexif() may load the picture
+                # too, and a damaged one fails only the first time.
+                image.load()
+                facts = _facts(image, declared)
+                return _fit(_to_rgb(_upright(image)), geometry), facts
     except FileFault:
         raise
     except MemoryError:
@@ -110,29 +122,33 @@ def _reduce_while_decoding(image: Image.Image, size: int) -> None:
         image.draft(None, (2 * size, 2 * size))
 
 
-def _refuse_bombs(image: Image.Image, data: bytes) -> None:
+def _refuse_bombs(image: Image.Image, declared: tuple[int, int], data: bytes) -> None:
     width, height = image.size  # after the reduction, if any
     if image.info.get("progressive"):
         # Its coefficients are held whole, whatever the scale; a scan header cannot occur
         # inside compressed data, so counting the marker counts the scans.
-        width, height = _declared_size(image)
+        width, height = declared
         if data.count(b"\xff\xda") > MAX_SCANS:
             raise FileFault(f"more than {MAX_SCANS} scans: it would decode for minutes")
-    if width * height > MAX_PIXELS:
+    if width * height > MAX_PIXELS or declared[0] * declared[1] > MAX_DECLARED_PIXELS:
         raise FileFault(
-            f"{width}x{height} pixels are over the budget of {MAX_PIXELS // 1_000_000} megapixels"
+            f"{declared[0]}x{declared[1]} pixels are over the budget of "
+            f"{MAX_PIXELS // 1_000_000} megapixels"
         )
 
 
-def _declared_size(image: Image.Image) -> tuple[int, int]:
-    scale = getattr(image, "decoderconfig", ())
-    factor = scale[0] if scale else 1  # draft() leaves (scale, 0) here
-    return image.width * max(factor, 1), image.height * max(factor, 1)
+@contextmanager
+def _one_large_picture_at_a_time(image: Image.Image) -> Iterator[None]:
+    """Decoding takes up to 12 bytes a pixel: two large ones side by side need not be."""
+    if image.width * image.height < LARGE_PICTURE:
+        yield
+    else:
+        with _large:
+            yield
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The first frame, decoded, turned as its EXIF orientation says."""
-    image.load()
+    """The picture turned as its EXIF orientation says."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF is no reason to lose the picture
@@ -141,18 +157,16 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """RGB or grey as a person expects: alpha on white, deep pictures rescaled, not clipped."""
-    if image.mode in ("RGB", "L"):
-        if "transparency" not in image.info:
-            return image
-        image = image.convert("RGBA")
     if image.mode.startswith("I") or image.mode == "F":
         return _rescaled(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        canvas = Image.new("RGBA", image.size, WHITE)
-        canvas.alpha_composite(image)
-        image = canvas
-    return image.convert("RGB")
+        white = Image.new("RGB", image.size, WHITE)
+        white.paste(image, mask=image.getchannel("A"))
+        return white
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
 def _rescaled(image: Image.Image) -> Image.Image:
@@ -161,13 +175,15 @@ def _rescaled(image: Image.Image) -> Image.Image:
     Integers up to 65535 are 16-bit pictures, floats within [0, 1] shares of white; anything
     else is spread from its least to its greatest value.
     """
-    values = np.asarray(image, dtype=np.float64)
-    values = np.where(np.isfinite(values), values, 0.0)
+    values = np.asarray(image).astype(np.float32)
+    values[~np.isfinite(values)] = 0.0
     low, high = float(values.min()), float(values.max())
     full = 1.0 if image.mode == "F" else 65535.0
     if not (low >= 0.0 and high <= full):
-        values, full = values - low, (high - low) or 1.0
-    return Image.fromarray(np.rint(values * (255.0 / full)).astype(np.uint8))
+        values -= low
+        full = (high - low) or 1.0
+    values *= 255.0 / full
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
 def _fit(image: Image.Image, geometry: Geometry) -> Pixels:
@@ -201,9 +217,9 @@ _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _TAKEN = 0x9003  # DateTimeOriginal
 
 
-def _facts(image: Image.Image) -> PictureFacts:
+def _facts(image: Image.Image, declared: tuple[int, int]) -> PictureFacts:
     """Size, format and what EXIF tells; damaged metadata tells nothing."""
-    width, height = image.size
+    width, height = declared
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     try:
         exif = image.getexif()
