@@ -14,6 +14,7 @@ import platformdirs
 from clipindex.errors import ModelError
 
 MANIFEST = "model.json"
+NEEDED = ("vision.onnx", "text.onnx", "tokenizer.json")
 SCHEMA = 1
 DEFAULT_MODEL = "mini"
 
@@ -123,8 +124,11 @@ def open_bundle(folder: Path) -> Bundle:
             path=str(folder),
             hint="make one with scripts/convert_to_onnx.py, or name another with --model",
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(manifest_path, str(error)) from error
+    for name in NEEDED:
+        if name not in manifest.files:  # then no hash of it would be in the contract
+            raise _damaged(manifest_path, f"it does not list {name}")
     for name, spec in manifest.files.items():
         try:
             size = (folder / name).stat().st_size

@@ -67,5 +67,5 @@ def resolve_root(path: str | os.PathLike[str] | bytes) -> bytes:
     raw = os.fsencode(path)
     if os.path.isdir(raw):
         return os.path.realpath(raw)
-    folder, name = os.path.split(os.path.abspath(raw))
-    return os.path.join(os.path.realpath(folder), name)
+    folder, name = os.path.split(raw.rstrip(b"/"))  # not abspath: `link/..` is not `.`
+    return os.path.join(os.path.realpath(folder or b"."), name)

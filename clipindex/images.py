@@ -13,9 +13,9 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -23,10 +23,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, features
 from PIL import __version__ as pillow_version
 
-from clipindex import __version__
+from clipindex import __version__, exif, heic, raw
 from clipindex.errors import FileFault
+from clipindex.formats import RAW_KINDS, picture_kind
 
 Pixels = npt.NDArray[np.uint8]  # [height, width, 3]
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 # Decoded pixels, not file size: 179 megapixels, Pillow's own limit for a decompression bomb
 # (PIL.Image.MAX_IMAGE_PIXELS * 2), held against what will really be decoded.
@@ -39,6 +41,8 @@ MAX_SCANS = 500
 DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 # A picture up to this many times as long as it is wide is resized whole, as torchvision does.
 LONGEST_WHOLE = 8
+# A camera's thumbnail (160x120) is not its preview: blown up, it would stand for the picture.
+SMALLEST_PREVIEW = 224
 WHITE = (255, 255, 255)
 
 _large = threading.Lock()
@@ -78,9 +82,12 @@ class PictureFacts:
     location: tuple[float, float] | None = None  # latitude, longitude in degrees
 
 
+@cache
 def decoders() -> str:
-    """The versions that decide which files can be read; a note of a bad file carries it."""
-    return f"clipindex {__version__}, Pillow {pillow_version}"
+    """What decides which files can be read: a note of a file that cannot be carries it."""
+    libraries = {"Pillow": pillow_version, "pi-heif": heic.version(), "rawpy": raw.version()}
+    there = (f"{name} {version}" for name, version in libraries.items() if version)
+    return ", ".join((f"clipindex {__version__}", *there))
 
 
 def library_versions() -> dict[str, str]:
@@ -96,18 +103,13 @@ def decode(
 
     Raises FileFault when it is damaged, cut short, over the pixel budget or not decodable.
     """
+    kind = picture_kind(data)
     try:
-        with Image.open(io.BytesIO(data), formats=DECODERS) as image:
-            declared = image.size
-            if preprocessing is Preprocessing.DCT_SCALED:
-                _reduce_while_decoding(image, geometry.size)
-            _refuse_bombs(image, declared, data)
-            with _one_large_picture_at_a_time(image):
-                # Before anything looks at metadata: Pillow's getexif() may load the picture
-                # too, and a damaged one fails only the first time.
-                image.load()
-                facts = _facts(image, declared)
-                return _fit(_to_rgb(_upright(image)), geometry), facts
+        if kind in RAW_KINDS:
+            return _decode_raw(data, str(kind), geometry, preprocessing)
+        with _open(data, kind) as image:
+            name = "JPEG" if image.format == "MPO" else kind or str(image.format)
+            return _pixels_and_facts(image, data, name, geometry, preprocessing)
     except FileFault:
         raise
     except MemoryError:
@@ -116,10 +118,71 @@ def decode(
         raise FileFault(f"damaged or not decodable: {_first_line(error)}") from error
 
 
-def _reduce_while_decoding(image: Image.Image, size: int) -> None:
-    """Let libjpeg leave out detail: the smallest scale that keeps at least twice `size`."""
+def _open(data: bytes, kind: str | None) -> Image.Image:
+    """Headers only; nothing is decoded yet."""
+    if kind == "HEIC":
+        return heic.open_heic(data)
+    return Image.open(io.BytesIO(data), formats=DECODERS)
+
+
+def _decode_raw(
+    data: bytes, kind: str, geometry: Geometry, preprocessing: Preprocessing
+) -> tuple[Pixels, PictureFacts]:
+    """Of a camera raw file: its preview goes the way of any picture."""
+    preview = raw.preview(data)
+    inner = preview.data if isinstance(preview.data, bytes) else b""
+    with _open(inner, "JPEG") if inner else Image.fromarray(preview.data.squeeze()) as image:
+        if min(image.size) < SMALLEST_PREVIEW:
+            size = f"{image.width}x{image.height}"
+            raise FileFault(f"a camera raw file, but its preview is too small: {size} pixels")
+        pixels, facts = _pixels_and_facts(
+            image, inner, kind, geometry, preprocessing, preview.orientation
+        )
+    return pixels, _facts_of_raw(data, kind, preview, facts)
+
+
+def _pixels_and_facts(
+    image: Image.Image,
+    data: bytes,
+    kind: str,
+    geometry: Geometry,
+    preprocessing: Preprocessing,
+    orientation: int = 1,
+) -> tuple[Pixels, PictureFacts]:
+    """`orientation` holds where the picture's EXIF says nothing of it."""
+    declared = image.size
+    if preprocessing is Preprocessing.DCT_SCALED:
+        _reduce_while_decoding(image, geometry.size)
+    _refuse_bombs(image, declared, data)
+    with _one_large_picture_at_a_time(image):
+        # Before anything looks at metadata: Pillow's getexif() may load the picture too, and
+        # a damaged one fails only the first time.
+        image.load()
+        facts = _facts(image, declared, kind)
+        return _fit(_to_rgb(_upright(image, orientation)), geometry), facts
+
+
+def _reduce_while_decoding(image: Image.Image, size: int) -> Box | None:
+    """Let libjpeg leave out detail: the smallest scale that keeps at least twice `size`.
+
+    Returns the part of the reduced picture that the whole one fills: at sizes that the scale
+    does not divide, the last column and row stand for less than a pixel.
+    """
     if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
-        image.draft(None, (2 * size, 2 * size))
+        drafted = image.draft(None, (2 * size, 2 * size))
+        return drafted and drafted[1]
+    return None
+
+
+def _resized(
+    image: Image.Image, box: Box, declared: tuple[int, int], geometry: Geometry
+) -> Image.Image:
+    """A reduced picture at the very size that `_fit` would give the whole one."""
+    size, short = geometry.size, min(declared)
+    wanted = (size, size)
+    if geometry.fit == "crop":
+        wanted = int(size * declared[0] / short), int(size * declared[1] / short)
+    return _to_rgb(image).resize(wanted, Image.Resampling.BICUBIC, box=box)
 
 
 def _refuse_bombs(image: Image.Image, declared: tuple[int, int], data: bytes) -> None:
@@ -147,9 +210,10 @@ def _one_large_picture_at_a_time(image: Image.Image) -> Iterator[None]:
             yield
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF orientation says."""
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture turned as its EXIF says, or else as `orientation` does."""
     try:
+        image.getexif().setdefault(exif.ORIENTATION, orientation)
         return ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF is no reason to lose the picture
         return image
@@ -176,7 +240,8 @@ def _rescaled(image: Image.Image) -> Image.Image:
     else is spread from its least to its greatest value.
     """
     values = np.asarray(image).astype(np.float32)
-    values[~np.isfinite(values)] = 0.0
+    finite = np.isfinite(values)
+    values[~finite] = values[finite].min() if finite.any() else 0.0
     low, high = float(values.min()), float(values.max())
     full = 1.0 if image.mode == "F" else 65535.0
     if not (low >= 0.0 and high <= full):
@@ -212,61 +277,40 @@ def _fit(image: Image.Image, geometry: Geometry) -> Pixels:
 
 # --- facts -----------------------------------------------------------------------------------
 
-_ORIENTATION, _MAKE, _MODEL = 0x0112, 0x010F, 0x0110
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
-_TAKEN = 0x9003  # DateTimeOriginal
 
-
-def _facts(image: Image.Image, declared: tuple[int, int]) -> PictureFacts:
+def _facts(image: Image.Image, declared: tuple[int, int], kind: str) -> PictureFacts:
     """Size, format and what EXIF tells; damaged metadata tells nothing."""
     width, height = declared
-    kind = "JPEG" if image.format == "MPO" else str(image.format)
     try:
-        exif = image.getexif()
-        if exif.get(_ORIENTATION) in (5, 6, 7, 8):
+        told = image.getexif()
+        if told.get(exif.ORIENTATION) in exif.SIDEWAYS:
             width, height = height, width
         return PictureFacts(
-            width,
-            height,
-            kind,
-            _taken(exif.get_ifd(_EXIF_IFD).get(_TAKEN)),
-            _camera(exif.get(_MAKE), exif.get(_MODEL)),
-            _location(exif.get_ifd(_GPS_IFD)),
+            width, height, kind, exif.taken(told), exif.camera(told), exif.location(told)
         )
     except Exception:  # EXIF is hostile ground: any error in it leaves the picture as it is
         return PictureFacts(width, height, kind)
 
 
-def _taken(value: object) -> str | None:
-    """EXIF's `YYYY:MM:DD HH:MM:SS` as ISO 8601, if it is a real date."""
+def _facts_of_raw(
+    data: bytes, kind: str, preview: raw.Preview, facts: PictureFacts
+) -> PictureFacts:
+    """The raw picture's size; its own EXIF where it is built as a TIFF, else its preview's."""
+    facts = replace(facts, format=kind)
+    if preview.width and preview.height:
+        facts = replace(facts, width=preview.width, height=preview.height)
     try:
-        return datetime.strptime(str(value).strip("\0 "), "%Y:%m:%d %H:%M:%S").isoformat()
-    except ValueError:
-        return None
-
-
-def _camera(make: object, model: object) -> str | None:
-    """Maker and model, the maker once: many models begin with it."""
-    first, second = (str(part or "").strip("\0 ") for part in (make, model))
-    name = second if first and second.lower().startswith(first.lower()) else f"{first} {second}"
-    return " ".join(name.split())[:200] or None
-
-
-def _location(gps: dict[int, object]) -> tuple[float, float] | None:
-    """GPS latitude and longitude in degrees, north and east positive."""
-    try:
-        latitude = _degrees(gps[2]) * (-1 if str(gps[1]).upper().startswith("S") else 1)
-        longitude = _degrees(gps[4]) * (-1 if str(gps[3]).upper().startswith("W") else 1)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError):
-        return None
-    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
-        return None  # also false for NaN
-    return round(latitude, 7), round(longitude, 7)
-
-
-def _degrees(value: object) -> float:
-    degrees, minutes, seconds = (float(part) for part in value)  # type: ignore[attr-defined]
-    return degrees + minutes / 60 + seconds / 3600
+        told = Image.Exif()
+        told.load((b"II*\0" if data[:2] == b"II" else b"MM\0*") + data[4:])  # ORF's and RW2's too
+        taken, camera, location = exif.taken(told), exif.camera(told), exif.location(told)
+    except Exception:
+        return facts
+    return replace(
+        facts,
+        taken=taken or facts.taken,
+        camera=camera or facts.camera,
+        location=location or facts.location,
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,326 @@
+"""What a collection remembers of the files: whole, durable, and gladly rebuilt."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clipindex.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue, Row
+from clipindex.errors import StoreError
+
+ROW = Row(b"/p/1.jpg", 100, 200, 300, b"\x01" * 32, INDEXED)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "catalogue.sqlite"
+
+
+@pytest.fixture
+def catalogue(place: Path) -> Iterator[Catalogue]:
+    catalogue = Catalogue(place)
+    yield catalogue
+    catalogue.close()
+
+
+names = st.binary(min_size=1, max_size=8).filter(
+    lambda name: b"\0" not in name and b"/" not in name
+)
+int64 = st.integers(-(2**63), 2**63 - 1)
+rows = st.builds(
+    Row,
+    path=st.lists(names, min_size=1, max_size=3).map(lambda parts: b"/" + b"/".join(parts)),
+    size=st.integers(0, 2**63 - 1),
+    mtime_ns=int64,
+    ctime_ns=st.none() | int64,
+    sha256=st.none() | st.binary(min_size=32, max_size=32),
+    state=st.sampled_from([INDEXED, QUARANTINED, SKIPPED]),
+    reason=st.none() | st.text(st.characters(codec="utf-8")),
+    decoders=st.none() | st.text(st.characters(codec="utf-8")),
+    transient=st.booleans(),
+)
+
+
+@given(st.lists(rows, unique_by=lambda row: row.path, max_size=12))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_rows_come_back_as_they_were_written(catalogue: Catalogue, written: list[Row]) -> None:
+    catalogue.write(gone=[row.path for row in catalogue.rows()])
+    catalogue.write(written)
+    by_path = {row.path: row for row in written}
+    assert {row.path: row for row in catalogue.rows()} == by_path
+    for path, row in by_path.items():
+        assert catalogue.get(path) == row
+        assert catalogue.in_folder(os.path.dirname(path))[path] == row
+    assert sum(catalogue.counts().values()) == len(written)
+
+
+def test_a_path_that_is_not_utf8_is_a_path(catalogue: Catalogue) -> None:
+    row = replace(ROW, path=b"/caf\xe9/\xff\xfe.jpg")
+    catalogue.write([row])
+    assert catalogue.get(row.path) == row
+    assert catalogue.in_folder(b"/caf\xe9") == {row.path: row}
+    assert catalogue.indexed_by_folder() == {b"/caf\xe9": 1}
+
+
+def test_a_file_in_the_root_folder_is_a_file(catalogue: Catalogue) -> None:
+    row = replace(ROW, path=b"/1.jpg")
+    catalogue.write([row])
+    assert catalogue.in_folder(b"/") == {row.path: row}
+
+
+def test_what_was_written_is_there_after_reopening(place: Path) -> None:
+    first = Catalogue(place)
+    assert first.is_new
+    first.write([ROW])
+    first.close()
+    again = Catalogue(place)
+    assert not again.is_new
+    assert list(again.rows()) == [ROW]
+    again.close()
+
+
+def test_a_newer_row_replaces_the_older(catalogue: Catalogue) -> None:
+    catalogue.write([ROW])
+    newer = replace(ROW, size=1, sha256=None, state=QUARANTINED, reason="damaged")
+    catalogue.write([newer])
+    assert list(catalogue.rows()) == [newer]
+    assert catalogue.with_content(b"\x01" * 32) == []
+
+
+def test_a_path_taken_out_and_put_in_at_once_is_in(catalogue: Catalogue) -> None:
+    """A file moved over another: the old path goes, the new row stays."""
+    catalogue.write([ROW])
+    catalogue.write([replace(ROW, size=5)], gone=[ROW.path, b"/never/there"])
+    assert list(catalogue.rows()) == [replace(ROW, size=5)]
+    catalogue.write(gone=[ROW.path])
+    assert catalogue.get(ROW.path) is None
+
+
+def test_a_folder_holds_its_own_files_not_those_below(catalogue: Catalogue) -> None:
+    paths = [b"/p/1.jpg", b"/p/2.jpg", b"/p/q/3.jpg", b"/pq/4.jpg"]
+    catalogue.write([replace(ROW, path=path) for path in paths])
+    assert set(catalogue.in_folder(b"/p")) == {b"/p/1.jpg", b"/p/2.jpg"}
+    assert catalogue.in_folder(b"/") == {}
+    assert catalogue.indexed_by_folder() == {b"/p": 2, b"/p/q": 1, b"/pq": 1}
+
+
+def test_files_with_the_same_content_come_in_path_order(catalogue: Catalogue) -> None:
+    paths = [b"/b/1.jpg", b"/a/2.jpg", b"/a/1.jpg", b"/a/b/0.jpg"]
+    catalogue.write([replace(ROW, path=path) for path in paths])
+    catalogue.write([replace(ROW, path=b"/other.jpg", sha256=b"\x02" * 32)])
+    catalogue.write([replace(ROW, path=b"/none.jpg", sha256=None)])
+    found = [row.path for row in catalogue.with_content(b"\x01" * 32)]
+    assert found == [b"/a/1.jpg", b"/a/2.jpg", b"/a/b/0.jpg", b"/b/1.jpg"]
+    assert catalogue.with_content(b"\x03" * 32) == []
+
+
+def test_counts_are_by_state(catalogue: Catalogue) -> None:
+    assert catalogue.counts() == {}
+    states = [INDEXED] * 3 + [QUARANTINED] * 2 + [SKIPPED]
+    catalogue.write(
+        [replace(ROW, path=b"/p/%d" % n, state=state) for n, state in enumerate(states)]
+    )
+    assert catalogue.counts() == {INDEXED: 3, QUARANTINED: 2, SKIPPED: 1}
+    assert catalogue.indexed_by_folder() == {b"/p": 3}
+
+
+# --- all or nothing --------------------------------------------------------------------------
+
+
+def test_a_write_that_fails_leaves_everything_as_it_was(catalogue: Catalogue) -> None:
+    catalogue.write([ROW])
+    broken = replace(ROW, path=b"/p/3.jpg", state=None)  # type: ignore[arg-type]
+    with pytest.raises((sqlite3.Error, StoreError)):
+        catalogue.write([replace(ROW, path=b"/p/2.jpg"), broken], gone=[ROW.path])
+    assert list(catalogue.rows()) == [ROW]
+    catalogue.write([replace(ROW, path=b"/p/2.jpg")])
+    assert catalogue.counts() == {INDEXED: 2}
+
+
+WRITE_FOREVER = """
+import sys
+from pathlib import Path
+from clipindex.catalogue import INDEXED, Catalogue, Row
+
+catalogue = Catalogue(Path(sys.argv[1]))
+number = 0
+while True:
+    number += 1
+    old, new = number - 1, number
+    catalogue.write(
+        [Row(b"/p/%d/%d.jpg" % (new, n), new, 0, 0, None, INDEXED) for n in range(400)],
+        gone=[b"/p/%d/%d.jpg" % (old, n) for n in range(400)],
+    )
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 7])
+def test_a_kill_between_leaves_one_whole_transaction(place: Path, after: int) -> None:
+    """And every transaction that was reported is there."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE_FOREVER, place], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    reported = 0
+    while reported < after:
+        reported = int(process.stdout.readline())
+    process.kill()
+    reported = max([reported, *map(int, process.communicate()[0].split())])
+    catalogue = Catalogue(place)
+    sizes = [row.size for row in catalogue.rows()]
+    catalogue.close()
+    assert len(sizes) == 400
+    assert len(set(sizes)) == 1
+    assert sizes[0] in (reported, reported + 1)
+
+
+def test_threads_read_while_one_writes(catalogue: Catalogue) -> None:
+    stop, seen = threading.Event(), []
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.append(len(catalogue.in_folder(b"/p")))
+            catalogue.with_content(b"\x01" * 32)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(30):
+        pair = (b"/p/%d.jpg" % number, b"/p/%d-copy.jpg" % number)
+        catalogue.write([replace(ROW, path=path) for path in pair])
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert all(count % 2 == 0 for count in seen)
+    assert len(catalogue.in_folder(b"/p")) == 60
+
+
+# --- roots and runs --------------------------------------------------------------------------
+
+
+def test_roots_are_remembered_with_their_options(catalogue: Catalogue) -> None:
+    options: dict[str, object] = {"batch_size": 25, "exclude": ["*.bak", "é"]}
+    catalogue.remember_root(b"/photos/caf\xe9", options)
+    catalogue.remember_root(b"/a", {})
+    assert catalogue.roots() == {b"/a": {}, b"/photos/caf\xe9": options}
+    catalogue.remember_root(b"/a", {"batch_size": 5})
+    assert catalogue.roots()[b"/a"] == {"batch_size": 5}
+
+
+def test_remembering_what_is_known_and_writing_nothing_write_nothing(
+    catalogue: Catalogue, place: Path
+) -> None:
+    catalogue.remember_root(b"/a", {"batch_size": 5})
+    other = sqlite3.connect(place)
+    version = other.execute("PRAGMA data_version").fetchone()
+    catalogue.remember_root(b"/a", {"batch_size": 5})
+    catalogue.write()
+    catalogue.write([], [])
+    assert other.execute("PRAGMA data_version").fetchone() == version
+    catalogue.write([ROW])
+    assert other.execute("PRAGMA data_version").fetchone() != version
+    other.close()
+
+
+def test_a_run_that_did_not_finish_is_noticed_once(place: Path) -> None:
+    def begin(finish: bool) -> bool:
+        catalogue = Catalogue(place)
+        number, before_finished = catalogue.begin_run("2026-01-01T00:00:00+00:00")
+        if finish:
+            catalogue.finish_run(number, "2026-01-01T00:01:00+00:00", {"new": number})
+        catalogue.close()
+        return before_finished
+
+    assert begin(finish=True)
+    assert begin(finish=False)
+    assert not begin(finish=True)
+    assert begin(finish=True)
+
+
+def test_the_last_run_is_told_with_its_summary(catalogue: Catalogue) -> None:
+    assert catalogue.last_run() is None
+    number, _ = catalogue.begin_run("2026-01-01T00:00:00+00:00")
+    assert catalogue.last_run() == ("2026-01-01T00:00:00+00:00", None, None)
+    catalogue.finish_run(number, "2026-01-01T00:01:00+00:00", {"new": 3})
+    assert catalogue.last_run() == (
+        "2026-01-01T00:00:00+00:00",
+        "2026-01-01T00:01:00+00:00",
+        {"new": 3},
+    )
+    catalogue.begin_run("2026-01-02T00:00:00+00:00")
+    catalogue.begin_run("2026-01-03T00:00:00+00:00")
+    assert catalogue.last_run() == ("2026-01-03T00:00:00+00:00", None, None)
+
+
+# --- damage ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 900])
+def test_a_damaged_catalogue_is_a_store_error_that_says_what_to_do(
+    place: Path, content: bytes
+) -> None:
+    place.write_bytes(content)
+    with pytest.raises(StoreError, match="the catalogue cannot be read") as caught:
+        Catalogue(place)
+    assert caught.value.path == str(place)
+    assert "delete" in caught.value.hint
+
+
+def test_damage_found_later_is_a_store_error_as_well(place: Path) -> None:
+    """The first page is whole, the others are not: the file opens, its rows cannot be read."""
+    catalogue = Catalogue(place)
+    catalogue.write([replace(ROW, path=b"/p/%d.jpg" % n) for n in range(2000)])
+    catalogue.close()
+    data = place.read_bytes()
+    place.write_bytes(data[:4096] + b"\xa5" * (len(data) - 4096))
+    damaged = Catalogue(place)
+    try:
+        with pytest.raises(StoreError) as caught:
+            list(damaged.rows())
+        assert "delete" in caught.value.hint
+        with pytest.raises(StoreError):
+            damaged.write([ROW])
+    finally:
+        damaged.close()
+
+
+def test_a_catalogue_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        Catalogue(tmp_path / "no such folder" / "catalogue.sqlite")
+
+
+def test_a_catalogue_of_a_later_clipindex_is_left_alone(place: Path) -> None:
+    with sqlite3.connect(place) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    before = place.read_bytes()
+    with pytest.raises(StoreError, match="has schema 99, this clipindex knows") as caught:
+        Catalogue(place)
+    assert caught.value.hint
+    assert place.read_bytes()[96:] == before[96:]
+    with sqlite3.connect(place) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (99,)
+    db.close()
+
+
+def test_an_empty_file_becomes_a_new_catalogue(place: Path) -> None:
+    """What a crash at the very first moment leaves."""
+    place.touch()
+    catalogue = Catalogue(place)
+    assert catalogue.is_new
+    catalogue.write([ROW])
+    assert catalogue.get(ROW.path) == ROW
+    catalogue.close()

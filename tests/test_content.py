@@ -1,0 +1,302 @@
+"""One read of one file: what its first bytes say, its bytes, their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipindex.content import MAX_BYTES, PICTURE_NAMES, picture_kind, read_content
+from clipindex.errors import FileFault
+from clipindex.walk import FileRecord
+from conftest import picture, picture_bytes
+
+NOBODY = 65534
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """For a while without root's right to read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that another user can reach, which pytest's own is not."""
+    folder = Path(tempfile.mkdtemp()).resolve()
+    folder.chmod(0o755)
+    with unprivileged():
+        reached = os.access(folder, os.X_OK, effective_ids=True)
+    if not reached:  # pragma: no cover
+        pytest.skip("the temporary folder cannot be reached by another user")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def record(path: Path) -> FileRecord:
+    """A file as the walk sees it."""
+    found = path.stat()
+    return FileRecord(os.fsencode(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def fault(path: Path, seen: FileRecord | None = None) -> FileFault:
+    """Why a file is not taken."""
+    with pytest.raises(FileFault) as caught:
+        read_content(seen or record(path))
+    return caught.value
+
+
+# --- signatures ------------------------------------------------------------------------------
+
+BROTLI_JXL = b"\0\0\0\x0cJXL \r\n\x87\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("GIF", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"big_tiff": True}),
+        ("AVIF", {}),
+    ],
+)
+def test_every_format_is_known_by_its_first_bytes(kind: str, options: dict[str, object]) -> None:
+    assert picture_kind(picture_bytes(1, kind, **options)[:32]) == kind
+
+
+def test_animations_are_known_as_well() -> None:
+    for kind in ("GIF", "WEBP", "PNG", "AVIF"):
+        out = io.BytesIO()
+        picture(1).save(out, kind, save_all=True, append_images=[picture(2)])
+        assert picture_kind(out.getvalue()[:32]) == kind
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"GIF87a", "GIF"),
+        (b"MM\0*\0\0\0\x08", "TIFF"),
+        (b"MM\0+\0\x08\0\0", "TIFF"),
+        (b"\0\0\0\x20ftypmif1\0\0\0\0mif1avifmiaf", "AVIF"),
+        (b"\0\0\0\x20ftypavis\0\0\0\0avisavifmsf1", "AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (BROTLI_JXL, "JPEG XL"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", None),
+        (b"RIFF\x24\0\0\0WAVEfmt ", None),
+        (b"BM is how this text begins, and it goes on", None),
+        (b"GIF is a format", None),
+        (b"II* a note", None),
+        (b"MM", None),
+        (b"\xff\xd8", None),
+        (b"%PDF-1.7", None),
+        (b"", None),
+    ],
+)
+def test_first_bytes_tell_the_kind(head: bytes, kind: str | None) -> None:
+    assert picture_kind(head) == kind
+
+
+@given(st.binary(max_size=32))
+def test_any_first_bytes_are_a_kind_or_none(head: bytes) -> None:
+    assert picture_kind(head) is None or isinstance(picture_kind(head), str)
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [40, 32, 33, 100_000])
+def test_the_content_is_the_whole_file_and_its_sha256(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "one.jpg"
+    data = picture_bytes(1).ljust(size, b"\0") if size > 40 else picture_bytes(1)[:size]
+    path.write_bytes(data)
+    content = read_content(record(path))
+    assert content.data == data
+    assert content.sha256 == hashlib.sha256(data).digest()
+    assert content.record == record(path)
+
+
+def test_the_record_is_the_file_as_it_was_when_it_was_read(tmp_path: Path) -> None:
+    """Between the walk and the read a file may be replaced: what was read counts."""
+    path = tmp_path / "one.jpg"
+    path.write_bytes(picture_bytes(1))
+    seen = record(path)
+    path.write_bytes(picture_bytes(2) + b"more")
+    content = read_content(seen)
+    assert content.record == record(path)
+    assert content.record != seen
+    assert content.data == path.read_bytes()
+
+
+def test_a_name_promises_nothing_the_content_counts(tmp_path: Path) -> None:
+    path = tmp_path / "holiday.txt"
+    path.write_bytes(picture_bytes(1))
+    assert read_content(record(path)).data == picture_bytes(1)
+
+
+def test_a_path_need_not_be_utf8(tmp_path: Path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.jpg")
+    Path(os.fsdecode(path)).write_bytes(picture_bytes(1))
+    assert read_content(record(Path(os.fsdecode(path)))).record.path == path
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "movie.mp4", "README", "jpg"])
+def test_what_is_not_a_picture_is_skipped(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"BM is how this text begins, and it goes on for a while")
+    found = fault(tmp_path / name)
+    assert (found.reason, found.skipped, found.transient) == ("not a picture", True, False)
+
+
+@pytest.mark.parametrize("suffix", [*map(os.fsdecode, PICTURE_NAMES), ".JPG"])
+def test_what_is_named_like_a_picture_but_is_none_is_quarantined(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(b"<html>404 Not Found</html>")
+    found = fault(path)
+    assert found.reason == "named like a picture, but it is none"
+    assert (found.skipped, found.transient) == (False, False)
+
+
+def test_an_empty_picture_file_is_quarantined_and_any_other_empty_file_skipped(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "empty.txt").touch()
+    assert (fault(tmp_path / "empty.jpg").reason, fault(tmp_path / "empty.jpg").skipped) == (
+        "empty file",
+        False,
+    )
+    assert fault(tmp_path / "empty.txt").skipped
+
+
+@pytest.mark.parametrize(
+    ("data", "word"), [(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"), (BROTLI_JXL, "JPEG XL")]
+)
+def test_a_picture_of_a_kind_that_cannot_be_read_is_skipped_by_name(
+    tmp_path: Path, data: bytes, word: str
+) -> None:
+    path = tmp_path / "phone.heic"
+    path.write_bytes(data.ljust(100, b"\0"))
+    found = fault(path)
+    assert word in found.reason
+    assert (found.skipped, found.transient) == (True, False)
+
+
+def test_a_file_that_may_not_be_read_is_tried_again_in_every_run(reachable: Path) -> None:
+    path = reachable / "secret.jpg"
+    path.write_bytes(picture_bytes(1))
+    path.chmod(0o000)
+    with unprivileged():
+        found = fault(path)
+    assert (found.reason, found.skipped, found.transient) == ("permission denied", False, True)
+    path.chmod(0o644)
+    with unprivileged():
+        assert read_content(record(path)).data == picture_bytes(1)
+
+
+def test_a_file_that_is_gone_before_it_is_read_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "gone.jpg"
+    path.write_bytes(picture_bytes(1))
+    seen = record(path)
+    path.unlink()
+    found = fault(path, seen)
+    assert (found.reason, found.skipped) == ("gone before it was read", True)
+    assert found.transient
+
+
+def test_a_folder_that_is_gone_before_it_is_read_takes_its_files_along(tmp_path: Path) -> None:
+    (tmp_path / "trip").mkdir()
+    path = tmp_path / "trip" / "gone.jpg"
+    path.write_bytes(picture_bytes(1))
+    seen = record(path)
+    shutil.rmtree(tmp_path / "trip")
+    (tmp_path / "trip").touch()  # a file where the folder was
+    assert fault(path, seen).transient
+
+
+def _make_socket(path: Path) -> None:
+    there = os.getcwd()
+    os.chdir(path.parent)  # a socket's path may have 107 bytes only
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(there)
+
+
+@pytest.mark.parametrize(
+    "replace", [os.mkfifo, _make_socket, os.mkdir], ids=["pipe", "socket", "folder"]
+)
+def test_what_took_a_file_s_place_is_neither_waited_for_nor_read(
+    tmp_path: Path, replace: Callable[[Path], None]
+) -> None:
+    """Opening a pipe waits for a writer that never comes."""
+    path = tmp_path / "one.jpg"
+    path.write_bytes(picture_bytes(1))
+    seen = record(path)
+    path.unlink()
+    replace(path)
+    faults: list[FileFault] = []
+    reader = threading.Thread(target=lambda: faults.append(fault(path, seen)), daemon=True)
+    reader.start()
+    reader.join(timeout=20)
+    assert not reader.is_alive()
+    assert faults[0].transient
+
+
+def _sparse(path: Path, head: bytes, size: int) -> Path:
+    with open(path, "wb") as file:
+        file.write(head)
+        try:
+            file.truncate(size)
+        except OSError:  # pragma: no cover
+            pytest.skip("this file system keeps no sparse files")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "reason"),
+    [
+        ("huge.jpg", b"\xff\xd8\xff\xe0", "larger than 1 GiB"),
+        ("huge.mkv", b"\x1aE\xdf\xa3", "not a picture"),
+        ("huge.png", b"", "named like a picture, but it is none"),
+    ],
+)
+def test_a_file_beyond_the_limit_or_no_picture_is_not_read(
+    tmp_path: Path, name: str, head: bytes, reason: str
+) -> None:
+    path = _sparse(tmp_path / name, head, MAX_BYTES + 1)
+    tracemalloc.start()
+    try:
+        assert fault(path).reason == reason
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20

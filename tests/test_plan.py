@@ -1,0 +1,173 @@
+"""A folder as it is, and as it is remembered: every file gets exactly one treatment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipindex.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
+from clipindex.plan import Plan, defer, plan_folder, quarantined
+from clipindex.walk import FileRecord
+
+NOW = "clipindex 1, Pillow 1"
+BEFORE = "clipindex 0, Pillow 1"
+
+# Few values, so that files and rows agree often.
+paths = st.sampled_from([b"/p/%d.jpg" % number for number in range(6)])
+few = st.integers(0, 1)
+records = st.builds(FileRecord, paths, few, few, few)
+rows = st.builds(
+    Row,
+    path=paths,
+    size=few,
+    mtime_ns=few,
+    ctime_ns=st.none() | few,
+    sha256=st.just(bytes(32)),
+    state=st.sampled_from([INDEXED, QUARANTINED, SKIPPED]),
+    reason=st.just("why"),
+    decoders=st.sampled_from([NOW, BEFORE, None]),
+    transient=st.booleans(),
+)
+folders = st.tuples(
+    st.lists(records, unique_by=lambda record: record.path),
+    st.lists(rows, unique_by=lambda row: row.path).map(lambda them: {r.path: r for r in them}),
+)
+
+
+def planned(files: list[FileRecord], remembered: dict[bytes, Row], decoders: str = NOW) -> Plan:
+    plan = Plan()
+    plan_folder(plan, files, remembered, decoders)
+    return plan
+
+
+def agree(row: Row, record: FileRecord) -> bool:
+    """Written down once more: size, mtime, and ctime where it is remembered."""
+    times = (row.mtime_ns, record.ctime_ns if row.ctime_ns is None else row.ctime_ns)
+    return (row.size, *times) == (record.size, record.mtime_ns, record.ctime_ns)
+
+
+RECORD = FileRecord(b"/p/1.jpg", 100, 200, 300)
+KNOWN = Row(RECORD.path, 100, 200, 300, bytes(32), INDEXED)
+NOTED = replace(KNOWN, state=QUARANTINED, reason="damaged", decoders=NOW)
+
+
+@given(folders)
+@settings(max_examples=200, deadline=None)
+def test_every_file_falls_in_exactly_one_list(
+    folder: tuple[list[FileRecord], dict[bytes, Row]],
+) -> None:
+    files, remembered = folder
+    plan = planned(files, remembered)
+    treated = [record.path for record in plan.to_read + plan.unchanged]
+    treated += [row.path for row in plan.known_faults]
+    assert sorted(treated) == sorted(record.path for record in files)
+
+
+@given(folders)
+@settings(max_examples=200, deadline=None)
+def test_each_treatment_has_its_reason(
+    folder: tuple[list[FileRecord], dict[bytes, Row]],
+) -> None:
+    files, remembered = folder
+    plan = planned(files, remembered)
+    standing = {row.path for row in plan.known_faults}
+    for record in files:
+        row = remembered.get(record.path)
+        untouched = row is not None and agree(row, record)
+        indexed = row is not None and row.state == INDEXED
+        stands = row is not None and not row.transient and row.decoders == NOW
+        assert (record in plan.unchanged) == (untouched and indexed)
+        assert (record.path in standing) == (untouched and not indexed and stands)
+
+
+@given(folders)
+@settings(max_examples=200, deadline=None)
+def test_vanished_is_what_was_indexed_and_is_not_found(
+    folder: tuple[list[FileRecord], dict[bytes, Row]],
+) -> None:
+    files, remembered = folder
+    found = {record.path for record in files}
+    expected = {path for path, row in remembered.items() if row.state == INDEXED} - found
+    assert planned(files, remembered).vanished == expected
+
+
+def test_a_file_is_unchanged_when_size_and_both_times_agree() -> None:
+    plan = planned([RECORD], {KNOWN.path: KNOWN})
+    assert (plan.unchanged, plan.to_read, plan.refreshed) == ([RECORD], [], [])
+
+
+@pytest.mark.parametrize("field", ["size", "mtime_ns", "ctime_ns"])
+@pytest.mark.parametrize("row", [KNOWN, NOTED], ids=["indexed", "quarantined"])
+def test_a_file_that_differs_in_anything_is_read(row: Row, field: str) -> None:
+    for step in (-1, 1):
+        record = replace(RECORD, **{field: getattr(RECORD, field) + step})
+        assert planned([record], {row.path: row}).to_read == [record]
+
+
+def test_a_change_time_that_is_not_known_is_learned_not_held_against_the_file() -> None:
+    row = replace(KNOWN, ctime_ns=None)
+    plan = planned([RECORD], {row.path: row})
+    assert plan.unchanged == [RECORD]
+    assert plan.refreshed == [KNOWN]
+    again = planned([RECORD], {row.path: plan.refreshed[0]})
+    assert (again.unchanged, again.refreshed) == ([RECORD], [])
+
+
+@pytest.mark.parametrize("state", [QUARANTINED, SKIPPED])
+def test_a_known_fault_stands_until_the_file_or_the_decoders_change(state: str) -> None:
+    row = replace(NOTED, state=state)
+    assert planned([RECORD], {row.path: row}).known_faults == [row]
+    assert planned([RECORD], {row.path: row}, "clipindex 2, Pillow 2").to_read == [RECORD]
+    touched = replace(RECORD, mtime_ns=201)
+    assert planned([touched], {row.path: row}).to_read == [touched]
+
+
+@pytest.mark.parametrize("state", [QUARANTINED, SKIPPED])
+def test_what_failed_for_a_passing_reason_is_read_in_every_run(state: str) -> None:
+    row = replace(NOTED, state=state, transient=True)
+    assert planned([RECORD], {row.path: row}).to_read == [RECORD]
+
+
+def test_new_decoders_do_not_read_indexed_files_again() -> None:
+    row = replace(KNOWN, decoders=BEFORE)
+    assert planned([RECORD], {row.path: row}).unchanged == [RECORD]
+
+
+def test_a_note_of_a_file_that_is_gone_is_no_vanished_picture() -> None:
+    assert planned([], {NOTED.path: NOTED}).vanished == set()
+    assert planned([], {KNOWN.path: KNOWN}).vanished == {KNOWN.path}
+
+
+def test_folders_add_up() -> None:
+    plan = Plan()
+    other = replace(RECORD, path=b"/q/1.jpg")
+    plan_folder(plan, [RECORD], {KNOWN.path: KNOWN}, NOW)
+    plan_folder(plan, [other], {}, NOW)
+    plan_folder(plan, [], {b"/r/1.jpg": replace(KNOWN, path=b"/r/1.jpg")}, NOW)
+    assert (plan.unchanged, plan.to_read, plan.vanished) == ([RECORD], [other], {b"/r/1.jpg"})
+
+
+@given(count=st.integers(0, 30), limit=st.none() | st.integers(0, 40))
+def test_a_limit_cuts_what_is_read_and_loses_nothing(count: int, limit: int | None) -> None:
+    files = [replace(RECORD, path=b"/p/%d" % number) for number in range(count)]
+    plan = planned(files, {})
+    deferred = defer(plan, limit)
+    assert plan.to_read + deferred == files
+    assert len(plan.to_read) == (count if limit is None else min(count, limit))
+
+
+def test_a_limit_counts_only_files_that_are_read() -> None:
+    other = replace(RECORD, path=b"/p/2.jpg")
+    plan = planned([RECORD, other], {KNOWN.path: KNOWN})
+    assert defer(plan, 1) == []
+    assert (plan.unchanged, plan.to_read) == ([RECORD], [other])
+
+
+def test_quarantined_and_skipped_notes_are_told_apart() -> None:
+    skipped = replace(NOTED, path=b"/p/2.txt", state=SKIPPED)
+    files = [RECORD, replace(RECORD, path=skipped.path)]
+    plan = planned(files, {NOTED.path: NOTED, skipped.path: skipped})
+    assert (len(plan.known_faults), quarantined(plan)) == (2, 1)
