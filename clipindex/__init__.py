@@ -24,9 +24,12 @@ if TYPE_CHECKING:
         Summary,
     )
     from clipindex.images import Preprocessing
-    from clipindex.index import CollectionStatus, Index, Preview
-    from clipindex.pipeline import IngestOptions
-    from clipindex.search import Hit, QueryOptions
+    from clipindex.index import CollectionStatus, Index
+    from clipindex.preview import Preview
+    from clipindex.recorder import IngestOptions
+    from clipindex.search import Hit, QueryOptions, Term
+    from clipindex.survey import Part
+    from clipindex.walk import WalkPolicy
 
 _HOMES = {
     "BatchVerified": "events",
@@ -39,13 +42,16 @@ _HOMES = {
     "FolderFault": "events",
     "Hit": "search",
     "Index": "index",
-    "IngestOptions": "pipeline",
+    "IngestOptions": "recorder",
+    "Part": "survey",
     "Preprocessing": "images",
-    "Preview": "index",
+    "Preview": "preview",
     "QueryOptions": "search",
     "RunFinished": "events",
     "Status": "events",
     "Summary": "events",
+    "Term": "search",
+    "WalkPolicy": "walk",
 }
 
 __all__ = [
@@ -60,12 +66,15 @@ __all__ = [
     "Hit",
     "Index",
     "IngestOptions",
+    "Part",
     "Preprocessing",
     "Preview",
     "QueryOptions",
     "RunFinished",
     "Status",
     "Summary",
+    "Term",
+    "WalkPolicy",
 ]
 
 

@@ -12,8 +12,10 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clipindex.errors import StoreError
 from clipindex.walk import FileRecord
@@ -84,6 +86,7 @@ class Catalogue:
     def __init__(self, path: Path) -> None:
         """Open or make the catalogue at `path`. Raises StoreError when it cannot be read."""
         self.is_new = not path.exists()
+        self._path = path
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -94,11 +97,7 @@ class Catalogue:
                 self._db.executescript(f"BEGIN;{TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
                 self.is_new = True
         except sqlite3.Error as error:
-            raise StoreError(
-                f"the catalogue cannot be read: {error}",
-                path=str(path),
-                hint="delete that file; the next ingest makes it again from the points",
-            ) from error
+            raise _unreadable(error, path) from error
         if version not in (0, SCHEMA):
             self._db.close()
             raise StoreError(
@@ -106,6 +105,15 @@ class Catalogue:
                 path=str(path),
                 hint="use the clipindex that wrote it, or delete the file to have it made again",
             )
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """One thread at a time; SQLite's errors become ours."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise _unreadable(error, self._path) from error
 
     def close(self) -> None:
         """Close the file; further calls fail."""
@@ -115,7 +123,7 @@ class Catalogue:
 
     def get(self, path: bytes) -> Row | None:
         """The row of one path."""
-        with self._lock:
+        with self._held():
             found = self._db.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE folder = ? AND name = ?", os.path.split(path)
             ).fetchone()
@@ -123,7 +131,7 @@ class Catalogue:
 
     def in_folder(self, folder: bytes) -> dict[bytes, Row]:
         """All rows directly in a folder, by path."""
-        with self._lock:
+        with self._held():
             found = self._db.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE folder = ?", (folder,)
             ).fetchall()
@@ -131,7 +139,7 @@ class Catalogue:
 
     def with_content(self, sha256: bytes) -> list[Row]:
         """Rows of every remembered file with these bytes, in path order."""
-        with self._lock:
+        with self._held():
             found = self._db.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE sha256 = ? ORDER BY folder, name", (sha256,)
             ).fetchall()
@@ -139,7 +147,7 @@ class Catalogue:
 
     def indexed_by_folder(self) -> dict[bytes, int]:
         """How many indexed files each folder holds."""
-        with self._lock:
+        with self._held():
             return dict(
                 self._db.execute(
                     "SELECT folder, count(*) FROM files WHERE state = ? GROUP BY folder", (INDEXED,)
@@ -148,14 +156,14 @@ class Catalogue:
 
     def counts(self) -> dict[str, int]:
         """Rows by state."""
-        with self._lock:
+        with self._held():
             return dict(
                 self._db.execute("SELECT state, count(*) FROM files GROUP BY state").fetchall()
             )
 
     def rows(self) -> Iterator[Row]:
         """Every row (read at once, so that the writer may go on)."""
-        with self._lock:
+        with self._held():
             found = self._db.execute(f"SELECT {_COLUMNS} FROM files").fetchall()
         yield from map(_row, found)
 
@@ -178,7 +186,7 @@ class Catalogue:
         deletions = [os.path.split(path) for path in gone]
         if not values and not deletions:
             return
-        with self._lock, _transaction(self._db):
+        with self._held(), _transaction(self._db):
             self._db.executemany("DELETE FROM files WHERE folder = ? AND name = ?", deletions)
             self._db.executemany(
                 f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values
@@ -186,9 +194,9 @@ class Catalogue:
 
     # --- roots and runs --------------------------------------------------------------------
 
-    def roots(self) -> dict[bytes, dict[str, object]]:
+    def roots(self) -> dict[bytes, dict[str, Any]]:
         """Every root that was ingested, with the options it had."""
-        with self._lock:
+        with self._held():
             found = self._db.execute("SELECT path, options FROM roots ORDER BY path").fetchall()
         return {path: json.loads(options) for path, options in found}
 
@@ -196,14 +204,20 @@ class Catalogue:
         """Remember a root, for `status` and `reindex`; nothing is written when nothing is new."""
         if self.roots().get(path) == options:
             return
-        with self._lock:
+        with self._held():
             self._db.execute(
                 "INSERT OR REPLACE INTO roots VALUES (?, ?)", (path, json.dumps(options))
             )
 
+    def forget_root(self, path: bytes) -> bool:
+        """Forget a root; whether it was remembered. Its points and rows stay."""
+        with self._held():
+            gone = self._db.execute("DELETE FROM roots WHERE path = ?", (path,))
+        return gone.rowcount > 0
+
     def begin_run(self, started: str) -> tuple[int, bool]:
         """Note that a run begins. Returns its number and whether the one before it finished."""
-        with self._lock:
+        with self._held():
             unfinished = self._db.execute("SELECT 1 FROM runs WHERE finished IS NULL").fetchone()
             self._db.execute("UPDATE runs SET finished = '' WHERE finished IS NULL")
             number = self._db.execute("INSERT INTO runs (started) VALUES (?)", (started,)).lastrowid
@@ -212,7 +226,7 @@ class Catalogue:
 
     def finish_run(self, number: int, finished: str, summary: dict[str, object]) -> None:
         """Note that the run came to its end, so that the next one need not compare."""
-        with self._lock:
+        with self._held():
             self._db.execute(
                 "UPDATE runs SET finished = ?, summary = ? WHERE id = ?",
                 (finished, json.dumps(summary), number),
@@ -220,7 +234,7 @@ class Catalogue:
 
     def last_run(self) -> tuple[str, str | None, dict[str, object] | None] | None:
         """When the latest run started and finished, and its summary."""
-        with self._lock:
+        with self._held():
             found = self._db.execute(
                 "SELECT started, finished, summary FROM runs ORDER BY id DESC LIMIT 1"
             ).fetchone()
@@ -228,6 +242,14 @@ class Catalogue:
             return None
         started, finished, summary = found
         return started, finished or None, json.loads(summary) if summary else None
+
+
+def _unreadable(error: sqlite3.Error, path: Path) -> StoreError:
+    return StoreError(
+        f"the catalogue cannot be read: {error}",
+        path=str(path),
+        hint="delete that file; the next ingest makes it again from the points",
+    )
 
 
 class _transaction:  # noqa: N801 - reads as the word it is: `with _transaction(db):`

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from clipindex import lock
 from clipindex.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.catalogue import INDEXED, Catalogue, Row
 from clipindex.contract import (
+    Contract,
     StampedContract,
     bundle_for,
     contract_of,
@@ -35,13 +37,15 @@ class Place:
 
     store: Path
     collection: str = DEFAULT_COLLECTION
+    source: str = LOCAL  # whose files: each source judges only its own
 
     def __post_init__(self) -> None:
-        if not NAMES.fullmatch(self.collection):
-            raise UsageError(
-                f"'{self.collection}' cannot name a collection",
-                hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
-            )
+        for what, name in (("collection", self.collection), ("source", self.source)):
+            if not NAMES.fullmatch(name):
+                raise UsageError(
+                    f"'{name}' cannot name a {what}",
+                    hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
+                )
 
     @property
     def folder(self) -> Path:
@@ -57,7 +61,8 @@ class Place:
 
     @property
     def catalogue(self) -> Path:
-        return self.folder / "catalogue.sqlite"
+        tail = "" if self.source == LOCAL else f"-{self.source}"
+        return self.folder / f"catalogue{tail}.sqlite"
 
     @property
     def shard(self) -> Path:
@@ -80,11 +85,19 @@ class Collection:
     """A collection held by this process for writing."""
 
     place: Place
-    source: str
-    bundle: Bundle
-    preprocessing: Preprocessing
+    contract: Contract
     store: Store
     catalogue: Catalogue
+
+    @property
+    def source(self) -> str:
+        """Whose files this process judges."""
+        return self.place.source
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its pixels are made."""
+        return Preprocessing(self.contract.preprocessing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +126,8 @@ def settle(place: Place, settings: Settings) -> StampedContract:
 
 
 @contextmanager
-def open_for_ingest(place: Place, settings: Settings) -> Iterator[Collection]:
-    """Hold a collection for writing, making it when it is missing.
-
-    Whatever an interrupted run left is put right first: the catalogue follows the points.
-    """
+def open_for_ingest(place: Place, settings: Settings) -> Iterator[tuple[Collection, Bundle]]:
+    """Hold a collection for writing, making it when it is missing; its model is checked whole."""
     bundle = bundle_for(settle(place, settings), settings.model)
     bundle.verify()
     try:
@@ -130,18 +140,37 @@ def open_for_ingest(place: Place, settings: Settings) -> Iterator[Collection]:
         ) from error
     with lock.locked(place.lock, "ingest", lock.INGEST_PATIENCE):
         stamped = settle(place, settings)  # again: another run may have made it meanwhile
-        store = EdgeStore(place.shard, stamped.contract.dimension)
-        try:
-            catalogue = Catalogue(place.catalogue)
-            try:
-                if read_contract(place.contract) != stamped:
-                    write_contract(place.contract, stamped)
-                preprocessing = Preprocessing(stamped.contract.preprocessing)
-                yield Collection(place, LOCAL, bundle, preprocessing, store, catalogue)
-            finally:
-                catalogue.close()
-        finally:
-            store.close()
+        with _opened(place, stamped) as collection:
+            if read_contract(place.contract) != stamped:
+                write_contract(place.contract, stamped)
+            yield collection, bundle
+
+
+@contextmanager
+def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
+    """Hold an existing collection for a change that needs no model; noted as a run, so that
+    the next one compares points and catalogue if this one is interrupted."""
+    place.stamped()
+    with (
+        lock.locked(place.lock, purpose, lock.INGEST_PATIENCE),
+        _opened(place, place.stamped()) as collection,
+    ):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        number, finished_before = collection.catalogue.begin_run(now)
+        if not finished_before or collection.catalogue.is_new:
+            reconcile(collection)
+        yield collection
+        collection.catalogue.finish_run(number, now, {"purpose": purpose})
+
+
+@contextmanager
+def _opened(place: Place, stamped: StampedContract) -> Iterator[Collection]:
+    store = EdgeStore(place.shard, stamped.contract.dimension)
+    try:
+        with closing(Catalogue(place.catalogue)) as catalogue:
+            yield Collection(place, stamped.contract, store, catalogue)
+    finally:
+        store.close()
 
 
 @contextmanager

@@ -8,32 +8,20 @@ import os
 import stat
 from dataclasses import dataclass
 
+from clipindex import raw
 from clipindex.errors import FileFault
+from clipindex.formats import (
+    OTHER_PICTURE_NAMES,
+    RAW_KINDS,
+    TIFF_RAW_NAMES,
+    UNREADABLE_KINDS,
+)
+from clipindex.formats import HEAD as HEAD
+from clipindex.formats import PICTURE_NAMES as PICTURE_NAMES
+from clipindex.formats import picture_kind as picture_kind
 from clipindex.walk import FileRecord
 
 MAX_BYTES = 1 << 30  # a larger "picture" is not read into memory
-HEAD = 32  # enough for every signature below
-
-# Names that promise a picture: content that breaks the promise is a damaged file to be told
-# of (quarantined), not one of the many other files that lie in a folder (skipped).
-PICTURE_NAMES = (
-    b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif"
-).split()
-
-# Formats that other programs read; skipped as well, but with a reason that says more.
-OTHER_PICTURE_NAMES = (
-    b".psd .psb .xcf .svg .eps .pdf .ico .icns .cur .tga .dds .jp2 .j2k .jpf .jxr .jls .ppm .pgm"
-    b" .pbm .pnm .pfm .sgi .pcx .fli .flc .qoi .xpm .wmf .emf .exr .hdr"
-).split()
-
-# The size of a bitmap's second header tells it from any text that begins with "BM".
-BMP_HEADER_SIZES = {size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124)}
-
-UNREADABLE_KINDS = {  # recognised, so that the reason can say what it is
-    "HEIC": "a HEIC picture, which this clipindex cannot read",
-    "JPEG XL": "a JPEG XL picture, which clipindex cannot read",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -42,40 +30,6 @@ class Content:
     record: FileRecord
     data: bytes
     sha256: bytes
-
-
-def picture_kind(head: bytes) -> str | None:
-    """The picture format that a file's first bytes announce, or None.
-
-    Signatures: ITU-T T.81 (JPEG), RFC 2083 (PNG), TIFF 6.0 and BigTIFF, GIF89a, ISO 14496-12
-    brands (AVIF, HEIC), the RIFF container (WebP), ISO 18181 (JPEG XL).
-    """
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "TIFF"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if head.startswith(b"BM") and head[14:18] in BMP_HEADER_SIZES:
-        return "BMP"
-    if head[4:8] == b"ftyp":
-        return _brand(head)
-    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        return "JPEG XL"
-    return None
-
-
-def _brand(head: bytes) -> str | None:
-    brands = {head[at : at + 4] for at in range(8, len(head) - 3, 4)}
-    if brands & {b"avif", b"avis"}:
-        return "AVIF"
-    if head[8:12] in {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}:
-        return "HEIC"
-    return None
 
 
 def read_content(record: FileRecord) -> Content:
@@ -90,6 +44,7 @@ def read_content(record: FileRecord) -> Content:
             head = file.read(HEAD)
             _refuse_other_content(record, head, before.st_size)
             data = head + file.readall()
+            _refuse_other_raw(record, data)
             after = os.fstat(handle)
     except FileNotFoundError:
         raise FileFault("gone before it was read", skipped=True, transient=True) from None
@@ -108,6 +63,8 @@ def _refuse_other_content(record: FileRecord, head: bytes, size: int) -> None:
     kind = picture_kind(head)
     if kind in UNREADABLE_KINDS:
         raise FileFault(UNREADABLE_KINDS[kind], skipped=True)
+    if kind in RAW_KINDS and raw.version() is None:
+        raise FileFault(raw.MISSING, skipped=True)
     if kind is None:
         suffix = os.path.splitext(record.path)[1].lower()
         if suffix in PICTURE_NAMES:
@@ -117,6 +74,20 @@ def _refuse_other_content(record: FileRecord, head: bytes, size: int) -> None:
         raise FileFault("not a picture", skipped=True)
     if size > MAX_BYTES:
         raise FileFault(f"larger than {MAX_BYTES >> 30} GiB")
+
+
+def _refuse_other_raw(record: FileRecord, data: bytes) -> None:
+    """Raw files whose directories lie beyond the head, and TIFFs that only their name calls raw.
+
+    Those may be of an old camera whose raw files say nothing of it; what Pillow would take for
+    the picture is then a thumbnail.
+    """
+    kind = picture_kind(data)
+    if kind in RAW_KINDS and raw.version() is None:
+        raise FileFault(raw.MISSING, skipped=True)
+    suffix = os.path.splitext(record.path)[1].lower()
+    if kind == "TIFF" and suffix in TIFF_RAW_NAMES:
+        raise FileFault("named like a camera raw file, but nothing in it says so")
 
 
 def _unreadable(error: OSError) -> str:

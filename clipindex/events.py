@@ -72,6 +72,7 @@ class Untouched:
     deferred: Sequence[FileRecord]
     known_faults: Sequence[Row]
     source: str
+    left_out: Sequence[bytes] = ()  # names that the walk policy leaves out, a folder once
 
     def files(self) -> Iterator[FileDone]:
         """Each as an event of its own, for those who want to see them all."""
@@ -93,6 +94,14 @@ class FolderFault:
 
     path: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StillAt:
+    """A file that a worker has had in hand for many seconds."""
+
+    path: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,7 @@ class Summary:
     skipped: int = 0
     deferred: int = 0
     left_out: int = 0
+    tagged: int = 0  # unchanged files whose tags were written
     vanished: int = 0
     unreadable: int = 0  # files and folders that could not be read at all
     points: int = 0
@@ -146,6 +156,7 @@ Event = (
     | Untouched
     | FileDone
     | FolderFault
+    | StillAt
     | BatchVerified
     | RunFinished
 )

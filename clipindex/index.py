@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import platformdirs
 
@@ -14,38 +18,31 @@ from clipindex.bundle import Bundle
 from clipindex.catalogue import Catalogue
 from clipindex.collection import (
     DEFAULT_COLLECTION,
+    Collection,
     Place,
     Settings,
+    open_for_change,
     open_for_ingest,
     open_for_query,
 )
 from clipindex.contract import bundle_for
-from clipindex.events import Event, FolderFault, Scanning
-from clipindex.identity import resolve_root, shown
-from clipindex.images import Preprocessing, decoders
+from clipindex.errors import UsageError
+from clipindex.events import Event
+from clipindex.identity import LOCAL, resolve_root, shown
+from clipindex.images import Preprocessing
 from clipindex.model import Model
-from clipindex.pipeline import IngestOptions
-from clipindex.plan import defer, quarantined
-from clipindex.search import Hit, QueryOptions
-from clipindex.survey import Survey, check_roots, survey
+from clipindex.payload import TAG
+from clipindex.pipeline import root_from_memory
+from clipindex.preview import Preview, preview
+from clipindex.recorder import IngestOptions
+from clipindex.relocate import relocate
+from clipindex.search import Hit, QueryOptions, Term
+from clipindex.stores import Filter
+from clipindex.survey import Part, Scope, check_roots
+from clipindex.tagging import put_tags, take_tags
+from clipindex.walk import Root, WalkPolicy
 
 AnyPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What an ingest would do, by names and times alone: no file was opened."""
-
-    found: int
-    unchanged: int
-    to_read: int
-    bytes_to_read: int
-    deferred: int
-    quarantined: int
-    skipped: int
-    vanished: int
-    left_out: int
-    faults: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +69,6 @@ def default_store() -> Path:
     return Path(platformdirs.user_data_dir("clipindex", appauthor=False)) / "store"
 
 
-def _outcome(walk: Generator[Scanning | FolderFault, None, Survey]) -> Survey:
-    """Run a survey to its end, without a listener for its progress."""
-    while True:
-        try:
-            next(walk)
-        except StopIteration as end:
-            survey_done: Survey = end.value
-            return survey_done
-
-
 class Index:
     """A collection in an embedded store. Nothing is held open between calls but the model."""
 
@@ -92,67 +79,134 @@ class Index:
         collection: str = DEFAULT_COLLECTION,
         model: str | None = None,
         preprocessing: Preprocessing | None = None,
+        source: str = LOCAL,
     ) -> None:
         """`model` is a name or the folder of a bundle; None: the collection's own.
 
-        Raises UsageError for a name that no collection can have.
+        Raises UsageError for a name that no collection or source can have.
         """
         folder = Path(store) if store is not None else default_store()
-        self.place = Place(folder.expanduser().absolute(), collection)
+        self.place = Place(folder.expanduser().absolute(), collection, source)
         self._settings = Settings(model, preprocessing)
         self._model: Model | None = None
 
     def ingest(
-        self, paths: Sequence[AnyPath], options: IngestOptions = IngestOptions()
+        self,
+        paths: Sequence[AnyPath] = (),
+        options: IngestOptions = IngestOptions(),
+        *,
+        policy: WalkPolicy = WalkPolicy(),
+        files: Sequence[AnyPath | bytes] = (),
+        part: Part = Part(),
+        tags: Mapping[str, str] = MappingProxyType({}),
     ) -> Generator[Event, None, None]:
         """Bring the collection up to date with folders or files, yielding events.
 
+        `files` are taken one by one, beside the `paths`, which are walked and remembered.
         Stopping early is safe. Raises ClipIndexError; the faults of single files are events.
         """
-        roots = [resolve_root(path) for path in paths]
-        check_roots(roots, self._folders_remembered())
-        with open_for_ingest(self.place, self._settings) as collection:
-            model = self._loaded(collection.bundle)
-            yield from pipeline.ingest(collection, model, roots, options)
+        yield from self._run(self._scope(paths, policy, files, part, tags), options)
 
-    def preview(self, paths: Sequence[AnyPath], limit: int | None = None) -> Preview:
-        """What `ingest` would read: nothing is opened, written or locked."""
-        roots = [resolve_root(path) for path in paths]
+    def reindex(self, options: IngestOptions = IngestOptions()) -> Generator[Event, None, None]:
+        """`ingest` of every remembered root, each with the policy and the tags it had.
+
+        Raises UsageError when no root is remembered.
+        """
+        self.place.stamped()
+        catalogue = self._catalogue()
+        memories: dict[bytes, dict[str, Any]] = {}
+        if catalogue is not None:
+            with closing(catalogue):
+                memories = catalogue.roots()
+        if not memories:
+            raise UsageError(
+                "the collection remembers no folder",
+                hint="ingest one by hand: clipindex ingest FOLDER",
+            )
+        roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
+        scope = Scope(roots, avoid=self._own_folder())
+        yield from self._run(scope, options)
+
+    def _run(self, scope: Scope, options: IngestOptions) -> Generator[Event, None, None]:
+        check_roots([root.path for root in scope.roots], self._folders_remembered())
+        with open_for_ingest(self.place, self._settings) as (collection, bundle):
+            yield from pipeline.ingest(collection, self._loaded(bundle), scope, options)
+
+    def preview(
+        self,
+        paths: Sequence[AnyPath],
+        limit: int | None = None,
+        *,
+        policy: WalkPolicy = WalkPolicy(),
+        files: Sequence[AnyPath | bytes] = (),
+        part: Part = Part(),
+        checksum: bool = False,
+    ) -> Preview:
+        """What `ingest` would read. Nothing is written or locked, and without `checksum`
+        nothing is opened."""
         catalogue = self._catalogue()
         try:
-            walk = survey(
-                roots,
-                catalogue.in_folder if catalogue else lambda _: {},
-                catalogue.indexed_by_folder() if catalogue else {},
-                decoders(),
-            )
-            found = _outcome(walk)
+            scope = self._scope(paths, policy, files, part)
+            return preview(scope, catalogue, limit, checksum=checksum)
         finally:
             if catalogue is not None:
                 catalogue.close()
-        plan, deferred = found.plan, defer(found.plan, limit)
-        known_quarantine = quarantined(plan)
-        return Preview(
-            found.found,
-            len(plan.unchanged),
-            len(plan.to_read),
-            sum(record.size for record in plan.to_read),
-            len(deferred),
-            known_quarantine,
-            len(plan.known_faults) - known_quarantine,
-            len(plan.vanished),
-            len(found.left_out),
-            [f"{shown(path)}: {reason}" for path, reason in found.faults],
-        )
 
-    def query(self, term: AnyPath, options: QueryOptions = QueryOptions()) -> list[Hit]:
-        """Pictures nearest to a text, or to a picture where `term` names an existing file."""
+    def query(
+        self, terms: AnyPath | Sequence[Term], options: QueryOptions = QueryOptions()
+    ) -> list[Hit]:
+        """Pictures nearest to a text, to a picture where `terms` names an existing file, or to
+        the weighted sum of several terms."""
         stamped = self.place.stamped()
         bundle = bundle_for(stamped, self._settings.model)
         preprocessing = Preprocessing(stamped.contract.preprocessing)
-        query = search.embed_term(term, self._loaded(bundle), preprocessing)
+        wanted = [Term(os.fspath(terms))] if isinstance(terms, str | os.PathLike) else terms
+        query = search.embed_query(wanted, self._loaded(bundle), preprocessing)
         with open_for_query(self.place, stamped) as store:
             return search.search(store, query, options)
+
+    def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
+        """Put tags on every indexed picture at or below the paths; returns how many lacked them."""
+        with open_for_change(self.place, "tag") as collection:
+            ids = _points_below(collection, paths)
+            for key in tags:
+                collection.store.index_field(TAG + key)
+            return sum(batch.points for batch in put_tags(collection.store, ids, tags))
+
+    def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
+        """Take tags off every indexed picture at or below the paths; returns how many had them."""
+        with open_for_change(self.place, "untag") as collection:
+            ids = _points_below(collection, paths)
+            return sum(batch.points for batch in take_tags(collection.store, ids, keys))
+
+    def relocate(self, old: AnyPath, new: AnyPath) -> int:
+        """Rewrite the paths of everything below `old` to lie below `new`; returns how many.
+
+        Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
+        """
+        before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
+        if not os.path.isdir(after):
+            raise UsageError("no such folder", path=shown(after), hint="mount the disk first")
+        if before == after:
+            raise UsageError("both paths are the same", path=shown(after))
+        with open_for_change(self.place, "relocate") as collection:
+            moved = sum(batch.points for batch in relocate(collection, before, after))
+        if not moved:
+            raise UsageError("the collection remembers nothing below it", path=shown(before))
+        return moved
+
+    def forget(self, path: AnyPath) -> None:
+        """Forget a root: `reindex` no longer looks there; its points stay.
+
+        Raises UsageError when it is not remembered.
+        """
+        with open_for_change(self.place, "forget") as collection:
+            for name in (resolve_root(path), os.fsencode(os.path.abspath(path))):
+                if collection.catalogue.forget_root(name):
+                    return
+        raise UsageError(
+            "not a remembered root", path=str(path), hint="`clipindex status` lists them"
+        )
 
     def status(self) -> CollectionStatus:
         """Contract, counts, roots and latest run; works while another process ingests."""
@@ -182,6 +236,22 @@ class Index:
             last_run,
         )
 
+    def _scope(
+        self,
+        paths: Sequence[AnyPath],
+        policy: WalkPolicy,
+        files: Sequence[AnyPath | bytes],
+        part: Part,
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> Scope:
+        pairs = tuple(sorted(tags.items()))
+        roots = tuple(Root(resolve_root(path), policy, pairs) for path in paths)
+        named = frozenset(map(resolve_root, files))
+        return Scope(roots, named, part, pairs, self._own_folder())
+
+    def _own_folder(self) -> bytes:
+        return os.path.realpath(os.fsencode(self.place.store))
+
     def _catalogue(self) -> Catalogue | None:
         return Catalogue(self.place.catalogue) if self.place.catalogue.exists() else None
 
@@ -197,3 +267,14 @@ class Index:
         if self._model is None or self._model.bundle != bundle:
             self._model = Model(bundle)
         return self._model
+
+
+def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:
+    """Points of this source at or below any of the paths (which need not exist any more)."""
+    found: dict[uuid.UUID, None] = {}
+    for path in paths:
+        name = shown(resolve_root(path))
+        for field in ("folders", "path"):
+            only = Filter((("source", collection.source), (field, name)))
+            found.update((id, None) for id, _ in collection.store.scroll(only))
+    return list(found)

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from clipindex.errors import UsageError
 from clipindex.identity import exact_path, folders_of, shown
 from clipindex.images import PictureFacts
 from clipindex.walk import FileRecord
 
 SCHEMA = 1
 Payload = dict[str, object]
+Tags = Mapping[str, str]
+
+TAG = "tag_"
+TAG_KEY = re.compile(r"[A-Za-z0-9_]+")
 
 INDEXED_FIELDS = ("path", "folders", "sha256", "source")  # keyword indexes in every store
 
 
-def make_payload(source: str, record: FileRecord, sha256: bytes, facts: PictureFacts) -> Payload:
-    """Everything a store keeps of a file beside its vector; unknown facts are left out.
+def path_fields(path: bytes) -> Payload:
+    """The fields that a path makes; `folders` lists every folder above the file, so that
+    `--under` is an exact match. `path_b64` is None where the text is exact."""
+    return {
+        "path": shown(path),
+        "path_b64": exact_path(path),
+        "folders": [shown(folder) for folder in folders_of(path)],
+        "name": shown(os.path.basename(path)),
+    }
 
-    `folders` lists every folder above the file, so that `--under` is an exact match.
-    """
+
+def make_payload(
+    source: str, record: FileRecord, sha256: bytes, facts: PictureFacts, tags: Tags
+) -> Payload:
+    """Everything a store keeps of a file beside its vector; unknown facts are left out."""
     latitude_longitude = facts.location
     payload: Payload = {
         "source": source,
-        "path": shown(record.path),
-        "path_b64": exact_path(record.path),
-        "folders": [shown(folder) for folder in folders_of(record.path)],
-        "name": shown(record.path).rpartition("/")[2],
+        **path_fields(record.path),
         "sha256": sha256.hex(),
         "bytes": record.size,
         "mtime_ns": record.mtime_ns,
@@ -36,6 +51,7 @@ def make_payload(source: str, record: FileRecord, sha256: bytes, facts: PictureF
         "camera": facts.camera,
         "location": latitude_longitude
         and {"lat": latitude_longitude[0], "lon": latitude_longitude[1]},
+        **tag_fields(tags),
         "indexed_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "schema": SCHEMA,
     }
@@ -55,13 +71,29 @@ def facts_from_payload(payload: Payload) -> PictureFacts:
     )
 
 
-def tags_of(payload: Payload) -> dict[str, str]:
+def tags_of(payload: Payload) -> Tags:
     """The user's tags: `tag_KEY` fields, without the prefix."""
     return {
-        name.removeprefix("tag_"): str(value)
+        name.removeprefix(TAG): str(value)
         for name, value in sorted(payload.items())
-        if name.startswith("tag_")
+        if name.startswith(TAG)
     }
+
+
+def tag_fields(tags: Tags) -> Payload:
+    """Tags as payload fields."""
+    return {TAG + key: value for key, value in tags.items()}
+
+
+def parse_tag(text: str) -> tuple[str, str]:
+    """`KEY=VALUE`. Raises UsageError for a key that no field can have."""
+    key, equals, value = text.partition("=")
+    if not equals or not TAG_KEY.fullmatch(key):
+        raise UsageError(
+            f"'{text}' is not a tag",
+            hint="write KEY=VALUE; a key has letters, digits and '_'",
+        )
+    return key, value
 
 
 def _int(value: object) -> int:

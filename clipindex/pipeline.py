@@ -3,62 +3,59 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import uuid
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from clipindex.collection import Collection, reconcile
 from clipindex.errors import ExitCode
 from clipindex.events import (
     Event,
+    FileDone,
     RunFinished,
     RunPlanned,
     RunStarted,
     Status,
+    StillAt,
     Summary,
     Untouched,
 )
+from clipindex.identity import point_id, shown
 from clipindex.images import decoders
 from clipindex.model import Model
+from clipindex.payload import TAG
 from clipindex.plan import defer, quarantined
-from clipindex.recorder import Recorder
-from clipindex.survey import Survey, survey
+from clipindex.recorder import IngestOptions, Recorder
+from clipindex.survey import Scope, Survey, survey
+from clipindex.tagging import put_tags
+from clipindex.walk import FileRecord, Root, WalkPolicy
 from clipindex.workers import Claims, Workers
-
-BATCH_SIZE = 25
-
-
-@dataclass(frozen=True, slots=True)
-class IngestOptions:
-    """How to go about a run; nothing here changes a vector."""
-
-    batch_size: int = BATCH_SIZE  # points written, made durable and read back together
-    limit: int | None = None  # files newly read; the rest is deferred
-    workers: int | None = None  # None: one for each usable core
 
 
 def ingest(
-    collection: Collection, model: Model, roots: Sequence[bytes], options: IngestOptions
+    collection: Collection, model: Model, scope: Scope, options: IngestOptions
 ) -> Iterator[Event]:
-    """Bring a collection up to date with the files below the roots, telling of each step.
+    """Bring a collection up to date with the files of a scope, telling of each step.
 
     Closing the iterator at any point is safe: finished batches stay, the next run goes on.
     """
-    clock, catalogue = time.perf_counter(), collection.catalogue
+    clock, catalogue, claims = time.monotonic(), collection.catalogue, Claims(collection.catalogue)
     number, finished_before = catalogue.begin_run(_now())
     if not finished_before or catalogue.is_new:
         reconcile(collection)
     yield RunStarted(
-        collection.bundle.manifest.model,
+        collection.contract.model,
         model.provider,
         collection.preprocessing.value,
         str(collection.place.store),
         collection.place.collection,
     )
-    found = yield from survey(roots, catalogue.in_folder, catalogue.indexed_by_folder(), decoders())
+    found = yield from survey(scope, catalogue.in_folder, catalogue.indexed_by_folder(), decoders())
     if found.found:
-        for root in roots:
-            catalogue.remember_root(root, {"batch_size": options.batch_size})
+        for root in scope.roots:
+            catalogue.remember_root(root.path, memory_of(root))
     plan = found.plan
     deferred = defer(plan, options.limit)
     catalogue.write(plan.refreshed)
@@ -69,20 +66,84 @@ def ingest(
         len(plan.unchanged),
         len(plan.vanished),
     )
-    yield Untouched(plan.unchanged, deferred, plan.known_faults, collection.source)
-
-    claims = Claims(catalogue)
+    yield Untouched(plan.unchanged, deferred, plan.known_faults, collection.source, found.left_out)
+    tagged = yield from _tag_unchanged(collection, plan.unchanged, scope)
     workers = Workers(model, collection.preprocessing, claims, options.workers)
     recorder = Recorder(
-        collection, claims, workers.embed_again, options.batch_size, found.whole_roots
+        collection,
+        claims,
+        workers.embed_again,
+        options.batch_size,
+        scope,
+        found.whole_roots,
     )
-    for outcome in workers.run(plan.to_read):
-        yield from recorder.take(outcome)
-    yield from recorder.finish()
+    deadline = None if options.max_seconds is None else clock + options.max_seconds
+    late = yield from _read(plan.to_read, workers, recorder, deadline)
+    if late:
+        yield Untouched((), late, (), collection.source)
 
-    summary = _summary(collection, model, found, len(deferred), recorder, clock)
+    left = len(deferred) + len(late)
+    summary = _summary(collection, model, found, left, tagged, recorder, clock)
     catalogue.finish_run(number, _now(), asdict(summary))
     yield RunFinished(summary)
+
+
+def _read(
+    records: Sequence[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
+) -> Generator[Event, None, list[FileRecord]]:
+    """Have the files read and recorded; returns those for which the time was too short."""
+    settled: set[str] = set()
+    outcomes = workers.run(records)
+    for outcome in outcomes:
+        if isinstance(outcome, StillAt):
+            yield outcome
+            continue
+        for event in recorder.take(outcome):
+            if isinstance(event, FileDone) and deadline is not None:
+                settled.add(event.path)
+            yield event
+        if deadline is not None and time.monotonic() > deadline:
+            outcomes.close()
+    for event in recorder.finish():
+        if isinstance(event, FileDone) and deadline is not None:
+            settled.add(event.path)
+        yield event
+    if sum(recorder.tally.values()) == len(records):
+        return []
+    return [record for record in records if shown(record.path) not in settled]
+
+
+def memory_of(root: Root) -> dict[str, object]:
+    """What the catalogue keeps of a root, for `reindex`."""
+    return {"policy": asdict(root.policy), "tags": dict(root.tags)}
+
+
+def root_from_memory(path: bytes, memory: Mapping[str, Any]) -> Root:
+    """The root that `memory_of` described."""
+    policy = memory["policy"]
+    globs = {name: tuple(policy[name]) for name in ("exclude", "include")}
+    return Root(path, WalkPolicy(**{**policy, **globs}), tuple(sorted(memory["tags"].items())))
+
+
+def _tag_unchanged(
+    collection: Collection, unchanged: Sequence[FileRecord], scope: Scope
+) -> Generator[Event, None, int]:
+    """Put the roots' tags on files that this run does not read; returns how many lacked them."""
+    keys = {key for tags in (scope.tags, *(r.tags for r in scope.roots)) for key, _ in tags}
+    if not keys:
+        return 0
+    for key in keys:
+        collection.store.index_field(TAG + key)
+    by_tags: dict[tuple[tuple[str, str], ...], list[uuid.UUID]] = {}
+    for record in unchanged:
+        tags = tuple(scope.tags_for(record.path).items())
+        by_tags.setdefault(tags, []).append(point_id(collection.source, record.path))
+    tagged = 0
+    for tags, ids in by_tags.items():
+        for batch in put_tags(collection.store, ids, dict(tags)):
+            tagged += batch.points
+            yield batch
+    return tagged
 
 
 def _summary(
@@ -90,10 +151,11 @@ def _summary(
     model: Model,
     found: Survey,
     deferred: int,
+    tagged: int,
     recorder: Recorder,
     clock: float,
 ) -> Summary:
-    tally, plan, seconds = recorder.tally, found.plan, time.perf_counter() - clock
+    tally, plan, seconds = recorder.tally, found.plan, time.monotonic() - clock
     known_quarantine = quarantined(plan)
     unreadable = recorder.unreadable + len(found.faults)
     attention = recorder.newly_quarantined or unreadable
@@ -109,14 +171,15 @@ def _summary(
         skipped=tally[Status.SKIPPED] + len(plan.known_faults) - known_quarantine,
         deferred=deferred,
         left_out=len(found.left_out),
+        tagged=tagged,
         vanished=len(plan.vanished) - recorder.moved,
         unreadable=unreadable,
         points=collection.store.count(),
         embedded=recorder.embedded,
-        written=recorder.written,
+        written=recorder.written + tagged,
         seconds=round(seconds, 3),
-        pictures_per_second=round(recorder.written / seconds, 1),
-        model=collection.bundle.manifest.model,
+        pictures_per_second=round(recorder.written / max(seconds, 0.001), 1),
+        model=collection.contract.model,
         provider=model.provider,
         store=str(collection.place.store),
         collection=collection.place.collection,

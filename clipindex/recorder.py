@@ -20,12 +20,24 @@ from clipindex.errors import FileFault, VerificationFailed
 from clipindex.events import BatchVerified, Event, FileDone, Status
 from clipindex.identity import is_below, point_id, shown
 from clipindex.images import PictureFacts, decoders
-from clipindex.payload import facts_from_payload, make_payload
+from clipindex.payload import Tags, facts_from_payload, make_payload, tags_of
 from clipindex.stores import Point, Store, Vector
+from clipindex.survey import Scope
 from clipindex.walk import FileRecord
 from clipindex.workers import Claims, Outcome, settled
 
+BATCH_SIZE = 25
 NOTES_AT_ONCE = 250  # quarantine and skip notes that are written together
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How to go about a run; nothing here changes a vector."""
+
+    batch_size: int = BATCH_SIZE  # points written, made durable and read back together
+    limit: int | None = None  # files newly read; the rest is deferred
+    workers: int | None = None  # None: one for each usable core
+    max_seconds: float | None = None  # then it stops between batches; the rest is deferred
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +61,14 @@ class Recorder:
         claims: Claims,
         embed_again: Callable[[FileRecord], Outcome],
         batch_size: int,
+        scope: Scope,
         whole_roots: Sequence[bytes],
     ) -> None:
         self._collection = collection
         self._claims = claims
         self._embed_again = embed_again
         self._batch_size = batch_size
+        self._scope = scope
         self._whole_roots = whole_roots
         self._batch: dict[bytes, _Entry] = {}  # by path
         self._by_content: dict[bytes, _Entry] = {}  # of the batch
@@ -97,10 +111,8 @@ class Recorder:
         entries = list(self._batch.values())
         if not entries:
             return
-        store, points = self._collection.store, [entry.point for entry in entries]
-        store.upsert(points)
-        store.flush()
-        verify(store, points)
+        points = [entry.point for entry in entries]
+        write_verified(self._collection.store, points)
         self._replace_moved(entries)
         self._collection.catalogue.write(map(_row, entries), _moved_paths(entries))
         self._batch.clear()
@@ -160,10 +172,17 @@ class Recorder:
             status = Status.DUPLICATE if moved_from is None else Status.MOVED
         else:
             status = Status.NEW
-        payload = make_payload(source, record, sha256, facts)
-        point = Point(point_id(source, record.path), vector, payload)
+        id = point_id(source, record.path)
+        tags = {**self._tags_at(moved_from or record.path), **self._scope.tags_for(record.path)}
+        point = Point(id, vector, make_payload(source, record, sha256, facts, tags))
         entry = _Entry(record, sha256, facts, status, point, moved_from)
         self._batch[record.path] = self._by_content[sha256] = entry
+
+    def _tags_at(self, path: bytes) -> Tags:
+        """The tags that the point of a path has: they outlive an edit and a rename."""
+        id = point_id(self._collection.source, path)
+        found = self._collection.store.retrieve([id]).get(id)
+        return {} if found is None else tags_of(found.payload)
 
     def _find_moved(self, sha256: bytes) -> bytes | None:
         """An old path of this content that is surely gone: below a root walked to its end."""
@@ -171,12 +190,17 @@ class Recorder:
             if (
                 row.state == INDEXED
                 and row.path not in self._moved
-                and any(is_below(row.path, root) for root in self._whole_roots)
+                and self._would_be_seen(row.path)
                 and not os.path.lexists(row.path)
             ):
                 self._moved.add(row.path)
                 return row.path
         return None
+
+    def _would_be_seen(self, path: bytes) -> bool:
+        """Whether this run would have found a path, were it there."""
+        whole = any(is_below(path, root) for root in self._whole_roots)
+        return whole and self._scope.part.holds(path)
 
     def _set_aside(self, outcome: Outcome, fault: FileFault) -> FileDone:
         """Note a file that cannot be indexed. Its old point, if it has one, stays."""
@@ -210,6 +234,13 @@ class Recorder:
     def _write_notes(self) -> None:
         self._collection.catalogue.write(self._notes)
         self._notes.clear()
+
+
+def write_verified(store: Store, points: Sequence[Point]) -> None:
+    """Upsert, make durable, read back and compare: the only way a point is ever written."""
+    store.upsert(points)
+    store.flush()
+    verify(store, points)
 
 
 def verify(store: Store, points: Sequence[Point]) -> None:

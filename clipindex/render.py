@@ -1,41 +1,26 @@
-"""What people and programs see: events and results as bar, lines, tables or JSON lines.
+"""What people and programs see: results as tables or JSON lines, and errors.
 
-Results go to standard output, everything else to standard error. The only module that prints;
-the door to rich and tqdm.
+Results go to standard output, everything else to standard error. The door to rich; `progress`
+shows a run while it goes on, and nothing else prints.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
 from clipindex.errors import ClipIndexError
-from clipindex.events import (
-    BatchVerified,
-    Event,
-    FileDone,
-    FolderFault,
-    RunFinished,
-    RunPlanned,
-    RunStarted,
-    Scanning,
-    Status,
-    Summary,
-    Untouched,
-)
-from clipindex.index import CollectionStatus, Preview
+from clipindex.events import Summary
+from clipindex.index import CollectionStatus
+from clipindex.preview import Preview
 from clipindex.search import Hit
-
-SECONDS_BETWEEN_LINES = 30.0  # without a terminal: a cron mail wants few lines
-FAULTS = (Status.QUARANTINED, Status.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +30,7 @@ class Voice:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    log_file: Path | None = None
 
 
 def printable(text: str) -> str:
@@ -60,7 +46,7 @@ def say(text: str) -> None:
 def show_error(error: ClipIndexError, voice: Voice) -> None:
     """What happened, to which file, what to do next."""
     if voice.json:
-        _json_line(
+        json_line(
             {
                 "type": "error",
                 "code": int(error.exit_code),
@@ -72,141 +58,13 @@ def show_error(error: ClipIndexError, voice: Voice) -> None:
         )
     where = f" ({error.path})" if error.path and error.path not in error.message else ""
     say(f"clipindex: {error.message}{where}")
+    if voice.log_file is not None:
+        _log_error(voice.log_file, f"failed: {error.message}{where}")
     if error.hint:
         say(f"  {error.hint}")
 
 
-# --- ingest ----------------------------------------------------------------------------------
-
-
-class IngestView(Protocol):
-    """Shows the events of one run as they come."""
-
-    def show(self, event: Event) -> None:
-        """Draw, print or leave out one event."""
-        ...
-
-    def close(self) -> None:
-        """Leave the terminal in order, whatever ended the run."""
-        ...
-
-
-def ingest_view(voice: Voice) -> IngestView:
-    """JSON lines, a bar on a terminal, or plain lines where there is none."""
-    if voice.json:
-        return JsonView(voice)
-    return PeopleView(voice)
-
-
-class JsonView:
-    """One object a line on standard output."""
-
-    def __init__(self, voice: Voice) -> None:
-        self._verbose = voice.verbose
-
-    def show(self, event: Event) -> None:
-        if isinstance(event, Untouched) and self._verbose:
-            for file in event.files():
-                self._file(file)
-        elif isinstance(event, FileDone):
-            if event.status is not Status.UNCHANGED or self._verbose:
-                self._file(event)
-        elif isinstance(event, BatchVerified):
-            batch = {"points": event.points, "ids": event.ids, "verified": True}
-            _json_line({"type": "batch", **batch})
-        elif isinstance(event, FolderFault):
-            say(f"could not be read: {event.path}: {event.reason}")
-        elif isinstance(event, RunFinished):
-            summary = asdict(event.summary)
-            del summary["unreadable"]
-            _json_line({"type": "summary", **summary})
-
-    def close(self) -> None:
-        sys.stdout.flush()
-
-    def _file(self, file: FileDone) -> None:
-        line = {"path": file.path, "status": file.status.value, "id": file.id}
-        _json_line({"type": "file", **line, "reason": file.reason})
-
-
-class PeopleView:
-    """A bar on a terminal, a line now and then without one; at the end a summary."""
-
-    def __init__(self, voice: Voice) -> None:
-        self._voice = voice
-        self._bar: tqdm[object] | None = None
-        self._terminal = sys.stderr.isatty()
-        self._planned: RunPlanned | None = None
-        self._done = 0
-        self._last_line = time.monotonic()
-
-    def show(self, event: Event) -> None:
-        if isinstance(event, RunFinished):
-            self.close()
-            if not self._voice.quiet:
-                _show_summary(event.summary)
-        elif isinstance(event, FolderFault):
-            self._say(f"could not be read: {event.path}: {event.reason}")
-        elif isinstance(event, FileDone):
-            self._file(event)
-        elif self._voice.quiet:
-            return
-        elif isinstance(event, RunStarted):
-            self._say(
-                f"model {event.model} on {event.provider}, preprocessing {event.preprocessing}, "
-                f"into {event.store} ({event.collection})"
-            )
-        elif isinstance(event, Scanning) and self._terminal:
-            print(f"\rlooking: {event.found:,} files", end="", file=sys.stderr, flush=True)
-        elif isinstance(event, RunPlanned):
-            self._plan(event)
-        elif isinstance(event, Untouched) and self._voice.verbose:
-            for file in event.files():
-                self._say(_file_line(file))
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def _plan(self, plan: RunPlanned) -> None:
-        self._planned = plan
-        clear = "\r" if self._terminal else ""
-        megabytes = plan.bytes_to_read / 1e6
-        self._say(
-            f"{clear}{plan.found:,} files found, {plan.unchanged:,} unchanged, "
-            f"{plan.to_read:,} to read ({megabytes:,.1f} MB)"
-        )
-        if plan.vanished:
-            self._say(f"{plan.vanished:,} remembered pictures are not there; their points stay")
-        if self._terminal and plan.to_read:
-            self._bar = tqdm(total=plan.to_read, unit="file", dynamic_ncols=True, leave=False)
-
-    def _file(self, file: FileDone) -> None:
-        self._done += 1
-        if file.status is Status.QUARANTINED or self._voice.verbose:
-            self._say(_file_line(file))
-        if self._bar is not None:
-            self._bar.update()
-        elif not self._voice.quiet and not self._terminal:
-            now = time.monotonic()
-            if now - self._last_line >= SECONDS_BETWEEN_LINES and self._planned is not None:
-                self._last_line = now
-                say(f"{self._done:,} of {self._planned.to_read:,} files done")
-
-    def _say(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.write(printable(text), file=sys.stderr)
-        else:
-            lead = "\r" if text.startswith("\r") else ""
-            print(lead + printable(text.removeprefix("\r")), file=sys.stderr, flush=True)
-
-
-def _file_line(file: FileDone) -> str:
-    return f"{file.status.value}: {file.path}" + (f": {file.reason}" if file.reason else "")
-
-
-def _show_summary(summary: Summary) -> None:
+def show_summary(summary: Summary) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if summary.found == 0:
         console.print("no pictures found: there are no files in that folder")
@@ -222,7 +80,7 @@ def _show_summary(summary: Summary) -> None:
         "unchanged": "unchanged",
         "quarantined": f"in quarantine, {summary.newly_quarantined:,} of them new",
         "skipped": "skipped: no pictures, or gone",
-        "deferred": "deferred by --limit",
+        "deferred": "deferred to the next run",
     }
     for name, words in meaning.items():
         if count := getattr(summary, name):
@@ -242,15 +100,20 @@ def _left_out(summary: Summary) -> str:
 def show_preview(preview: Preview, voice: Voice) -> None:
     """What a run would do."""
     if voice.json:
-        _json_line({"type": "preview", **asdict(preview)})
+        json_line({"type": "preview", **asdict(preview)})
         return
     megabytes = preview.bytes_to_read / 1e6
-    Console(highlight=False).print(
+    console = Console(highlight=False, soft_wrap=True)
+    opened = "written" if preview.by_content is not None else "opened or written"
+    console.print(
         f"{preview.found:,} files found: {preview.to_read:,} to read ({megabytes:,.1f} MB), "
         f"{preview.unchanged:,} unchanged, {preview.deferred:,} deferred, "
         f"{preview.quarantined:,} in quarantine, {preview.skipped:,} known to be no pictures; "
-        f"{preview.vanished:,} remembered ones are not there. Nothing was opened or written."
+        f"{preview.vanished:,} remembered ones are not there. Nothing was {opened}."
     )
+    if preview.by_content is not None:
+        kinds = ", ".join(f"{count:,} {name}" for name, count in preview.by_content.items())
+        console.print(f"By content: {kinds or 'nothing to read'}.")
     for fault in preview.faults:
         say(f"could not be read: {fault}")
 
@@ -263,8 +126,8 @@ def show_hits(hits: list[Hit], voice: Voice) -> None:
     if voice.json:
         for hit in hits:
             line = asdict(hit)
-            del line["sha256"]
-            _json_line(line)
+            del line["sha256"], line["exact_path"]
+            json_line(line)
     elif not sys.stdout.isatty():
         for hit in hits:
             print(f"{hit.score:.4f}\t{printable(hit.path)}")
@@ -272,6 +135,22 @@ def show_hits(hits: list[Hit], voice: Voice) -> None:
         say("nothing found")
     else:
         _show_table(hits)
+
+
+def show_paths(hits: Sequence[Hit], *, zero: bool) -> None:
+    """Paths alone, exactly as the file system has them; with `zero` each ends with NUL."""
+    end = b"\0" if zero else b"\n"
+    for hit in hits:
+        sys.stdout.buffer.write(hit.exact_path + end)
+    sys.stdout.flush()
+
+
+def show_count(verb: str, count: int, voice: Voice) -> None:
+    """How many pictures a command changed."""
+    if voice.json:
+        json_line({"type": verb, "count": count})
+    elif not voice.quiet:
+        print(f"{count:,} {verb}")
 
 
 def _show_table(hits: Iterable[Hit]) -> None:
@@ -289,7 +168,7 @@ def _show_table(hits: Iterable[Hit]) -> None:
 def show_status(status: CollectionStatus, voice: Voice) -> None:
     """What a collection holds."""
     if voice.json:
-        _json_line({"type": "status", **asdict(status)})
+        json_line({"type": "status", **asdict(status)})
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
@@ -308,5 +187,14 @@ def show_status(status: CollectionStatus, voice: Voice) -> None:
     Console(highlight=False).print(table)
 
 
-def _json_line(value: object) -> None:
+def _log_error(path: Path, line: str) -> None:
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            now = datetime.now().astimezone().isoformat(timespec="seconds")
+            file.write(f"{now} {printable(line)}\n")
+    except OSError:  # the error itself has been shown
+        return
+
+
+def json_line(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)

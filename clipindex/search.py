@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
-from clipindex.content import read_content
+from clipindex.content import HEAD, picture_kind, read_content
 from clipindex.errors import FileFault, ModelError, UsageError
 from clipindex.identity import path_from_payload, resolve_root, shown
 from clipindex.images import Geometry, Preprocessing, decode
 from clipindex.model import Encoder
-from clipindex.payload import tags_of
+from clipindex.payload import TAG, tags_of
 from clipindex.stores import Filter, Store, Vector, is_unit
 from clipindex.walk import FileRecord
 
 PAGE = 100
+SMALLEST_SUM = 1e-6  # of unit vectors: below it they have cancelled out
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Hit:
     taken: str | None
     tags: dict[str, str] = field(default_factory=dict)
     sha256: str = ""
+    exact_path: bytes = b""  # as the file system has it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,18 +58,65 @@ class QueryOptions:
     limit: int = 10
     min_score: float | None = None
     under: Path | None = None
+    where: tuple[tuple[str, str], ...] = ()  # tags that a picture must have
+    where_not: tuple[tuple[str, str], ...] = ()
 
 
-def embed_term(
-    term: str | os.PathLike[str], encoder: Encoder, preprocessing: Preprocessing
-) -> Query:
-    """A text, or a picture where the term names an existing file.
+class Kind(StrEnum):
+    """What a term is; `auto`: a picture where it names an existing file, else a text."""
 
-    Raises UsageError when the picture cannot be read.
+    AUTO = "auto"
+    TEXT = "text"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of a query. `value` is a text or a path; bytes are a picture's or a text's."""
+
+    value: str | bytes
+    kind: Kind = Kind.AUTO
+    weight: float = 1.0
+
+
+WEIGHTED = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
+
+
+def parse_term(text: str) -> Term:
+    """`2*dog` weighs a term; a file of that very name is a picture all the same."""
+    match = WEIGHTED.fullmatch(text)
+    if match is None or os.path.isfile(os.fsencode(text)):
+        return Term(text)
+    return Term(match[2], weight=float(match[1]))
+
+
+def embed_query(terms: Sequence[Term], encoder: Encoder, preprocessing: Preprocessing) -> Query:
+    """The weighted sum of the terms' embeddings, brought back to length 1.
+
+    Raises UsageError when the sum is zero, or a picture cannot be read.
     """
-    if os.path.isfile(os.fsencode(term)):
-        return embed_picture(term, encoder, preprocessing)
-    (vector,) = encoder.encode_texts([os.fspath(term)])
+    embedded = [_embed_term(term, encoder, preprocessing) for term in terms]
+    if len(embedded) == 1 and terms[0].weight > 0:
+        return embedded[0]
+    weights = np.array([term.weight for term in terms])
+    total = weights @ np.stack([query.vector.astype(np.float64) for query in embedded])
+    length = float(np.linalg.norm(total))
+    if length < SMALLEST_SUM:
+        raise UsageError(
+            "the terms cancel each other out", hint="change a term or give it another weight"
+        )
+    return Query((total / length).astype(np.float32))
+
+
+def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Query:
+    value = term.value
+    if isinstance(value, bytes):
+        if term.kind is not Kind.TEXT and picture_kind(value[:HEAD]) is not None:
+            return _embed_bytes(value, "standard input", encoder, preprocessing)
+        value = value.decode("utf-8", "replace").strip()
+    elif term.kind is Kind.IMAGE or (term.kind is Kind.AUTO and os.path.isfile(os.fsencode(value))):
+        return embed_picture(value, encoder, preprocessing)
+    (vector,) = encoder.encode_texts([value])
     return _checked(Query(vector))
 
 
@@ -72,25 +125,40 @@ def embed_picture(
 ) -> Query:
     """A picture file as a query. Raises UsageError when it cannot be read."""
     path = resolve_root(picture)
-    spec = encoder.bundle.manifest.image
     try:
         content = read_content(FileRecord(path, 0, 0, 0))
-        pixels, _ = decode(content.data, Geometry(spec.size, spec.fit), preprocessing)
     except FileFault as fault:
-        raise UsageError(
-            f"the query picture cannot be read: {fault.reason}",
-            path=shown(path),
-            hint="name a picture file, or a text to search for",
-        ) from fault
+        raise _unreadable(fault, shown(path)) from fault
+    query = _embed_bytes(content.data, shown(path), encoder, preprocessing)
+    return replace(query, path=path)
+
+
+def _embed_bytes(data: bytes, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Query:
+    spec = encoder.bundle.manifest.image
+    try:
+        pixels, _ = decode(data, Geometry(spec.size, spec.fit), preprocessing)
+    except FileFault as fault:
+        raise _unreadable(fault, name) from fault
     (vector,) = encoder.encode_images(pixels[np.newaxis])
-    return _checked(Query(vector, content.sha256, path))
+    return _checked(Query(vector, hashlib.sha256(data).digest()))
+
+
+def _unreadable(fault: FileFault, name: str) -> UsageError:
+    return UsageError(
+        f"the query picture cannot be read: {fault.reason}",
+        path=name,
+        hint="name a picture file, or a text to search for",
+    )
 
 
 def search(store: Store, query: Query, options: QueryOptions) -> list[Hit]:
     """The best different pictures: own content first, then by score, then by path."""
-    only = Filter()
+    only = Filter(
+        tuple((TAG + key, value) for key, value in options.where),
+        tuple((TAG + key, value) for key, value in options.where_not),
+    )
     if options.under is not None:
-        only = Filter((("folders", shown(resolve_root(options.under))),))
+        only = only.also(("folders", shown(resolve_root(options.under))))
     scores = _best_contents(store, query, only, options.limit)
     hits = [
         hit
@@ -107,7 +175,7 @@ def _best_contents(store: Store, query: Query, only: Filter, wanted: int) -> dic
     """Digest -> score of at least `wanted` different pictures, as far as there are so many."""
     scores: dict[str, float] = {}
     if query.sha256 is not None:  # found by content too, for an index that only approximates
-        same = Filter((*only.equals, ("sha256", query.sha256.hex())))
+        same = only.also(("sha256", query.sha256.hex()))
         copies = [id for id, _ in store.scroll(same)]
         for point in store.retrieve(copies[:1]).values():
             scores[query.sha256.hex()] = _cosine(float(point.vector @ query.vector))
@@ -124,7 +192,7 @@ def _best_contents(store: Store, query: Query, only: Filter, wanted: int) -> dic
 def _hit(store: Store, query: Query, only: Filter, content: str, score: float) -> Hit | None:
     """All copies of one content as one hit; the query file itself stands for them if it can."""
     copies = sorted(
-        store.scroll(Filter((*only.equals, ("sha256", content)))),
+        store.scroll(only.also(("sha256", content))),
         key=lambda copy: (path_from_payload(copy[1]) != query.path, str(copy[1]["path"])),
     )
     if not copies:
@@ -139,8 +207,9 @@ def _hit(store: Store, query: Query, only: Filter, content: str, score: float) -
         width=int(str(payload["width"])),
         height=int(str(payload["height"])),
         taken=None if payload.get("taken") is None else str(payload["taken"]),
-        tags=tags_of(payload),
+        tags=dict(tags_of(payload)),
         sha256=content,
+        exact_path=path_from_payload(payload),
     )
 
 

@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clipindex.catalogue import Row
+from clipindex.catalogue import INDEXED, Row
 from clipindex.errors import DiskNotMounted, UsageError
 from clipindex.events import FolderFault, Scanning
 from clipindex.identity import is_below, shown
 from clipindex.plan import Plan, plan_folder
-from clipindex.walk import walk
+from clipindex.walk import Root, walk
 
 Remembered = Callable[[bytes], Mapping[bytes, Row]]  # rows directly in a folder, by path
 SCANNING_EVERY = 1000  # files between two words of progress
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Part `number` of `of`: the files whose path hashes to it, the same on every machine."""
+
+    number: int = 1
+    of: int = 1
+
+    def holds(self, path: bytes) -> bool:
+        """Whether a file belongs to this part."""
+        return self.of == 1 or zlib.crc32(path) % self.of == self.number - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which files a run is about."""
+
+    roots: tuple[Root, ...]
+    files: frozenset[bytes] = frozenset()  # named one by one, beside the roots
+    part: Part = Part()
+    tags: tuple[tuple[str, str], ...] = ()  # of the named files
+    avoid: bytes | None = None  # the store's own folder
+
+    def tags_for(self, path: bytes) -> dict[str, str]:
+        """The tags that a file is to have: those of every root above it."""
+        tags = dict(self.tags) if path in self.files else {}
+        for root in self.roots:
+            if root.tags and is_below(path, root.path):
+                tags.update(root.tags)
+        return tags
+
+
 @dataclass(slots=True)
 class Survey:
-    """All files below the roots, sorted by what is to be done with them."""
+    """All files of a scope, sorted by what is to be done with them."""
 
     plan: Plan = field(default_factory=Plan)
     found: int = 0
@@ -29,7 +61,7 @@ class Survey:
 
 
 def survey(
-    roots: Sequence[bytes],
+    scope: Scope,
     remembered: Remembered,
     folders_remembered: Mapping[bytes, int],
     decoders: str,
@@ -39,27 +71,31 @@ def survey(
     Raises UsageError for a root that does not exist, DiskNotMounted for one that is empty or
     missing although pictures below it are remembered.
     """
+    roots, part = [root.path for root in scope.roots], scope.part
     check_roots(roots, folders_remembered)
     done = Survey()
     listed: set[bytes] = set()
-    empty = set(roots)
+    empty = {root for root in roots if os.path.isdir(root)}
     told = 0
-    for folder in walk(roots):
-        done.found += len(folder.files)
-        done.left_out += folder.left_out
-        if os.path.isdir(folder.root):
-            listed.add(folder.path)
+    for folder in walk(scope.roots, scope.files, scope.avoid):
         if folder.files or folder.faults:
-            empty = {root for root in empty if not _leads_to(root, folder.path, folder.root)}
+            empty = {root for root in empty if not is_below(folder.path, root)}
+        done.left_out += folder.left_out
+        done.faults += folder.faults
         for path, reason in folder.faults:
-            done.faults.append((path, reason))
             yield FolderFault(shown(path), reason)
         rows = remembered(folder.path)
-        if folder.path not in listed:  # a single named file: its neighbours were not looked at
+        if part.of > 1:
+            folder.files = [record for record in folder.files if part.holds(record.path)]
+            rows = {path: row for path, row in rows.items() if part.holds(path)}
+        done.found += len(folder.files)
+        if folder.named:  # its neighbours were not looked at
             rows = {r.path: rows[r.path] for r in folder.files if r.path in rows}
-        elif any(path == folder.path for path, _ in folder.faults):
-            continue  # it could not be listed: nothing in it is known to be gone
-        plan_folder(done.plan, folder.files, rows, decoders)
+        else:
+            listed.add(folder.path)
+        unlisted = any(path == folder.path for path, _ in folder.faults)
+        if not unlisted:  # otherwise nothing in it is known to be gone
+            plan_folder(done.plan, folder.files, rows, decoders)
         if done.found - told >= SCANNING_EVERY:
             told = done.found
             yield Scanning(done.found)
@@ -69,9 +105,13 @@ def survey(
         for root in roots
         if os.path.isdir(root) and not any(is_below(path, root) for path, _ in done.faults)
     ]
-    for folder_path in folders_remembered:
-        if folder_path not in listed and _is_gone(folder_path, done.whole_roots):
-            done.plan.vanished.update(remembered(folder_path))
+    for path in folders_remembered:
+        if path not in listed and _is_gone(path, done.whole_roots):
+            done.plan.vanished.update(
+                row.path
+                for row in remembered(path).values()
+                if row.state == INDEXED and part.holds(row.path)
+            )
     return done
 
 
@@ -81,10 +121,6 @@ def check_roots(roots: Sequence[bytes], folders_remembered: Mapping[bytes, int])
         if not os.path.lexists(root):
             _refuse_empty({root}, folders_remembered)
             raise UsageError("no such file or folder", path=shown(root))
-
-
-def _leads_to(root: bytes, folder: bytes, reached_by: bytes) -> bool:
-    return is_below(folder, root) or root == reached_by
 
 
 def _is_gone(folder: bytes, whole_roots: Sequence[bytes]) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +18,15 @@ import numpy as np
 from clipindex.catalogue import INDEXED, QUARANTINED, Catalogue, Row
 from clipindex.content import read_content
 from clipindex.errors import FileFault
+from clipindex.events import StillAt
+from clipindex.identity import shown
 from clipindex.images import Geometry, PictureFacts, Preprocessing, decode, decoders
 from clipindex.model import Encoder
 from clipindex.stores import Vector, is_unit
 from clipindex.walk import FileRecord
 
 MODEL_BATCH = 8  # 4 to 8 is best on one thread; see benchmarks/
+SLOW_AFTER = 5.0  # seconds with one file, after which it is named
 LOOK_AHEAD = 64  # outcomes that may wait for the writer: back-pressure when the store is slow
 
 
@@ -87,12 +91,14 @@ class Workers:
         self._claims = claims
         self._count = count or usable_cores()
         self._stop = threading.Event()
+        self._in_hand: dict[int, tuple[bytes, float]] = {}  # thread -> path, since when
         self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
 
-    def run(self, records: Sequence[FileRecord]) -> Iterator[Outcome]:
-        """Outcomes of all records. An error that is no file's fault ends it and is raised.
+    def run(self, records: Sequence[FileRecord]) -> Generator[Outcome | StillAt, None, None]:
+        """Outcomes of all records, and now and then a word of the file that takes long.
 
-        Closing the iterator (an interrupt does) stops the workers after the file in hand.
+        An error that is no file's fault ends it and is raised. Closing the iterator (an
+        interrupt does) stops the workers after the file in hand.
         """
         shared = iter(records)
         turn = threading.Lock()
@@ -106,7 +112,12 @@ class Workers:
         try:
             running = count
             while running:
-                outcome = self._outcomes.get()
+                try:
+                    outcome = self._outcomes.get(timeout=1.0)
+                except queue.Empty:
+                    if slow := self._slowest():
+                        yield slow
+                    continue
                 if outcome is None:
                     running -= 1
                 elif isinstance(outcome, BaseException):
@@ -117,6 +128,13 @@ class Workers:
             self._stop.set()
             for thread in threads:
                 thread.join(timeout=0.5)  # a decoder in C cannot be stopped; it is a daemon
+
+    def _slowest(self) -> StillAt | None:
+        """The file that has been in hand longest, when that is long."""
+        now = time.monotonic()
+        in_hand = [(now - since, path) for path, since in list(self._in_hand.values())]
+        seconds, path = max(in_hand, default=(0.0, b""))
+        return StillAt(shown(path), seconds) if seconds >= SLOW_AFTER else None
 
     def embed_again(self, record: FileRecord) -> Outcome:
         """One file by itself: when the content it shared was replaced before it could be taken."""
@@ -133,7 +151,9 @@ class Workers:
                     record = next(shared, None)
                 if record is None:
                     break
+                self._in_hand[threading.get_ident()] = record.path, time.monotonic()
                 prepared = self._prepare(record, claim=True)
+                del self._in_hand[threading.get_ident()]
                 if isinstance(prepared, Outcome):
                     self._put(prepared)
                     continue

@@ -17,14 +17,23 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {
     "PIL": {"images"},
+    "pi_heif": {"heic"},
+    "rawpy": {"raw"},
     "onnxruntime": {"model"},
     "tokenizers": {"text"},
     "ftfy": {"text"},
     "qdrant_edge": {"stores.edge"},
     "qdrant_client": {"stores.server"},
     "rich": {"render"},
-    "tqdm": {"render"},
-    "typer": {"cli"},
+    "tqdm": {"progress"},
+    "typer": {
+        "cli",
+        "options",
+        "ending",
+        "commands.ingest",
+        "commands.query",
+        "commands.collection",
+    },
     "sqlite3": {"catalogue"},
     "filelock": {"lock"},
 }
@@ -33,17 +42,21 @@ DOORS = {
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["render"],
+    ["commands.ingest", "commands.query", "commands.collection"],
+    ["progress", "ending", "options"],
+    ["render", "config"],
     ["index"],
-    ["pipeline"],
+    ["pipeline", "preview"],
+    ["relocate", "tagging"],
     ["recorder"],
     ["workers", "collection", "survey", "search"],
     ["lock", "contract", "plan", "stores.edge", "model", "events"],
     ["catalogue", "text", "stores", "content"],
     ["payload", "bundle"],
     ["images", "walk", "identity"],
+    ["formats", "heic", "raw", "exif"],
     ["errors"],
-    ["__init__"],
+    ["__init__", "commands"],
 ]
 
 

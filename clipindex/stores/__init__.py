@@ -39,6 +39,11 @@ class Filter:
     """Exact matches on payload fields; a list field matches when it holds the value."""
 
     equals: tuple[tuple[str, str], ...] = ()
+    differs: tuple[tuple[str, str], ...] = ()  # none of these: a field that is absent differs
+
+    def also(self, *equals: tuple[str, str]) -> Filter:
+        """This filter with further fields that must match."""
+        return Filter((*self.equals, *equals), self.differs)
 
 
 def is_unit(vector: Vector) -> bool:
@@ -72,6 +77,10 @@ class Store(Protocol):
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of every point that the filter lets through."""
+        ...
+
+    def index_field(self, name: str) -> None:
+        """Make exact matches on a payload field fast; asking again does not matter."""
         ...
 
     def count(self) -> int:

@@ -57,8 +57,7 @@ class EdgeStore:
         vectors = engine.EdgeVectorParams(size=dimension, distance=engine.Distance.Cosine)
         shard = engine.EdgeShard.create(str(folder), engine.EdgeConfig(vectors=vectors))
         for field in INDEXED_FIELDS:
-            keyword = engine.PayloadSchemaType.Keyword
-            shard.update(engine.UpdateOperation.create_field_index(field, keyword))
+            shard.update(_field_index(field))
         shard.flush()
         return shard
 
@@ -123,6 +122,10 @@ class EdgeStore:
             if offset is None:
                 return
 
+    def index_field(self, name: str) -> None:
+        """A keyword index on a payload field."""
+        self._try("be written", partial(self._shard.update, _field_index(name)))
+
     def count(self) -> int:
         """How many points there are, exactly."""
         return int(self._try("be counted", lambda: self._shard.count(engine.CountRequest())))
@@ -160,12 +163,16 @@ class EdgeStore:
             ) from error
 
 
+def _field_index(name: str) -> Any:
+    keyword = engine.PayloadSchemaType.Keyword
+    return engine.UpdateOperation.create_field_index(name, keyword)
+
+
 def _translate(only: Filter) -> Any:
-    if not only.equals:
+    if not only.equals and not only.differs:
         return None
-    return engine.Filter(
-        must=[
-            engine.FieldCondition(field, match=engine.MatchValue(value))
-            for field, value in only.equals
-        ]
-    )
+    return engine.Filter(must=_matches(only.equals), must_not=_matches(only.differs))
+
+
+def _matches(pairs: Sequence[tuple[str, str]]) -> list[Any]:
+    return [engine.FieldCondition(field, match=engine.MatchValue(value)) for field, value in pairs]

@@ -1,0 +1,114 @@
+"""Commands on what is indexed already: status, tag, untag, relocate, forget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipindex import options
+from clipindex.ending import ending
+from clipindex.options import DEFAULT_COLLECTION
+
+
+def status(
+    store: options.Store = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    source: options.Source = "local",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """Show what a collection holds, its model, its remembered folders and its latest run."""
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.index import Index
+
+        index = Index(store, collection=collection, source=source)
+        render.show_status(index.status(), voice)
+
+
+def tag(
+    tag: Annotated[str, typer.Argument(metavar="KEY=VALUE", help="The tag.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    store: options.Store = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    source: options.Source = "local",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """Tag every indexed picture at or below the paths; find them with query --where KEY=VALUE."""
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.index import Index
+        from clipindex.payload import parse_tag
+
+        index = Index(store, collection=collection, source=source)
+        key, value = parse_tag(tag)
+        render.show_count("tagged", index.tag({key: value}, paths), voice)
+
+
+def untag(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The tag's key.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    store: options.Store = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    source: options.Source = "local",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """Take a tag off every indexed picture at or below the paths."""
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.index import Index
+
+        index = Index(store, collection=collection, source=source)
+        render.show_count("untagged", index.untag([key], paths), voice)
+
+
+def relocate(
+    old: Annotated[Path, typer.Argument(help="Where the pictures were.")],
+    new: Annotated[Path, typer.Argument(help="The folder where they are now.")],
+    store: options.Store = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    source: options.Source = "local",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """A disk is mounted elsewhere: rewrite the paths below OLD without opening a picture.
+
+    Interrupted at any point, the same call again finishes it.
+    """
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.index import Index
+
+        index = Index(store, collection=collection, source=source)
+        render.show_count("relocated", index.relocate(old, new), voice)
+
+
+def forget(
+    path: Annotated[Path, typer.Argument(help="A folder that `status` lists.")],
+    store: options.Store = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    source: options.Source = "local",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """Drop a remembered folder: `reindex` no longer looks there. Its pictures stay indexed."""
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.index import Index
+
+        Index(store, collection=collection, source=source).forget(path)
+        render.show_count("forgotten", 1, voice)

@@ -1,0 +1,194 @@
+"""`clipindex ingest` and `clipindex reindex`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clipindex import options
+from clipindex.ending import ending
+from clipindex.errors import ExitCode, UsageError
+from clipindex.options import DEFAULT_COLLECTION
+
+if TYPE_CHECKING:
+    from clipindex.events import Event
+    from clipindex.render import Voice
+
+
+def ingest(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Folders (or files) to index.", show_default=False)
+    ] = None,
+    store: options.Store = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    model: options.Model = None,
+    preprocessing: Annotated[
+        options.PreprocessingChoice | None,
+        typer.Option(
+            envvar="CLIPINDEX_PREPROCESSING",
+            help="For a new collection: dct-scaled (the default, several times faster on large "
+            "JPEGs) or exact (CLIP's own, to the pixel).",
+            show_default=False,
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave out files and folders that match this glob: a name ('*.tmp', 'private'), "
+            "or with a slash a path below the root ('2019/raw/*'). Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Only files that match this glob. Repeatable.", show_default=False),
+    ] = None,
+    hidden: Annotated[
+        bool, typer.Option(help="Hidden names and housekeeping folders too.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option(help="Follow links to folders; each is walked once.")
+    ] = False,
+    one_file_system: Annotated[
+        bool, typer.Option(help="Do not go into other file systems.")
+    ] = False,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="Also the files named in FILE, one a line (standard input: -).",
+            show_default=False,
+        ),
+    ] = None,
+    null: options.ZeroTerminated = False,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Tag every file that is found, unchanged ones too. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    source: options.Source = "local",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Only part K of N, by a hash of the path: N machines share the work.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: options.Limit = None,
+    max_duration: options.MaxDuration = None,
+    batch_size: options.BatchSize = 25,
+    workers: options.Workers = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be read; open and write nothing.")
+    ] = False,
+    checksum: Annotated[
+        bool, typer.Option("--checksum", help="With --dry-run: read and hash, to say more.")
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_file: options.LogFile = None,
+    config: options.Config = None,
+) -> None:
+    """Index all pictures below the given folders, or bring their index up to date.
+
+    Pictures (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC) are known by their content. Links to
+    files are read, links to folders not followed; hidden names and folders that programs keep
+    for themselves (@eaDir, lost+found, ...) are left out and counted. Safe to interrupt at any
+    time: finished batches stay, the next run goes on. Nothing is ever deleted because a file is
+    missing.
+    """
+    with ending(json, quiet, verbose, log_file) as voice:
+        from clipindex import render, walk
+        from clipindex.images import Preprocessing
+        from clipindex.index import Index
+        from clipindex.payload import parse_tag
+        from clipindex.recorder import IngestOptions
+
+        if not paths and files_from is None:
+            raise typer.BadParameter("name a folder to index, or use --files-from")
+        recipe = None if preprocessing is None else Preprocessing(preprocessing.value)
+        policy = walk.WalkPolicy(
+            hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ())
+        )
+        index = Index(
+            store, collection=collection, model=model, preprocessing=recipe, source=source
+        )
+        files = _names_from(files_from, null) if files_from is not None else []
+        share = options.part(part)
+        if dry_run:
+            found = index.preview(
+                paths or [], limit, policy=policy, files=files, part=share, checksum=checksum
+            )
+            render.show_preview(found, voice)
+            return
+        how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
+        tags = dict(map(parse_tag, tag or ()))
+        events = index.ingest(paths or [], how, policy=policy, files=files, part=share, tags=tags)
+        _run(events, voice)
+
+
+def reindex(
+    store: options.Store = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    model: options.Model = None,
+    source: options.Source = "local",
+    limit: options.Limit = None,
+    max_duration: options.MaxDuration = None,
+    batch_size: options.BatchSize = 25,
+    workers: options.Workers = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_file: options.LogFile = None,
+    config: options.Config = None,
+) -> None:
+    """Bring every remembered folder up to date, with the options it was ingested with.
+
+    The line for cron: 0 3 * * * clipindex reindex --quiet. `status` lists the folders, `forget`
+    drops one.
+    """
+    with ending(json, quiet, verbose, log_file) as voice:
+        from clipindex.index import Index
+        from clipindex.recorder import IngestOptions
+
+        index = Index(store, collection=collection, model=model, source=source)
+        how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
+        _run(index.reindex(how), voice)
+
+
+def _run(events: Generator[Event, None, None], voice: Voice) -> None:
+    """Show a run's events; its summary brings the exit code."""
+    from clipindex.events import RunFinished
+    from clipindex.progress import ingest_view
+
+    code = int(ExitCode.DONE)
+    view = ingest_view(voice)
+    try:
+        for event in events:
+            view.show(event)
+            if isinstance(event, RunFinished):
+                code = event.summary.exit_code
+    finally:
+        view.close()
+        events.close()
+    raise typer.Exit(code)
+
+
+def _names_from(place: str, zero: bool) -> list[bytes]:
+    """The file names in a file or on standard input, byte for byte."""
+    try:
+        data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"the list of files cannot be read: {error.strerror}", path=place
+        ) from error
+    return [name for name in data.split(b"\0" if zero else b"\n") if name]

@@ -1,0 +1,67 @@
+"""How a command ends: errors, interrupts and closed pipes become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+from clipindex.errors import ClipIndexError, ClipIndexWarning, ExitCode
+
+if TYPE_CHECKING:
+    from clipindex.render import Voice
+
+FAREWELL = "finished batches are safe, the next run goes on from there"
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived; raised where the program stands, as Ctrl-C is."""
+
+
+@contextmanager
+def ending(json: bool, quiet: bool, verbose: bool, log_file: Path | None = None) -> Iterator[Voice]:
+    """Around the body of every command; the only place that exits."""
+    from clipindex import render
+
+    voice = render.Voice(json, quiet, verbose, log_file)
+    signal.signal(signal.SIGTERM, _terminate)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: render.say(f"note: {message}")
+        warnings.simplefilter("always", ClipIndexWarning)
+        try:
+            yield voice
+        except ClipIndexError as error:
+            render.show_error(error, voice)
+            raise typer.Exit(int(error.exit_code)) from None
+        except KeyboardInterrupt:
+            render.say(f"interrupted; {FAREWELL}")
+            raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        except _Terminated:
+            render.say(f"terminated; {FAREWELL}")
+            raise typer.Exit(int(ExitCode.TERMINATED)) from None
+        except BrokenPipeError:  # `clipindex query ... | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(int(ExitCode.DONE)) from None
+        except (typer.Exit, typer.BadParameter):
+            raise
+        except Exception as error:
+            if verbose:
+                raise
+            unexpected = ClipIndexError(
+                f"unexpected {type(error).__name__}: {error}",
+                hint="this should not happen: please report it with the output of --verbose",
+            )
+            render.show_error(unexpected, voice)
+            raise typer.Exit(int(ExitCode.FAILED)) from None
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise _Terminated

@@ -1,0 +1,159 @@
+"""The options that several commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clipindex import config
+from clipindex.errors import ClipIndexError
+
+DEFAULT_COLLECTION = "image_embeddings"
+
+
+class PreprocessingChoice(StrEnum):
+    """The two ways from a file to pixels."""
+
+    exact = "exact"
+    dct_scaled = "dct-scaled"
+
+
+def _configure(context: typer.Context, path: Path | None) -> Path | None:
+    """Let the configuration file give the command's defaults, below flags and environment."""
+    root = context.find_root().command
+    options = {parameter.name or "" for parameter in context.command.params}
+    name = context.command.name or ""
+    commands = getattr(root, "commands", {name: None})
+    try:
+        context.default_map = config.defaults_for(name, options - {"config"}, commands, path)
+    except ClipIndexError as error:
+        where = f" ({error.path})" if error.path else ""
+        typer.echo(f"clipindex: {error.message}{where}", err=True)
+        raise typer.Exit(int(error.exit_code)) from None
+    return path
+
+
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        envvar="CLIPINDEX_STORE",
+        help="Folder of the embedded store. Default: in your user data folder.",
+        show_default=False,
+    ),
+]
+Collection = Annotated[
+    str, typer.Option("--collection", envvar="CLIPINDEX_COLLECTION", help="Name of the collection.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        envvar="CLIPINDEX_MODEL",
+        help="Name of a model, or the folder of a bundle. An existing collection brings its own.",
+        show_default=False,
+    ),
+]
+Source = Annotated[
+    str,
+    typer.Option(
+        envvar="CLIPINDEX_SOURCE",
+        help="Whose files these are, where several machines fill one collection; each run judges "
+        "only its own.",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", envvar="CLIPINDEX_JSON", help="One JSON object a line.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", envvar="CLIPINDEX_QUIET", help="Errors and bad files only.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", envvar="CLIPINDEX_VERBOSE", help="Tell of every file.")
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="CLIPINDEX_LOG_FILE",
+        help="Append what happens to this file as well, each line with its time.",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="CLIPINDEX_CONFIG",
+        is_eager=True,
+        callback=_configure,
+        help="A TOML file of defaults. Default: config.toml in your user configuration folder.",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=250,
+        envvar="CLIPINDEX_BATCH_SIZE",
+        help="Points that are written, made durable and read back together.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        envvar="CLIPINDEX_WORKERS",
+        help="Threads that read and embed. Default: one for each core.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        envvar="CLIPINDEX_LIMIT",
+        help="Read at most so many files now; the rest is deferred to the next run.",
+        show_default=False,
+    ),
+]
+MaxDuration = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CLIPINDEX_MAX_DURATION",
+        help="Stop between batches after this time (90s, 30m, 4h); the rest is deferred.",
+        show_default=False,
+    ),
+]
+ZeroTerminated = Annotated[
+    bool,
+    typer.Option("-0", "--null", help="Names end with NUL instead of a line end, byte for byte."),
+]
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(duration: str | None) -> float | None:
+    """`90s`, `30m`, `4h`, `1d` or a bare number of seconds. Raises typer.BadParameter."""
+    if duration is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", duration.strip().lower())
+    if match is None:
+        raise typer.BadParameter(f"'{duration}' is not a duration such as 90s, 30m or 4h")
+    return float(match[1]) * SECONDS[match[2] or "s"]
+
+
+def part(text: str | None) -> Any:
+    """`K/N` as a Part. Raises typer.BadParameter."""
+    from clipindex.survey import Part
+
+    if text is None:
+        return Part()
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise typer.BadParameter(f"'{text}' is not a part such as 1/3, 2/3 or 3/3")
+    return Part(int(match[1]), int(match[2]))

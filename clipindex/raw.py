@@ -1,0 +1,78 @@
+"""The preview that a camera puts into its raw files. The door to rawpy, the extra `raw`."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
+
+import numpy as np
+import numpy.typing as npt
+
+from clipindex.errors import FileFault
+
+MISSING = "a camera raw file: install clipindex[raw] to read its preview"
+
+_ORIENTATIONS = (1, 2, 4, 3, 5, 8, 6, 7)  # EXIF's for each of LibRaw's flips
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """A JPEG file's bytes, or pixels; how to turn it; the size of the raw picture, upright."""
+
+    data: bytes | npt.NDArray[np.uint8]  # [height, width, 1 or 3]
+    orientation: int
+    width: int
+    height: int
+
+
+@cache
+def version() -> str | None:
+    """rawpy's, without loading it; None without the extra."""
+    try:
+        return version_of("rawpy") if find_spec("rawpy") else None
+    except PackageNotFoundError:
+        return None
+
+
+def preview(data: bytes) -> Preview:
+    """The largest preview in a camera raw file; the sensor's own pixels are not developed."""
+    if version() is None:
+        raise FileFault(MISSING, skipped=True)
+    try:
+        import rawpy
+    except ImportError as error:
+        raise FileFault(f"a camera raw file, but rawpy fails: {error}", transient=True) from error
+    try:
+        with rawpy.imread(io.BytesIO(data)) as raw:
+            thumb, sizes = raw.extract_thumb(), raw.sizes
+            found = thumb.data if isinstance(thumb.data, bytes) else _copied(thumb.data)
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+        raise FileFault("a camera raw file without a preview that can be read") from None
+    except rawpy.LibRawError as error:
+        raise FileFault(f"damaged or not decodable: {_message(error)}") from error
+    # LibRaw reads beyond a file's end and hands out whatever was in memory there.
+    if isinstance(found, bytes) and found.rfind(_END_OF_IMAGE) < found.rfind(_START_OF_SCAN):
+        raise FileFault("damaged: its preview is cut short")
+    width, height = sizes.width, sizes.height
+    orientation = _ORIENTATIONS[sizes.flip & 7]
+    if orientation >= 5:
+        width, height = height, width
+    return Preview(found, orientation, width, height)
+
+
+def _copied(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    """Pixels of their own, 8 bit: LibRaw's go when the file is closed."""
+    if pixels.dtype == np.uint16:
+        pixels = pixels >> 8  # type: ignore[operator]
+    return pixels.astype(np.uint8, copy=True)
+
+
+def _message(error: Exception) -> str:
+    """LibRaw's words, which rawpy hands on as bytes."""
+    first = error.args[0] if error.args else ""
+    return first.decode("ascii", "replace") if isinstance(first, bytes) else str(first)

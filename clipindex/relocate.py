@@ -1,0 +1,78 @@
+"""A disk is mounted elsewhere: points and rows get their new paths; no picture is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from clipindex.catalogue import INDEXED, Row
+from clipindex.collection import Collection, reconcile, row_from_payload
+from clipindex.events import BatchVerified
+from clipindex.identity import is_below, path_from_payload, point_id, shown
+from clipindex.payload import path_fields, tag_fields, tags_of
+from clipindex.recorder import write_verified
+from clipindex.stores import Filter, Point
+
+POINTS_AT_ONCE = 250
+
+
+def relocate(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVerified]:
+    """Move everything below `old` to `new`: new points verified, then the old ones deleted,
+    batch by batch. Killed anywhere, a second call finishes."""
+    catalogue, store = collection.catalogue, collection.store
+    reconcile(collection)
+    only = Filter((("source", collection.source), ("folders", shown(old))))
+    below = [id for id, payload in store.scroll(only) if is_below(path_from_payload(payload), old)]
+    waiting = iter(below)
+    while batch := list(islice(waiting, POINTS_AT_ONCE)):
+        found = list(store.retrieve(batch).values())
+        points = [_moved(collection, point, old, new) for point in found]
+        write_verified(store, points)
+        store.delete([point.id for point in found])
+        store.flush()
+        catalogue.write(
+            [row_from_payload(point.payload) for point in points],
+            [path_from_payload(point.payload) for point in found],
+        )
+        yield BatchVerified(len(points), tuple(str(point.id) for point in points))
+    _move_notes(collection, old, new)
+
+
+def new_path(path: bytes, old: bytes, new: bytes) -> bytes:
+    """`path` with `new` in the place of `old`.
+
+    >>> new_path(b"/a/b/c.jpg", b"/a", b"/mnt")
+    b'/mnt/b/c.jpg'
+    """
+    rest = path[len(old.rstrip(b"/")) :].lstrip(b"/")
+    return new.rstrip(b"/") + b"/" + rest if rest else new
+
+
+def _moved(collection: Collection, point: Point, old: bytes, new: bytes) -> Point:
+    """The point under its new path. Where one is already, that one stays and gains the tags."""
+    path = new_path(path_from_payload(point.payload), old, new)
+    id = point_id(collection.source, path)
+    there = collection.store.retrieve([id]).get(id)
+    if there is not None:
+        tags = tag_fields(tags_of(point.payload))
+        return Point(id, there.vector, {**tags, **there.payload})
+    fields = {**point.payload, **path_fields(path)}
+    payload = {name: value for name, value in fields.items() if value is not None}
+    return Point(id, point.vector, payload)
+
+
+def _move_notes(collection: Collection, old: bytes, new: bytes) -> None:
+    """Quarantine and skip notes, and remembered roots, go along."""
+    catalogue = collection.catalogue
+    notes: list[Row] = [
+        row for row in catalogue.rows() if row.state != INDEXED and is_below(row.path, old)
+    ]
+    catalogue.write(
+        [replace(row, path=new_path(row.path, old, new), ctime_ns=None) for row in notes],
+        [row.path for row in notes],
+    )
+    for root, options in catalogue.roots().items():
+        if is_below(root, old):
+            catalogue.remember_root(new_path(root, old, new), options)
+            catalogue.forget_root(root)
