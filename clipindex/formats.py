@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from struct import error as StructError
-from struct import unpack_from
+import struct
 
 HEAD = 4096  # enough for every signature below and for most cameras' first directory
 
@@ -89,7 +88,7 @@ _SUBFILE_TYPE, _COMPRESSION, _PHOTOMETRIC, _MAKE = 254, 259, 262, 271
 _SUB_IFDS, _DNG_VERSION = 330, 50706
 _COLOUR_FILTER_ARRAY = 32803
 _RAW_COMPRESSIONS = {32767, 34713, 65535}  # Sony's, Nikon's, Pentax's
-_INTEGERS = {1: "B", 3: "H", 4: "L", 13: "L"}
+_CODES = {1: "B", 2: "B", 3: "H", 4: "L", 13: "L"}  # types of whole numbers, and of text
 _MOST_VALUES = 16
 
 _Directory = dict[int, tuple[int, ...]]
@@ -110,11 +109,12 @@ def _tiff_kind(data: bytes) -> str:
     if _DNG_VERSION in first:
         return "DNG"
     below = first.get(_SUB_IFDS, ())
-    is_thumbnail = bool(below) and bool(first.get(_SUBFILE_TYPE, (0,))[0] & 1)
-    if is_thumbnail or any(map(_is_sensor, [first, *(_directory(data, at, order) for at in below)])):
-        maker = bytes(first.get(_MAKE, ())).upper()
-        return next((kind for name, kind in RAW_MAKERS.items() if maker.startswith(name)), "RAW")
-    return "TIFF"
+    is_thumbnail = bool(below) and first.get(_SUBFILE_TYPE, (0,))[0] & 1 == 1
+    pictures = [first, *(_directory(data, at, order) for at in below)]
+    if not is_thumbnail and not any(map(_is_sensor, pictures)):
+        return "TIFF"
+    maker = bytes(value & 0xFF for value in first.get(_MAKE, ())).upper()
+    return next((kind for name, kind in RAW_MAKERS.items() if maker.startswith(name)), "RAW")
 
 
 def _is_sensor(directory: _Directory) -> bool:
@@ -128,24 +128,18 @@ def _directory(data: bytes, at: int, order: str) -> _Directory:
     """Tags and their first values, as far as they lie within `data`; text as its bytes."""
     found: _Directory = {}
     try:
-        (count,) = unpack_from(order + "H", data, at)
+        (count,) = struct.unpack_from(order + "H", data, at)
         for entry in range(at + 2, at + 2 + 12 * count, 12):
-            tag, kind, number = unpack_from(order + "HHL", data, entry)
-            code = "B" if kind == 2 else _INTEGERS.get(kind)
+            tag, kind, number = struct.unpack_from(order + "HHL", data, entry)
+            code = _CODES.get(kind)
             if code is None or number == 0:
                 continue
-            values = order + code * min(number, _MOST_VALUES)
             place = entry + 8
-            if number * {"B": 1, "H": 2, "L": 4}[code] > 4:
-                (place,) = unpack_from(order + "L", data, place)
-            found[tag] = _values(data, place, values)
-    except StructError:  # the rest lies beyond the bytes at hand
+            if number * struct.calcsize(order + code) > 4:
+                (place,) = struct.unpack_from(order + "L", data, place)
+            code *= min(number, _MOST_VALUES)
+            if place + struct.calcsize(order + code) <= len(data):
+                found[tag] = struct.unpack_from(order + code, data, place)
+    except struct.error:  # the rest lies beyond the bytes at hand
         pass
     return found
-
-
-def _values(data: bytes, place: int, values: str) -> tuple[int, ...]:
-    try:
-        return unpack_from(values, data, place)
-    except StructError:
-        return ()

@@ -108,8 +108,9 @@ def decode(
         if kind in RAW_KINDS:
             return _decode_raw(data, str(kind), geometry, preprocessing)
         with _open(data, kind) as image:
-            name = "JPEG" if image.format == "MPO" else kind or str(image.format)
-            return _pixels_and_facts(image, data, name, geometry, preprocessing)
+            return _pixels_and_facts(
+                image, data, kind or str(image.format), geometry, preprocessing
+            )
     except FileFault:
         raise
     except MemoryError:
@@ -130,15 +131,18 @@ def _decode_raw(
 ) -> tuple[Pixels, PictureFacts]:
     """Of a camera raw file: its preview goes the way of any picture."""
     preview = raw.preview(data)
-    inner = preview.data if isinstance(preview.data, bytes) else b""
-    with _open(inner, "JPEG") if inner else Image.fromarray(preview.data.squeeze()) as image:
+    if isinstance(preview.data, bytes):
+        inner, opened = preview.data, _open(preview.data, "JPEG")
+    else:
+        inner, opened = b"", Image.fromarray(preview.data.squeeze())
+    with opened as image:
         if min(image.size) < SMALLEST_PREVIEW:
             size = f"{image.width}x{image.height}"
             raise FileFault(f"a camera raw file, but its preview is too small: {size} pixels")
         pixels, facts = _pixels_and_facts(
             image, inner, kind, geometry, preprocessing, preview.orientation
         )
-    return pixels, _facts_of_raw(data, kind, preview, facts)
+        return pixels, _facts_of_raw(data, kind, preview, image, facts)
 
 
 def _pixels_and_facts(
@@ -293,24 +297,25 @@ def _facts(image: Image.Image, declared: tuple[int, int], kind: str) -> PictureF
 
 
 def _facts_of_raw(
-    data: bytes, kind: str, preview: raw.Preview, facts: PictureFacts
+    data: bytes, kind: str, preview: raw.Preview, image: Image.Image, facts: PictureFacts
 ) -> PictureFacts:
     """The raw picture's size; its own EXIF where it is built as a TIFF, else its preview's."""
-    facts = replace(facts, format=kind)
-    if preview.width and preview.height:
-        facts = replace(facts, width=preview.width, height=preview.height)
+    width, height = preview.width or facts.width, preview.height or facts.height
+    facts = replace(facts, width=width, height=height, format=kind)
     try:
-        told = Image.Exif()
-        told.load((b"II*\0" if data[:2] == b"II" else b"MM\0*") + data[4:])  # ORF's and RW2's too
-        taken, camera, location = exif.taken(told), exif.camera(told), exif.location(told)
-    except Exception:
+        facts = replace(facts, taken=facts.taken or exif.changed(image.getexif()))
+        if data[:2] in (b"II", b"MM"):
+            told = Image.Exif()  # ORF and RW2 are TIFFs but for two bytes
+            told.load((b"II*\0" if data[:2] == b"II" else b"MM\0*") + data[4:])
+            return replace(
+                facts,
+                taken=exif.taken(told) or facts.taken,
+                camera=exif.camera(told) or facts.camera,
+                location=exif.location(told) or facts.location,
+            )
+    except Exception:  # as above
         return facts
-    return replace(
-        facts,
-        taken=taken or facts.taken,
-        camera=camera or facts.camera,
-        location=location or facts.location,
-    )
+    return facts
 
 
 def _first_line(error: Exception) -> str:
