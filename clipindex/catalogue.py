@@ -245,10 +245,14 @@ class Catalogue:
 
 
 def _unreadable(error: sqlite3.Error, path: Path) -> StoreError:
+    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
+    damaged = kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
     return StoreError(
-        f"the catalogue cannot be read: {error}",
+        f"the catalogue cannot be {'read' if damaged else 'used'}: {error}",
         path=str(path),
-        hint="delete that file; the next ingest makes it again from the points",
+        hint="delete that file; the next ingest makes it again from the points"
+        if damaged
+        else "check the permissions of file and folder, and the disk",
     )
 
 

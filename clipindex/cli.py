@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from clipindex import __version__
 from clipindex.commands import collection, ingest, query
+from clipindex.errors import ExitCode
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,4 +52,7 @@ for command in (
 
 def main() -> None:
     """Entry point of the `clipindex` command."""
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # while the program still loads
+        sys.exit(int(ExitCode.INTERRUPTED))

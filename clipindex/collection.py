@@ -20,7 +20,7 @@ from clipindex.contract import (
     read_contract,
     write_contract,
 )
-from clipindex.errors import StoreError, UsageError
+from clipindex.errors import ContractMismatch, StoreError, UsageError
 from clipindex.identity import LOCAL, path_from_payload
 from clipindex.images import PREPROCESSING_VERSION, Preprocessing, library_versions
 from clipindex.payload import Payload
@@ -120,9 +120,20 @@ def settle(place: Place, settings: Settings) -> StampedContract:
         contract = contract_of(bundle, preprocessing.value, PREPROCESSING_VERSION)
         return StampedContract(contract, str(bundle.folder), library_versions())
     bundle = bundle_for(stamped, settings.model)
-    wanted = settings.preprocessing or Preprocessing(stamped.contract.preprocessing)
+    wanted = settings.preprocessing or recipe_of(stamped.contract)
     stamped.contract.check(contract_of(bundle, wanted.value, PREPROCESSING_VERSION))
     return replace(stamped, bundle=str(bundle.folder))
+
+
+def recipe_of(contract: Contract) -> Preprocessing:
+    """A collection's preprocessing. Raises ContractMismatch for one that is not known here."""
+    name, version = contract.preprocessing, contract.preprocessing_version
+    if name not in set(Preprocessing) or version != PREPROCESSING_VERSION:
+        raise ContractMismatch(
+            f"the collection was made with another preprocessing: {name}, version {version}",
+            hint="use the clipindex that made it, or name another --collection",
+        )
+    return Preprocessing(name)
 
 
 @contextmanager
@@ -142,8 +153,19 @@ def open_for_ingest(place: Place, settings: Settings) -> Iterator[tuple[Collecti
         stamped = settle(place, settings)  # again: another run may have made it meanwhile
         with _opened(place, stamped) as collection:
             if read_contract(place.contract) != stamped:
+                _refuse_points_without_contract(place, collection.store)
                 write_contract(place.contract, stamped)
             yield collection, bundle
+
+
+def _refuse_points_without_contract(place: Place, store: Store) -> None:
+    """The contract is written before the first point: if points are there, it was lost."""
+    if not place.contract.exists() and store.count():
+        raise StoreError(
+            "the collection has points, but its contract.json is gone",
+            path=str(place.contract),
+            hint="restore that file from a backup, or ingest into a new --collection",
+        )
 
 
 @contextmanager
@@ -165,7 +187,8 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
 
 @contextmanager
 def _opened(place: Place, stamped: StampedContract) -> Iterator[Collection]:
-    store = EdgeStore(place.shard, stamped.contract.dimension)
+    is_new = read_contract(place.contract) is None
+    store = EdgeStore(place.shard, stamped.contract.dimension, make=is_new)
     try:
         with closing(Catalogue(place.catalogue)) as catalogue:
             yield Collection(place, stamped.contract, store, catalogue)
@@ -181,7 +204,7 @@ def open_for_query(place: Place, expected: StampedContract) -> Iterator[Store]:
     """
     with lock.locked(place.lock, "query", lock.QUERY_PATIENCE):
         expected.contract.check(place.stamped().contract)
-        store = EdgeStore(place.shard, expected.contract.dimension)
+        store = EdgeStore(place.shard, expected.contract.dimension, make=False)
         try:
             yield store
         finally:

@@ -29,8 +29,10 @@ class _Terminated(BaseException):
 @contextmanager
 def ending(json: bool, quiet: bool, verbose: bool, log_file: Path | None = None) -> Iterator[Voice]:
     """Around the body of every command; the only place that exits."""
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)  # no import is cut short midway
     from clipindex import render
 
+    signal.signal(signal.SIGINT, interrupt)
     voice = render.Voice(json, quiet, verbose, log_file)
     signal.signal(signal.SIGTERM, _terminate)
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Literal
@@ -25,6 +25,7 @@ from PIL import __version__ as pillow_version
 
 from clipindex import __version__, exif, heic, raw
 from clipindex.errors import FileFault
+from clipindex.exif import PictureFacts as PictureFacts
 from clipindex.formats import RAW_KINDS, picture_kind
 
 Pixels = npt.NDArray[np.uint8]  # [height, width, 3]
@@ -68,18 +69,6 @@ class Geometry:
 
     size: int
     fit: Literal["crop", "squash"]
-
-
-@dataclass(frozen=True, slots=True)
-class PictureFacts:
-    """What a picture file says of itself, upright: kept in the payload of its point."""
-
-    width: int
-    height: int
-    format: str
-    taken: str | None = None  # camera's local time, YYYY-MM-DDTHH:MM:SS
-    camera: str | None = None
-    location: tuple[float, float] | None = None  # latitude, longitude in degrees
 
 
 @cache
@@ -142,7 +131,8 @@ def _decode_raw(
         pixels, facts = _pixels_and_facts(
             image, inner, kind, geometry, preprocessing, preview.orientation
         )
-        return pixels, _facts_of_raw(data, kind, preview, image, facts)
+        whole = (preview.width, preview.height)
+        return pixels, exif.facts_of_raw(facts, data, whole, image.getexif(), Image.Exif())
 
 
 def _pixels_and_facts(
@@ -162,7 +152,7 @@ def _pixels_and_facts(
         # Before anything looks at metadata: Pillow's getexif() may load the picture too, and
         # a damaged one fails only the first time.
         image.load()
-        facts = _facts(image, declared, kind)
+        facts = exif.facts(image, declared, kind)
         return _fit(_to_rgb(_upright(image, orientation)), geometry), facts
 
 
@@ -277,45 +267,6 @@ def _fit(image: Image.Image, geometry: Geometry) -> Pixels:
         box = (left * across, top * down, (left + size) * across, (top + size) * down)
         square = image.resize((size, size), bicubic, box=box)
     return np.asarray(square.convert("RGB"))
-
-
-# --- facts -----------------------------------------------------------------------------------
-
-
-def _facts(image: Image.Image, declared: tuple[int, int], kind: str) -> PictureFacts:
-    """Size, format and what EXIF tells; damaged metadata tells nothing."""
-    width, height = declared
-    try:
-        told = image.getexif()
-        if told.get(exif.ORIENTATION) in exif.SIDEWAYS:
-            width, height = height, width
-        return PictureFacts(
-            width, height, kind, exif.taken(told), exif.camera(told), exif.location(told)
-        )
-    except Exception:  # EXIF is hostile ground: any error in it leaves the picture as it is
-        return PictureFacts(width, height, kind)
-
-
-def _facts_of_raw(
-    data: bytes, kind: str, preview: raw.Preview, image: Image.Image, facts: PictureFacts
-) -> PictureFacts:
-    """The raw picture's size; its own EXIF where it is built as a TIFF, else its preview's."""
-    width, height = preview.width or facts.width, preview.height or facts.height
-    facts = replace(facts, width=width, height=height, format=kind)
-    try:
-        facts = replace(facts, taken=facts.taken or exif.changed(image.getexif()))
-        if data[:2] in (b"II", b"MM"):
-            told = Image.Exif()  # ORF and RW2 are TIFFs but for two bytes
-            told.load((b"II*\0" if data[:2] == b"II" else b"MM\0*") + data[4:])
-            return replace(
-                facts,
-                taken=exif.taken(told) or facts.taken,
-                camera=exif.camera(told) or facts.camera,
-                location=exif.location(told) or facts.location,
-            )
-    except Exception:  # as above
-        return facts
-    return facts
 
 
 def _first_line(error: Exception) -> str:

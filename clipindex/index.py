@@ -24,6 +24,7 @@ from clipindex.collection import (
     open_for_change,
     open_for_ingest,
     open_for_query,
+    recipe_of,
 )
 from clipindex.contract import bundle_for
 from clipindex.errors import UsageError
@@ -159,7 +160,7 @@ class Index:
         the weighted sum of several terms."""
         stamped = self.place.stamped()
         bundle = bundle_for(stamped, self._settings.model)
-        preprocessing = Preprocessing(stamped.contract.preprocessing)
+        preprocessing = recipe_of(stamped.contract)
         wanted = [Term(os.fspath(terms))] if isinstance(terms, str | os.PathLike) else terms
         query = search.embed_query(wanted, self._loaded(bundle), preprocessing)
         with open_for_query(self.place, stamped) as store:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from clipindex import config
-from clipindex.errors import ClipIndexError
+from clipindex.errors import ClipIndexError, UsageError
 
 DEFAULT_COLLECTION = "image_embeddings"
 
@@ -138,22 +138,22 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(duration: str | None) -> float | None:
-    """`90s`, `30m`, `4h`, `1d` or a bare number of seconds. Raises typer.BadParameter."""
+    """`90s`, `30m`, `4h`, `1d` or a bare number of seconds. Raises UsageError."""
     if duration is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", duration.strip().lower())
     if match is None:
-        raise typer.BadParameter(f"'{duration}' is not a duration such as 90s, 30m or 4h")
+        raise UsageError(f"'{duration}' is not a duration such as 90s, 30m or 4h")
     return float(match[1]) * SECONDS[match[2] or "s"]
 
 
 def part(text: str | None) -> Any:
-    """`K/N` as a Part. Raises typer.BadParameter."""
+    """`K/N` as a Part. Raises UsageError."""
     from clipindex.survey import Part
 
     if text is None:
         return Part()
     match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise typer.BadParameter(f"'{text}' is not a part such as 1/3, 2/3 or 3/3")
+        raise UsageError(f"'{text}' is not a part such as 1/3, 2/3 or 3/3")
     return Part(int(match[1]), int(match[2]))

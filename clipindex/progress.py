@@ -31,7 +31,7 @@ from clipindex.events import (
     Untouched,
 )
 from clipindex.identity import shown
-from clipindex.render import Voice, json_line, printable, say, show_summary
+from clipindex.render import Voice, counted, json_line, printable, say, show_summary, tell
 
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal: a cron mail wants few lines
 STEPS = 1000  # of the bar
@@ -154,7 +154,7 @@ class PeopleView:
         if isinstance(event, RunStarted):
             self._say(started_line(event))
         elif isinstance(event, Scanning) and self._terminal:
-            print(f"\rlooking: {event.found:,} files", end="", file=sys.stderr, flush=True)
+            tell(f"\rlooking: {event.found:,} files")
         elif isinstance(event, RunPlanned):
             self._plan(event)
         elif isinstance(event, StillAt):
@@ -167,7 +167,7 @@ class PeopleView:
 
     def _plan(self, plan: RunPlanned) -> None:
         if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr)  # over the count of the walk
+            tell("\r\x1b[K")  # over the count of the walk
         self._say(planned_line(plan))
         if plan.vanished:
             self._say(f"{plan.vanished:,} remembered pictures are not there; their points stay")
@@ -261,10 +261,10 @@ def started_line(event: RunStarted) -> str:
 
 
 def planned_line(plan: RunPlanned) -> str:
-    megabytes = plan.bytes_to_read / 1e6
+    size = f" ({plan.bytes_to_read / 1e6:,.1f} MB)" if plan.to_read else ""
     return (
-        f"{plan.found:,} files found, {plan.unchanged:,} unchanged, "
-        f"{plan.to_read:,} to read ({megabytes:,.1f} MB)"
+        f"{counted(plan.found, 'file')} found, {plan.unchanged:,} unchanged, "
+        f"{plan.to_read:,} to read{size}"
     )
 
 

@@ -55,14 +55,21 @@ def preview(data: bytes) -> Preview:
         raise FileFault("a camera raw file without a preview that can be read") from None
     except rawpy.LibRawError as error:
         raise FileFault(f"damaged or not decodable: {_message(error)}") from error
-    # LibRaw reads beyond a file's end and hands out whatever was in memory there.
-    if isinstance(found, bytes) and found.rfind(_END_OF_IMAGE) < found.rfind(_START_OF_SCAN):
+    if isinstance(found, bytes) and _cut_short(found, data):
         raise FileFault("damaged: its preview is cut short")
     width, height = sizes.width, sizes.height
     orientation = _ORIENTATIONS[sizes.flip & 7]
     if orientation >= 5:
         width, height = height, width
     return Preview(found, orientation, width, height)
+
+
+def _cut_short(jpeg: bytes, data: bytes) -> bool:
+    """Whether the preview goes on beyond the file's end.
+
+    LibRaw then hands out whatever was in memory there: a part of another picture, perhaps.
+    """
+    return jpeg[-512:] not in data or jpeg.rfind(_END_OF_IMAGE) < jpeg.rfind(_START_OF_SCAN)
 
 
 def _copied(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:

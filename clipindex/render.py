@@ -7,6 +7,7 @@ shows a run while it goes on, and nothing else prints.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -38,9 +39,27 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def say(text: str) -> None:
     """A line for people, on standard error."""
-    print(printable(text), file=sys.stderr, flush=True)
+    tell(printable(text) + "\n")
+
+
+def tell(text: str) -> None:
+    """To standard error, as it is. When nobody listens any more, the work goes on."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:  # rich itself would exit with code 1
+        raise BrokenPipeError
 
 
 def show_error(error: ClipIndexError, voice: Voice) -> None:
@@ -65,9 +84,9 @@ def show_error(error: ClipIndexError, voice: Voice) -> None:
 
 
 def show_summary(summary: Summary) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = _Console(highlight=False, soft_wrap=True)
     if summary.found == 0:
-        console.print("no pictures found: there are no files in that folder")
+        console.print("no pictures found: no files are there")
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(justify="right")
@@ -75,7 +94,7 @@ def show_summary(summary: Summary) -> None:
     meaning = {
         "new": "new",
         "changed": "changed, embedded anew",
-        "duplicate": "copies of pictures already known",
+        "duplicate": "a copy of a picture already known",
         "moved": "moved or renamed",
         "unchanged": "unchanged",
         "quarantined": f"in quarantine, {summary.newly_quarantined:,} of them new",
@@ -85,8 +104,11 @@ def show_summary(summary: Summary) -> None:
     for name, words in meaning.items():
         if count := getattr(summary, name):
             table.add_row(f"{count:,}", words)
-    table.add_row(f"{summary.found:,}", "files found" + _left_out(summary))
+    table.add_row(f"{summary.found:,}", "found in all" + _left_out(summary))
     console.print(table)
+    if summary.points == 0:
+        console.print("no pictures found")
+        return
     console.print(
         f"{summary.points:,} pictures are in '{summary.collection}'; {summary.written:,} written "
         f"and verified, {summary.embedded:,} embedded, in {summary.seconds:.1f} s"
@@ -103,7 +125,7 @@ def show_preview(preview: Preview, voice: Voice) -> None:
         json_line({"type": "preview", **asdict(preview)})
         return
     megabytes = preview.bytes_to_read / 1e6
-    console = Console(highlight=False, soft_wrap=True)
+    console = _Console(highlight=False, soft_wrap=True)
     opened = "written" if preview.by_content is not None else "opened or written"
     console.print(
         f"{preview.found:,} files found: {preview.to_read:,} to read ({megabytes:,.1f} MB), "
@@ -128,11 +150,12 @@ def show_hits(hits: list[Hit], voice: Voice) -> None:
             line = asdict(hit)
             del line["sha256"], line["exact_path"]
             json_line(line)
+    elif not hits:
+        if not voice.quiet:
+            say("nothing found")
     elif not sys.stdout.isatty():
         for hit in hits:
             print(f"{hit.score:.4f}\t{printable(hit.path)}")
-    elif not hits:
-        say("nothing found")
     else:
         _show_table(hits)
 
@@ -162,7 +185,7 @@ def _show_table(hits: Iterable[Hit]) -> None:
         copies = f" [dim](+{len(hit.paths) - 1})[/dim]" if len(hit.paths) > 1 else ""
         name = printable(hit.path).replace("[", r"\[")
         table.add_row(str(hit.rank), f"{hit.score:.4f}", name + copies)
-    Console(highlight=False).print(table)
+    _Console(highlight=False).print(table)
 
 
 def show_status(status: CollectionStatus, voice: Voice) -> None:
@@ -184,7 +207,7 @@ def show_status(status: CollectionStatus, voice: Voice) -> None:
     if status.last_run is not None:
         ended = status.last_run["finished"] or "not finished (running, or interrupted)"
         table.add_row("last run", f"{status.last_run['started']} to {ended}")
-    Console(highlight=False).print(table)
+    _Console(highlight=False).print(table)
 
 
 def _log_error(path: Path, line: str) -> None:
@@ -197,4 +220,8 @@ def _log_error(path: Path, line: str) -> None:
 
 
 def json_line(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """One object a line on standard output. When nobody listens any more, the work goes on."""
+    try:
+        print(json.dumps(value, ensure_ascii=False), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -116,6 +116,12 @@ def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Q
         value = value.decode("utf-8", "replace").strip()
     elif term.kind is Kind.IMAGE or (term.kind is Kind.AUTO and os.path.isfile(os.fsencode(value))):
         return embed_picture(value, encoder, preprocessing)
+    if not value.strip():
+        raise UsageError("an empty text finds nothing", hint="name something to search for")
+    if term.kind is Kind.AUTO and os.path.isdir(os.fsencode(value)):
+        raise UsageError(
+            "that is a folder", path=value, hint="name a picture in it, or say --text for a text"
+        )
     (vector,) = encoder.encode_texts([value])
     return _checked(Query(vector))
 

@@ -114,7 +114,7 @@ def ingest(
         from clipindex.recorder import IngestOptions
 
         if not paths and files_from is None:
-            raise typer.BadParameter("name a folder to index, or use --files-from")
+            raise UsageError("name a folder to index, or use --files-from")
         recipe = None if preprocessing is None else Preprocessing(preprocessing.value)
         policy = walk.WalkPolicy(
             hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ())

@@ -12,6 +12,7 @@ import typer
 
 from clipindex import options
 from clipindex.ending import ending
+from clipindex.errors import UsageError
 from clipindex.options import DEFAULT_COLLECTION
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def query(
         from clipindex.payload import parse_tag
         from clipindex.search import QueryOptions
 
+        if under is not None and not under.exists():
+            render.say(f"note: there is no folder '{under}'; searching what was indexed below it")
         wanted = _terms(terms or (), minus or (), image or (), text or ())
         index = Index(store, collection=collection, model=model)
         with_tags = tuple(map(parse_tag, where or ()))
@@ -127,5 +130,5 @@ def _terms(
     less = [parsed(term) for term in minus]
     wanted += [replace(term, weight=-term.weight) for term in less]
     if not wanted:
-        raise typer.BadParameter("name something to search for: a text, or a picture's path")
+        raise UsageError("name something to search for: a text, or a picture's path")
     return wanted

@@ -36,21 +36,23 @@ engine: Any = qdrant_edge
 class EdgeStore:
     """One collection's shard, open in this process; the caller holds the collection's lock."""
 
-    def __init__(self, folder: Path, dimension: int) -> None:
-        """Open the shard in `folder`, or make it where none is.
+    def __init__(self, folder: Path, dimension: int, *, make: bool = True) -> None:
+        """Open the shard in `folder`; with `make`, make it where none is.
 
         Raises StoreError when the engine refuses, DiskFull when there is no room to open it.
         """
         self.location = str(folder)
         self._folder = folder
         self._dimension = dimension
+        self._make = make
         self._ask_for_room(0)
         self._shard = self._try("be opened", lambda: self._open(folder, dimension))
 
-    @staticmethod
-    def _open(folder: Path, dimension: int) -> Any:
+    def _open(self, folder: Path, dimension: int) -> Any:
         if (folder / "edge_config.json").exists():
             return engine.EdgeShard.load(str(folder))
+        if not self._make:  # a contract promises points: never sweep away what is left of them
+            raise FileNotFoundError("its points, or edge_config.json among them, are missing")
         if folder.exists():  # a kill while it was being made: nothing can be in it yet
             shutil.rmtree(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +156,9 @@ class EdgeStore:
     def _try(self, what: str, call: Callable[[], T]) -> T:
         try:
             return call()
-        except Exception as error:  # the engine raises builtins.Exception with a text
+        except BaseException as error:  # bare Exceptions, and panics that are not even those
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise StoreError(
                 f"the collection cannot {what}: {str(error)[:300]}",
                 path=str(self._folder),
