@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from clipindex import raw
 from clipindex.errors import FileFault
-from clipindex.formats import HEAD as HEAD
 from clipindex.formats import (
+    HEAD,
     OTHER_PICTURE_NAMES,
+    PICTURE_NAMES,
     RAW_KINDS,
     TIFF_RAW_NAMES,
     UNREADABLE_KINDS,
+    picture_kind,
 )
-from clipindex.formats import PICTURE_NAMES as PICTURE_NAMES
-from clipindex.formats import picture_kind as picture_kind
 from clipindex.walk import FileRecord
 
 MAX_BYTES = 1 << 30  # a larger "picture" is not read into memory

@@ -25,7 +25,7 @@ from PIL import __version__ as pillow_version
 
 from clipindex import __version__, exif, heic, raw
 from clipindex.errors import FileFault
-from clipindex.exif import PictureFacts as PictureFacts
+from clipindex.exif import PictureFacts
 from clipindex.formats import RAW_KINDS, picture_kind
 
 Pixels = npt.NDArray[np.uint8]  # [height, width, 3]
@@ -144,16 +144,17 @@ def _pixels_and_facts(
     orientation: int = 1,
 ) -> tuple[Pixels, PictureFacts]:
     """`orientation` holds where the picture's EXIF says nothing of it."""
-    declared = image.size
+    declared, box = image.size, None
     if preprocessing is Preprocessing.DCT_SCALED:
-        _reduce_while_decoding(image, geometry.size)
+        box = _reduce_while_decoding(image, geometry.size)
     _refuse_bombs(image, declared, data)
     with _one_large_picture_at_a_time(image):
         # Before anything looks at metadata: Pillow's getexif() may load the picture too, and
         # a damaged one fails only the first time.
         image.load()
         facts = exif.facts(image, declared, kind)
-        return _fit(_to_rgb(_upright(image, orientation)), geometry), facts
+        picture = image if box is None else _resized(image, box, declared, geometry)
+        return _fit(_to_rgb(_upright(picture, orientation)), geometry), facts
 
 
 def _reduce_while_decoding(image: Image.Image, size: int) -> Box | None:

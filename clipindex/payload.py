@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from clipindex.errors import UsageError
+from clipindex.exif import PictureFacts
 from clipindex.identity import exact_path, folders_of, shown
-from clipindex.images import PictureFacts
 from clipindex.walk import FileRecord
 
 SCHEMA = 1

@@ -18,8 +18,9 @@ from clipindex.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
 from clipindex.collection import Collection
 from clipindex.errors import FileFault, VerificationFailed
 from clipindex.events import BatchVerified, Event, FileDone, Status
+from clipindex.exif import PictureFacts
 from clipindex.identity import is_below, point_id, shown
-from clipindex.images import PictureFacts, decoders
+from clipindex.images import decoders
 from clipindex.payload import Tags, facts_from_payload, make_payload, tags_of
 from clipindex.stores import Point, Store, Vector
 from clipindex.survey import Scope

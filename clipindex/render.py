@@ -116,7 +116,7 @@ def show_summary(summary: Summary) -> None:
 
 
 def _left_out(summary: Summary) -> str:
-    return f" ({summary.left_out:,} names left out)" if summary.left_out else ""
+    return f" ({counted(summary.left_out, 'name')} left out)" if summary.left_out else ""
 
 
 def show_preview(preview: Preview, voice: Voice) -> None:

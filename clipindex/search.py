@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clipindex.content import HEAD, picture_kind, read_content
+from clipindex.content import read_content
 from clipindex.errors import FileFault, ModelError, UsageError
+from clipindex.formats import HEAD, picture_kind
 from clipindex.identity import path_from_payload, resolve_root, shown
 from clipindex.images import Geometry, Preprocessing, decode
 from clipindex.model import Encoder

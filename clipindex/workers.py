@@ -19,8 +19,9 @@ from clipindex.catalogue import INDEXED, QUARANTINED, Catalogue, Row
 from clipindex.content import read_content
 from clipindex.errors import FileFault
 from clipindex.events import StillAt
+from clipindex.exif import PictureFacts
 from clipindex.identity import shown
-from clipindex.images import Geometry, PictureFacts, Preprocessing, decode, decoders
+from clipindex.images import Geometry, Preprocessing, decode, decoders
 from clipindex.model import Encoder
 from clipindex.stores import Vector, is_unit
 from clipindex.walk import FileRecord

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipindex.content import MAX_BYTES, PICTURE_NAMES, picture_kind, read_content
+from clipindex.content import MAX_BYTES, read_content
 from clipindex.errors import FileFault
+from clipindex.formats import PICTURE_NAMES, picture_kind
 from clipindex.walk import FileRecord
 from conftest import picture, picture_bytes
 
@@ -197,7 +198,7 @@ def test_an_empty_picture_file_is_quarantined_and_any_other_empty_file_skipped(
 
 
 @pytest.mark.parametrize(
-    ("data", "word"), [(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"), (BROTLI_JXL, "JPEG XL")]
+    ("data", "word"), [(b"\0\0\0\x18ftypmif1\0\0\0\0miafjpeg", "HEIF"), (BROTLI_JXL, "JPEG XL")]
 )
 def test_a_picture_of_a_kind_that_cannot_be_read_is_skipped_by_name(
     tmp_path: Path, data: bytes, word: str

@@ -581,8 +581,7 @@ def test_whatever_the_damage_it_is_pixels_or_a_fault(data: st.DataObject) -> Non
 
 _TINY_PICTURE = picture(9, (24, 16))
 _SMALL = [
-    encoded(_TINY_PICTURE, kind)
-    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+    encoded(_TINY_PICTURE, kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ]
 
 

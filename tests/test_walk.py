@@ -196,9 +196,7 @@ def test_a_root_that_is_hidden_itself_is_walked(place: Path, name: str) -> None:
     assert left_out(place, place / name) == {f"{name}/.hidden.jpg"}
 
 
-def test_sockets_and_pipes_are_left_out(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sockets_and_pipes_are_left_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(place, "one.jpg")
     os.mkfifo(place / "pipe.jpg")
     monkeypatch.chdir(place)  # a socket's path may have 107 bytes only
