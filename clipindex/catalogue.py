@@ -116,8 +116,12 @@ class Catalogue:
                 raise _unreadable(error, self._path) from error
 
     def close(self) -> None:
-        """Close the file; further calls fail."""
-        self._db.close()
+        """Close the file; further calls fail.
+
+        Under the lock: SQLite crashes when a connection is closed under a thread that uses it.
+        """
+        with self._lock:
+            self._db.close()
 
     # --- files -----------------------------------------------------------------------------
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+import threading
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
 from clipindex import __version__
-from clipindex.commands import collection, ingest, query
+from clipindex.commands import collection, demo, ingest, query
 from clipindex.errors import ExitCode
 
 app = typer.Typer(
@@ -46,13 +49,24 @@ for command in (
     collection.untag,
     collection.relocate,
     collection.forget,
+    demo.demo,
 ):
     app.command()(command)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of the `clipindex` command."""
     try:
         app()
+        code = int(ExitCode.DONE)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(ExitCode.FAILED)
     except KeyboardInterrupt:  # while the program still loads
-        sys.exit(int(ExitCode.INTERRUPTED))
+        code = int(ExitCode.INTERRUPTED)
+    if threading.active_count() > 1:
+        # An interrupt left a worker inside a decoder or onnxruntime. Python's own way out would
+        # pull the ground from under it, which ends in a crash; everything of ours is closed.
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -93,17 +94,19 @@ def _read(
 ) -> Generator[Event, None, list[FileRecord]]:
     """Have the files read and recorded; returns those for which the time was too short."""
     settled: set[str] = set()
-    outcomes = workers.run(records)
-    for outcome in outcomes:
-        if isinstance(outcome, StillAt):
-            yield outcome
-            continue
-        for event in recorder.take(outcome):
-            if isinstance(event, FileDone) and deadline is not None:
-                settled.add(event.path)
-            yield event
-        if deadline is not None and time.monotonic() > deadline:
-            outcomes.close()
+    # Closed here and now, whatever ends the loop: the workers use the catalogue, which is
+    # closed soon after.
+    with closing(workers.run(records)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, StillAt):
+                yield outcome
+                continue
+            for event in recorder.take(outcome):
+                if isinstance(event, FileDone) and deadline is not None:
+                    settled.add(event.path)
+                yield event
+            if deadline is not None and time.monotonic() > deadline:
+                break
     for event in recorder.finish():
         if isinstance(event, FileDone) and deadline is not None:
             settled.add(event.path)

@@ -1,0 +1,52 @@
+"""The bundled model: it recognises a picture, and knows what words mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import clipindex
+from clipindex.bundle import find_bundle
+from clipindex.demo import copy_pictures
+
+MEANINGS = {
+    "a cat": "chelsea.png",
+    "a cup of coffee": "coffee.png",
+    "a rocket launch": "rocket.jpg",
+    "an astronaut": "astronaut.png",
+    "a flower": "flower.jpg",
+    "a Chinese temple": "china.jpg",
+}
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> clipindex.Index:
+    """Every picture that scikit-image and scikit-learn ship, indexed with the default model."""
+    folder = tmp_path_factory.mktemp("shipped")
+    assert len(copy_pictures(folder / "pictures")) >= 25
+    index = clipindex.Index(folder / "index")
+    list(index.ingest([folder / "pictures"]))
+    assert index.status().model == "mini"
+    return index
+
+
+@pytest.mark.parametrize(("text", "name"), MEANINGS.items())
+def test_a_text_finds_the_picture_that_it_describes(
+    shipped: clipindex.Index, text: str, name: str
+) -> None:
+    best = shipped.query(text)[0]
+    assert Path(best.path).name == name
+
+
+def test_an_identical_photograph_comes_first_with_one(shipped: clipindex.Index) -> None:
+    for name in MEANINGS.values():
+        path = Path(shipped.status().roots[0]) / name
+        best = shipped.query(path)[0]
+        assert (best.path, best.score) == (str(path), 1.0)
+
+
+def test_the_bundle_is_whole_and_small() -> None:
+    bundle = find_bundle("mini")
+    bundle.verify()
+    assert sum(spec.bytes for spec in bundle.manifest.files.values()) <= 40_000_000
