@@ -72,8 +72,11 @@ def export_tower(
     input_name: str,
     output_name: str,
     dynamic_axes: Mapping[int, str],
+    fold_constants: bool = True,
 ) -> None:
     """Write the tower as ONNX; `dynamic_axes` names the axes of its input that may vary.
+
+    `fold_constants` must be off for weights stored as int8: folding widens them in the file.
 
     The older, tracing exporter is used on purpose: it keeps the graph in the form in which the
     tower was written, and needs nothing beside torch and onnx.
@@ -88,6 +91,7 @@ def export_tower(
             buffer,
             dynamo=False,
             opset_version=OPSET,
+            do_constant_folding=fold_constants,
             input_names=[input_name],
             output_names=[output_name],
             dynamic_axes={input_name: dict(dynamic_axes), output_name: {0: "batch"}},
@@ -101,7 +105,7 @@ def export_tower(
     onnx.checker.check_model(path)
 
 
-def export_vision(tower: nn.Module, path: Path) -> None:
+def export_vision(tower: nn.Module, path: Path, *, fold_constants: bool = True) -> None:
     """`pixels` to `image_embeds`."""
     export_tower(
         tower,
@@ -110,10 +114,11 @@ def export_vision(tower: nn.Module, path: Path) -> None:
         input_name="pixels",
         output_name="image_embeds",
         dynamic_axes={0: "batch"},
+        fold_constants=fold_constants,
     )
 
 
-def export_text(tower: nn.Module, path: Path) -> None:
+def export_text(tower: nn.Module, path: Path, *, fold_constants: bool = True) -> None:
     """`input_ids` to `text_embeds`."""
     export_tower(
         tower,
@@ -122,6 +127,7 @@ def export_text(tower: nn.Module, path: Path) -> None:
         input_name="input_ids",
         output_name="text_embeds",
         dynamic_axes={0: "batch", 1: "sequence"},
+        fold_constants=fold_constants,
     )
 
 

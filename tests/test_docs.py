@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import typer
 
 from clipindex.cli import app
 from clipindex.errors import ClipIndexError, ExitCode
-from conftest import TINY, make_pictures
+from conftest import make_pictures
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -67,8 +66,6 @@ def test_the_python_example_runs_as_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_pictures(tmp_path / "photos", 3)
-    (tmp_path / "tests" / "data").mkdir(parents=True)
-    os.symlink(TINY, tmp_path / "tests" / "data" / "tiny")
     monkeypatch.chdir(tmp_path)
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.S)
     exec(compile(snippet, "README.md", "exec"), {})

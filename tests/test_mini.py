@@ -14,7 +14,7 @@ MEANINGS = {
     "a cat": "chelsea.png",
     "a cup of coffee": "coffee.png",
     "a rocket launch": "rocket.jpg",
-    "an astronaut": "astronaut.png",
+    "a man with a camera": "camera.png",
     "a flower": "flower.jpg",
     "a Chinese temple": "china.jpg",
 }
