@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from contextlib import suppress
 from typing import Annotated, NoReturn
 
@@ -56,6 +55,7 @@ for command in (
 
 def main() -> NoReturn:
     """Entry point of the `clipindex` command."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: a pool nobody uses
     try:
         app()
         code = int(ExitCode.DONE)
@@ -63,10 +63,9 @@ def main() -> NoReturn:
         code = end.code if isinstance(end.code, int) else int(ExitCode.FAILED)
     except KeyboardInterrupt:  # while the program still loads
         code = int(ExitCode.INTERRUPTED)
-    if threading.active_count() > 1:
-        # An interrupt left a worker inside a decoder or onnxruntime. Python's own way out would
-        # pull the ground from under it, which ends in a crash; everything of ours is closed.
-        with suppress(OSError):
-            sys.stdout.flush()
-        os._exit(code)
-    sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    # Everything of ours is closed. Python's own way out would take onnxruntime apart, which
+    # costs time, and after an interrupt pulls the ground from under a worker still inside it.
+    os._exit(code)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's pool would only cost start-up
 
 import numpy as np
 import numpy.typing as npt

@@ -23,7 +23,7 @@ from clipindex.stores import Point
 from clipindex.stores.edge import EdgeStore
 from conftest import TINY, Ended, ingest, make_pictures, reconciles, run_clipindex
 
-COUNT = 40
+COUNT = 120  # enough that a busy machine cannot finish before the signal arrives
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
