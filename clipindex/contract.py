@@ -88,23 +88,26 @@ def write_contract(path: Path, stamped: StampedContract) -> None:
 
 
 def bundle_for(stamped: StampedContract, model: str | None) -> Bundle:
-    """The bundle that made a collection: where it was, or where `model` says it is now."""
-    if model is not None:
-        bundle = find_bundle(model)
-    else:
-        try:
-            bundle = open_bundle(Path(stamped.bundle))
-        except ModelError as error:
-            if Path(stamped.bundle).exists():
-                raise
-            raise ModelError(
-                f"the collection's model '{stamped.contract.model}' is no longer at its place",
-                path=stamped.bundle,
-                hint="say where it is now with --model DIR",
-            ) from error
+    """The bundle that made a collection: where it was, under its name (an environment was made
+    anew), or where `model` says it is now. Its hashes must be those of the contract."""
     mine = stamped.contract
+    bundle = find_bundle(model) if model is not None else _remembered_bundle(stamped)
     mine.check(contract_of(bundle, mine.preprocessing, mine.preprocessing_version))
     return bundle
+
+
+def _remembered_bundle(stamped: StampedContract) -> Bundle:
+    place = Path(stamped.bundle)
+    if place.exists():
+        return open_bundle(place)
+    try:
+        return find_bundle(stamped.contract.model)
+    except ModelError as error:
+        raise ModelError(
+            f"the collection's model '{stamped.contract.model}' is no longer at its place",
+            path=stamped.bundle,
+            hint="say where it is now with --model DIR",
+        ) from error
 
 
 def _difference(mine: object, theirs: object) -> str:

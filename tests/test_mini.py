@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import clipindex
 from clipindex.bundle import find_bundle
 from clipindex.demo import copy_pictures
+from conftest import make_pictures
 
 MEANINGS = {
     "a cat": "chelsea.png",
@@ -44,6 +46,16 @@ def test_an_identical_photograph_comes_first_with_one(shipped: clipindex.Index) 
         path = Path(shipped.status().roots[0]) / name
         best = shipped.query(path)[0]
         assert (best.path, best.score) == (str(path), 1.0)
+
+
+def test_a_collection_finds_its_model_by_name_when_its_place_is_gone(tmp_path: Path) -> None:
+    """As when the virtual environment that held it was made anew."""
+    shutil.copytree(find_bundle("mini").folder, tmp_path / "mini")
+    make_pictures(tmp_path / "photos", 2)
+    index = clipindex.Index(tmp_path / "store", model=str(tmp_path / "mini"))
+    list(index.ingest([tmp_path / "photos"]))
+    shutil.rmtree(tmp_path / "mini")
+    assert len(clipindex.Index(tmp_path / "store").query("colours")) == 2
 
 
 def test_the_bundle_is_whole_and_small() -> None:
