@@ -85,26 +85,34 @@ class Catalogue:
 
     def __init__(self, path: Path) -> None:
         """Open or make the catalogue at `path`. Raises StoreError when it cannot be read."""
-        self.is_new = not path.exists()
         self._path = path
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                self._db.executescript(f"BEGIN;{TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
-                self.is_new = True
+            version = self._version() or self._make_tables()
         except sqlite3.Error as error:
             raise _unreadable(error, path) from error
-        if version not in (0, SCHEMA):
+        if version != SCHEMA:
             self._db.close()
             raise StoreError(
                 f"the catalogue has schema {version}, this clipindex knows {SCHEMA}",
                 path=str(path),
                 hint="use the clipindex that wrote it, or delete the file to have it made again",
             )
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _make_tables(self) -> int:
+        """Two processes may open a new catalogue at once: the second finds it made."""
+        with _transaction(self._db):
+            if self._version() == 0:
+                for statement in TABLES.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        return self._version()
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -206,12 +214,11 @@ class Catalogue:
 
     def remember_root(self, path: bytes, options: dict[str, object]) -> None:
         """Remember a root, for `status` and `reindex`; nothing is written when nothing is new."""
-        if self.roots().get(path) == options:
+        text = json.dumps(options)
+        if json.dumps(self.roots().get(path)) == text:
             return
         with self._held():
-            self._db.execute(
-                "INSERT OR REPLACE INTO roots VALUES (?, ?)", (path, json.dumps(options))
-            )
+            self._db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (path, text))
 
     def forget_root(self, path: bytes) -> bool:
         """Forget a root; whether it was remembered. Its points and rows stay."""
@@ -222,25 +229,28 @@ class Catalogue:
     def begin_run(self, started: str) -> tuple[int, bool]:
         """Note that a run begins. Returns its number and whether the one before it finished."""
         with self._held():
-            unfinished = self._db.execute("SELECT 1 FROM runs WHERE finished IS NULL").fetchone()
+            last = self._db.execute("SELECT finished FROM runs ORDER BY id DESC LIMIT 1").fetchone()
             self._db.execute("UPDATE runs SET finished = '' WHERE finished IS NULL")
             number = self._db.execute("INSERT INTO runs (started) VALUES (?)", (started,)).lastrowid
         assert number is not None  # SQLite gives every insert a row id
-        return number, unfinished is None
+        return number, last is not None and last[0] is not None
 
-    def finish_run(self, number: int, finished: str, summary: dict[str, object]) -> None:
-        """Note that the run came to its end, so that the next one need not compare."""
+    def finish_run(self, number: int, finished: str, summary: dict[str, object] | None) -> None:
+        """Note that the run came to its end, so that the next one need not compare; changes
+        such as tags, which are no ingest, have no summary."""
         with self._held():
             self._db.execute(
                 "UPDATE runs SET finished = ?, summary = ? WHERE id = ?",
-                (finished, json.dumps(summary), number),
+                (finished, summary and json.dumps(summary), number),
             )
 
     def last_run(self) -> tuple[str, str | None, dict[str, object] | None] | None:
         """When the latest run started and finished, and its summary."""
         with self._held():
             found = self._db.execute(
-                "SELECT started, finished, summary FROM runs ORDER BY id DESC LIMIT 1"
+                "SELECT started, finished, summary FROM runs"
+                " WHERE finished IS NULL OR finished = '' OR summary IS NOT NULL"
+                " ORDER BY id DESC LIMIT 1"
             ).fetchone()
         if found is None:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -179,10 +180,10 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
     ):
         now = datetime.now(UTC).isoformat(timespec="seconds")
         number, finished_before = collection.catalogue.begin_run(now)
-        if not finished_before or collection.catalogue.is_new:
+        if not finished_before:
             reconcile(collection)
         yield collection
-        collection.catalogue.finish_run(number, now, {"purpose": purpose})
+        collection.catalogue.finish_run(number, now, None)
 
 
 @contextmanager
@@ -220,12 +221,20 @@ def reconcile(collection: Collection) -> None:
         row = row_from_payload(payload)
         pointed.add(row.path)
         mine = remembered.get(row.path)
+        if mine is None and _may_have_moved(row, collection.catalogue):
+            continue  # read again, so that the run recognises the move and takes the old point out
         if mine is None or (mine.state == INDEXED and mine.sha256 != row.sha256):
             learned.append(row)
     gone = [
         path for path, row in remembered.items() if row.state == INDEXED and path not in pointed
     ]
     collection.catalogue.write(learned, gone)
+
+
+def _may_have_moved(row: Row, catalogue: Catalogue) -> bool:
+    known = catalogue.with_content(row.sha256) if row.sha256 else []
+    copies = (each.path for each in known if each.state == INDEXED)
+    return os.path.lexists(row.path) and not all(map(os.path.lexists, copies))
 
 
 def row_from_payload(payload: Payload) -> Row:

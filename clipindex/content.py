@@ -44,9 +44,12 @@ def read_content(record: FileRecord) -> Content:
                 raise FileFault("no longer a regular file", skipped=True, transient=True)
             head = file.read(HEAD)
             _refuse_other_content(record, head, before.st_size)
-            data = head + file.readall()
+            file.seek(0)
+            data = file.readall()
             _refuse_other_raw(record, data)
             after = os.fstat(handle)
+    except MemoryError:
+        raise FileFault("it needs more memory than there is", transient=True) from None
     except FileNotFoundError:
         raise FileFault("gone before it was read", skipped=True, transient=True) from None
     except OSError as error:

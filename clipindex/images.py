@@ -103,7 +103,7 @@ def decode(
     except FileFault:
         raise
     except MemoryError:
-        raise FileFault("it needs more memory than there is") from None
+        raise FileFault("it needs more memory than there is", transient=True) from None
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error...
         raise FileFault(f"damaged or not decodable: {_first_line(error)}") from error
 

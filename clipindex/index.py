@@ -29,10 +29,10 @@ from clipindex.collection import (
 from clipindex.contract import bundle_for
 from clipindex.errors import UsageError
 from clipindex.events import Event
-from clipindex.identity import LOCAL, resolve_root, shown
+from clipindex.identity import LOCAL, is_below, resolve_root, shown
 from clipindex.images import Preprocessing
 from clipindex.model import Model
-from clipindex.payload import TAG
+from clipindex.payload import TAG, check_key
 from clipindex.pipeline import root_from_memory
 from clipindex.preview import Preview, preview
 from clipindex.recorder import IngestOptions
@@ -108,8 +108,11 @@ class Index:
         """
         yield from self._run(self._scope(paths, policy, files, part, tags), options)
 
-    def reindex(self, options: IngestOptions = IngestOptions()) -> Generator[Event, None, None]:
-        """`ingest` of every remembered root, each with the policy and the tags it had.
+    def reindex(
+        self, options: IngestOptions = IngestOptions(), *, part: Part = Part()
+    ) -> Generator[Event, None, None]:
+        """`ingest` of every remembered root, each with the policy and the tags it had; a tag
+        that was set or changed by hand meanwhile stays as it is.
 
         Raises UsageError when no root is remembered.
         """
@@ -125,7 +128,7 @@ class Index:
                 hint="ingest one by hand: clipindex ingest FOLDER",
             )
         roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
-        scope = Scope(roots, avoid=self._own_folder())
+        scope = Scope(roots, part=part, avoid=self._own_folder(), retag=False)
         yield from self._run(scope, options)
 
     def _run(self, scope: Scope, options: IngestOptions) -> Generator[Event, None, None]:
@@ -161,6 +164,8 @@ class Index:
         stamped = self.place.stamped()
         bundle = bundle_for(stamped, self._settings.model)
         preprocessing = recipe_of(stamped.contract)
+        if not terms:
+            raise UsageError("a query needs a term")
         wanted = [Term(os.fspath(terms))] if isinstance(terms, str | os.PathLike) else terms
         query = search.embed_query(wanted, self._loaded(bundle), preprocessing)
         with open_for_query(self.place, stamped) as store:
@@ -176,6 +181,8 @@ class Index:
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
         """Take tags off every indexed picture at or below the paths; returns how many had them."""
+        for key in keys:
+            check_key(key)
         with open_for_change(self.place, "untag") as collection:
             ids = _points_below(collection, paths)
             return sum(batch.points for batch in take_tags(collection.store, ids, keys))
@@ -188,8 +195,12 @@ class Index:
         before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
         if not os.path.isdir(after):
             raise UsageError("no such folder", path=shown(after), hint="mount the disk first")
-        if before == after:
-            raise UsageError("both paths are the same", path=shown(after))
+        if is_below(after, before) or is_below(before, after):
+            raise UsageError(
+                "one of the two paths lies below the other",
+                path=shown(after),
+                hint="ingest the new place instead: what moved is recognised without inference",
+            )
         with open_for_change(self.place, "relocate") as collection:
             moved = sum(batch.points for batch in relocate(collection, before, after))
         if not moved:

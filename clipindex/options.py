@@ -22,14 +22,21 @@ class PreprocessingChoice(StrEnum):
     dct_scaled = "dct-scaled"
 
 
+def _option_names(command: Any) -> set[str]:
+    return {parameter.name or "" for parameter in command.params} - {"config"}
+
+
 def _configure(context: typer.Context, path: Path | None) -> Path | None:
     """Let the configuration file give the command's defaults, below flags and environment."""
-    root = context.find_root().command
-    options = {parameter.name or "" for parameter in context.command.params}
-    name = context.command.name or ""
-    commands = getattr(root, "commands", {name: None})
+    commands = getattr(context.find_root().command, "commands", {})
+    options = {name: _option_names(command) for name, command in commands.items()}
+    many = {p.name or "" for p in context.command.params if getattr(p, "multiple", False)}
     try:
-        context.default_map = config.defaults_for(name, options - {"config"}, commands, path)
+        values = config.defaults_for(context.command.name or "", options, path)
+        context.default_map = {
+            name: [value] if name in many and isinstance(value, str) else value
+            for name, value in values.items()
+        }
     except ClipIndexError as error:
         where = f" ({error.path})" if error.path else ""
         typer.echo(f"clipindex: {error.message}{where}", err=True)
@@ -132,6 +139,16 @@ MaxDuration = Annotated[
 ZeroTerminated = Annotated[
     bool,
     typer.Option("-0", "--null", help="Names end with NUL instead of a line end, byte for byte."),
+]
+
+PartText = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="K/N",
+        help="Only part K of N, by a hash of the path: N machines share the work.",
+        show_default=False,
+    ),
 ]
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

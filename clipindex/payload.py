@@ -96,6 +96,12 @@ def parse_tag(text: str) -> tuple[str, str]:
     return key, value
 
 
+def check_key(key: str) -> None:
+    """Raises UsageError for a key that no tag can have."""
+    if not TAG_KEY.fullmatch(key):
+        raise UsageError(f"'{key}' is not a tag's key", hint="letters, digits and '_'")
+
+
 def _int(value: object) -> int:
     return int(str(value))
 

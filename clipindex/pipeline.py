@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -14,7 +15,6 @@ from clipindex.collection import Collection, reconcile
 from clipindex.errors import ExitCode
 from clipindex.events import (
     Event,
-    FileDone,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -23,7 +23,7 @@ from clipindex.events import (
     Summary,
     Untouched,
 )
-from clipindex.identity import point_id, shown
+from clipindex.identity import point_id
 from clipindex.images import decoders
 from clipindex.model import Model
 from clipindex.payload import TAG
@@ -44,7 +44,7 @@ def ingest(
     """
     clock, catalogue, claims = time.monotonic(), collection.catalogue, Claims(collection.catalogue)
     number, finished_before = catalogue.begin_run(_now())
-    if not finished_before or catalogue.is_new:
+    if not finished_before:
         reconcile(collection)
     yield RunStarted(
         collection.contract.model,
@@ -56,7 +56,8 @@ def ingest(
     found = yield from survey(scope, catalogue.in_folder, catalogue.indexed_by_folder(), decoders())
     if found.found:
         for root in scope.roots:
-            catalogue.remember_root(root.path, memory_of(root))
+            if os.path.isdir(root.path):
+                catalogue.remember_root(root.path, memory_of(root))
     plan = found.plan
     deferred = defer(plan, options.limit)
     catalogue.write(plan.refreshed)
@@ -77,6 +78,7 @@ def ingest(
         options.batch_size,
         scope,
         found.whole_roots,
+        plan.vanished,
     )
     deadline = None if options.max_seconds is None else clock + options.max_seconds
     late = yield from _read(plan.to_read, workers, recorder, deadline)
@@ -93,27 +95,16 @@ def _read(
     records: Sequence[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
 ) -> Generator[Event, None, list[FileRecord]]:
     """Have the files read and recorded; returns those for which the time was too short."""
-    settled: set[str] = set()
     # Closed here and now, whatever ends the loop: the workers use the catalogue, which is
     # closed soon after.
-    with closing(workers.run(records)) as outcomes:
+    with closing(workers.run(records, deadline)) as outcomes:
         for outcome in outcomes:
             if isinstance(outcome, StillAt):
                 yield outcome
-                continue
-            for event in recorder.take(outcome):
-                if isinstance(event, FileDone) and deadline is not None:
-                    settled.add(event.path)
-                yield event
-            if deadline is not None and time.monotonic() > deadline:
-                break
-    for event in recorder.finish():
-        if isinstance(event, FileDone) and deadline is not None:
-            settled.add(event.path)
-        yield event
-    if sum(recorder.tally.values()) == len(records):
-        return []
-    return [record for record in records if shown(record.path) not in settled]
+            else:
+                yield from recorder.take(outcome)
+    yield from recorder.finish()
+    return [record for record in records if record.path not in recorder.settled]
 
 
 def memory_of(root: Root) -> dict[str, object]:
@@ -132,6 +123,8 @@ def _tag_unchanged(
     collection: Collection, unchanged: Sequence[FileRecord], scope: Scope
 ) -> Generator[Event, None, int]:
     """Put the roots' tags on files that this run does not read; returns how many lacked them."""
+    if not scope.retag:
+        return 0
     keys = {key for tags in (scope.tags, *(r.tags for r in scope.roots)) for key, _ in tags}
     if not keys:
         return 0

@@ -65,6 +65,8 @@ class JsonView:
         if isinstance(event, Untouched) and self._verbose:
             for file in event.files():
                 self._file(file)
+            for path in event.left_out:
+                say(f"left out: {shown(path)}")
         elif isinstance(event, FileDone):
             if event.status is not Status.UNCHANGED or self._verbose:
                 self._file(event)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 
 from clipindex.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
 from clipindex.collection import Collection
-from clipindex.errors import FileFault, VerificationFailed
+from clipindex.errors import FileFault, UsageError, VerificationFailed
 from clipindex.events import BatchVerified, Event, FileDone, Status
 from clipindex.exif import PictureFacts
 from clipindex.identity import is_below, point_id, shown
@@ -39,6 +39,10 @@ class IngestOptions:
     limit: int | None = None  # files newly read; the rest is deferred
     workers: int | None = None  # None: one for each usable core
     max_seconds: float | None = None  # then it stops between batches; the rest is deferred
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or (self.limit or 0) < 0 or (self.workers or 1) < 1:
+            raise UsageError(f"no run can be made with {self}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +68,7 @@ class Recorder:
         batch_size: int,
         scope: Scope,
         whole_roots: Sequence[bytes],
+        vanished: Set[bytes],
     ) -> None:
         self._collection = collection
         self._claims = claims
@@ -71,6 +76,7 @@ class Recorder:
         self._batch_size = batch_size
         self._scope = scope
         self._whole_roots = whole_roots
+        self._vanished = vanished
         self._batch: dict[bytes, _Entry] = {}  # by path
         self._by_content: dict[bytes, _Entry] = {}  # of the batch
         self._waiting: dict[bytes, list[Outcome]] = {}  # copies whose content is being embedded
@@ -78,6 +84,7 @@ class Recorder:
         self._moved: set[bytes] = set()  # old paths; each serves once
         self._notes: list[Row] = []
         self.tally: Counter[Status] = Counter()
+        self.settled: set[bytes] = set()  # paths that have their status
         self.newly_quarantined = self.unreadable = self.embedded = self.written = 0
 
     @property
@@ -122,6 +129,7 @@ class Recorder:
         for entry in entries:
             self._claims.release(entry.sha256)
             self.tally[entry.status] += 1
+            self.settled.add(entry.record.path)
             yield _done(entry.record, entry.status, entry.point)
         yield BatchVerified(len(points), tuple(str(point.id) for point in points))
 
@@ -174,7 +182,8 @@ class Recorder:
         else:
             status = Status.NEW
         id = point_id(source, record.path)
-        tags = {**self._tags_at(moved_from or record.path), **self._scope.tags_for(record.path)}
+        own, given = self._tags_at(moved_from or record.path), self._scope.tags_for(record.path)
+        tags = {**own, **given} if self._scope.retag else {**given, **own}
         point = Point(id, vector, make_payload(source, record, sha256, facts, tags))
         entry = _Entry(record, sha256, facts, status, point, moved_from)
         self._batch[record.path] = self._by_content[sha256] = entry
@@ -191,17 +200,13 @@ class Recorder:
             if (
                 row.state == INDEXED
                 and row.path not in self._moved
-                and self._would_be_seen(row.path)
+                and row.path in self._vanished
+                and any(is_below(row.path, root) for root in self._whole_roots)
                 and not os.path.lexists(row.path)
             ):
                 self._moved.add(row.path)
                 return row.path
         return None
-
-    def _would_be_seen(self, path: bytes) -> bool:
-        """Whether this run would have found a path, were it there."""
-        whole = any(is_below(path, root) for root in self._whole_roots)
-        return whole and self._scope.part.holds(path)
 
     def _set_aside(self, outcome: Outcome, fault: FileFault) -> FileDone:
         """Note a file that cannot be indexed. Its old point, if it has one, stays."""
@@ -220,6 +225,11 @@ class Recorder:
         )
         before = self._collection.catalogue.get(record.path)
         gone = fault.skipped and fault.transient
+        indexed = before is not None and before.state == INDEXED
+        if indexed and fault.transient:
+            gone = True  # it keeps its row: most likely it is still what it was
+        elif indexed and before is not None and before.sha256 is not None:
+            self._replaced.add(before.sha256)
         if before != note and not gone:
             self._notes.append(note)
         if outcome.sha256 is not None or len(self._notes) >= NOTES_AT_ONCE:
@@ -230,6 +240,7 @@ class Recorder:
             self.unreadable += fault.transient
         status = Status(state)
         self.tally[status] += 1
+        self.settled.add(record.path)
         return FileDone(shown(record.path), status, record.size, reason=fault.reason)
 
     def _write_notes(self) -> None:

@@ -68,11 +68,14 @@ def _move_notes(collection: Collection, old: bytes, new: bytes) -> None:
     notes: list[Row] = [
         row for row in catalogue.rows() if row.state != INDEXED and is_below(row.path, old)
     ]
+    moved = [replace(row, path=new_path(row.path, old, new), ctime_ns=None) for row in notes]
     catalogue.write(
-        [replace(row, path=new_path(row.path, old, new), ctime_ns=None) for row in notes],
+        [row for row in moved if catalogue.get(row.path) is None],  # what is there knows better
         [row.path for row in notes],
     )
-    for root, options in catalogue.roots().items():
+    roots = catalogue.roots()
+    for root, options in roots.items():
         if is_below(root, old):
-            catalogue.remember_root(new_path(root, old, new), options)
+            place = new_path(root, old, new)
+            catalogue.remember_root(place, roots.get(place, options))
             catalogue.forget_root(root)

@@ -39,6 +39,7 @@ class Scope:
     part: Part = Part()
     tags: tuple[tuple[str, str], ...] = ()  # of the named files
     avoid: bytes | None = None  # the store's own folder
+    retag: bool = True  # put the tags on unchanged files too, over those they have
 
     def tags_for(self, path: bytes) -> dict[str, str]:
         """The tags that a file is to have: those of every root above it."""
@@ -78,13 +79,15 @@ def survey(
     empty = {root for root in roots if os.path.isdir(root)}
     told = 0
     for folder in walk(scope.roots, scope.files, scope.avoid):
-        if folder.files or folder.faults:
+        rows = remembered(folder.path)
+        # What the policy leaves out though it was indexed once is there: the disk is mounted.
+        known = [path for path in folder.left_out if path in rows or path in folders_remembered]
+        if folder.files or folder.faults or known:
             empty = {root for root in empty if not is_below(folder.path, root)}
         done.left_out += folder.left_out
         done.faults += folder.faults
         for path, reason in folder.faults:
             yield FolderFault(shown(path), reason)
-        rows = remembered(folder.path)
         if part.of > 1:
             folder.files = [record for record in folder.files if part.holds(record.path)]
             rows = {path: row for path, row in rows.items() if part.holds(path)}
@@ -96,6 +99,7 @@ def survey(
         unlisted = any(path == folder.path for path, _ in folder.faults)
         if not unlisted:  # otherwise nothing in it is known to be gone
             plan_folder(done.plan, folder.files, rows, decoders)
+            done.plan.vanished.difference_update(folder.left_out)
         if done.found - told >= SCANNING_EVERY:
             told = done.found
             yield Scanning(done.found)
@@ -120,11 +124,15 @@ def check_roots(roots: Sequence[bytes], folders_remembered: Mapping[bytes, int])
     for root in roots:
         if not os.path.lexists(root):
             _refuse_empty({root}, folders_remembered)
-            raise UsageError("no such file or folder", path=shown(root))
+            raise UsageError(
+                "no such file or folder",
+                path=shown(root),
+                hint="look for a typing error; `clipindex forget` drops a remembered folder",
+            )
 
 
 def _is_gone(folder: bytes, whole_roots: Sequence[bytes]) -> bool:
-    return any(is_below(folder, root) for root in whole_roots) and not os.path.lexists(folder)
+    return any(is_below(folder, root) for root in whole_roots) and not os.path.isdir(folder)
 
 
 def _refuse_empty(empty: set[bytes], folders_remembered: Mapping[bytes, int]) -> None:
@@ -134,5 +142,6 @@ def _refuse_empty(empty: set[bytes], folders_remembered: Mapping[bytes, int]) ->
             raise DiskNotMounted(
                 f"nothing is there, but the collection remembers {count} pictures below it",
                 path=shown(root),
-                hint="is the disk mounted? Nothing was changed",
+                hint="is the disk mounted? Nothing was changed. If they are gone for good, "
+                "`clipindex forget` the folder",
             )

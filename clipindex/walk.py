@@ -90,12 +90,14 @@ def walk(
         else:
             singles.add(root.path)
     seen: set[bytes | tuple[int, int]] = set()
+    own = {key for rules in folders for key in (rules.root.path, _inode(rules.root.path))}
     for rules in folders:
         waiting = [rules.root.path]
         while waiting:
             path = waiting.pop()
-            if (identity := rules.identity(path)) in seen:
-                continue
+            identity = rules.identity(path)
+            if identity in seen or (path != rules.root.path and {path, identity} & own):
+                continue  # a root below a root is walked by its own rules
             seen.add(identity)
             folder, below = _list_folder(path, rules)
             waiting.extend(reversed(below))
@@ -126,11 +128,7 @@ class _Rules:
         """What tells a folder from another: its inode when links may lead there twice."""
         if not self.policy.follow:
             return path
-        try:
-            found = os.stat(path)
-        except OSError:
-            return path
-        return found.st_dev, found.st_ino
+        return _inode(path)
 
     def leaves_out(self, entry: os.DirEntry[bytes]) -> bool:
         """Whether the policy leaves out this name, be it a file or a folder."""
@@ -143,7 +141,10 @@ class _Rules:
         """Our own store, or another file system."""
         if entry.path == self._avoid:
             return True
-        return self._device is not None and entry.stat().st_dev != self._device
+        try:
+            return self._device is not None and entry.stat().st_dev != self._device
+        except OSError:  # listing it will fail too, and be told
+            return False
 
     def leaves_out_file(self, entry: os.DirEntry[bytes]) -> bool:
         """A file that no `include` names."""
@@ -157,6 +158,14 @@ class _Rules:
             (by_name and by_name.match(entry.name))
             or (by_path and by_path.match(entry.path[self._prefix :]))
         )
+
+
+def _inode(path: bytes) -> bytes | tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path
+    return found.st_dev, found.st_ino
 
 
 def _compiled(
@@ -229,7 +238,10 @@ def _add_named_file(folder: Folder, path: bytes) -> None:
     except OSError as error:
         folder.faults.append((path, _reason(error)))
     else:
-        _add_file(folder, path, found)
+        if stat.S_ISDIR(found.st_mode):
+            folder.faults.append((path, "it is a folder, not a file"))
+        else:
+            _add_file(folder, path, found)
 
 
 def _add_file(folder: Folder, path: bytes, found: os.stat_result) -> None:

@@ -26,7 +26,7 @@ from clipindex.model import Encoder
 from clipindex.stores import Vector, is_unit
 from clipindex.walk import FileRecord
 
-MODEL_BATCH = 8  # 4 to 8 is best on one thread; see benchmarks/
+MODEL_BATCH = 8  # 4 to 8 is best on one thread
 SLOW_AFTER = 5.0  # seconds with one file, after which it is named
 LOOK_AHEAD = 64  # outcomes that may wait for the writer: back-pressure when the store is slow
 
@@ -95,8 +95,12 @@ class Workers:
         self._in_hand: dict[int, tuple[bytes, float]] = {}  # thread -> path, since when
         self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
 
-    def run(self, records: Sequence[FileRecord]) -> Generator[Outcome | StillAt, None, None]:
+    def run(
+        self, records: Sequence[FileRecord], deadline: float | None = None
+    ) -> Generator[Outcome | StillAt, None, None]:
         """Outcomes of all records, and now and then a word of the file that takes long.
+
+        After `deadline` (of time.monotonic) it ends, whatever is still in hand.
 
         An error that is no file's fault ends it and is raised. Closing the iterator (an
         interrupt does) stops the workers after the file in hand.
@@ -112,7 +116,7 @@ class Workers:
             thread.start()
         try:
             running = count
-            while running:
+            while running and (deadline is None or time.monotonic() < deadline):
                 try:
                     outcome = self._outcomes.get(timeout=1.0)
                 except queue.Empty:

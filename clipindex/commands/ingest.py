@@ -74,14 +74,7 @@ def ingest(
         ),
     ] = None,
     source: options.Source = "local",
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K/N",
-            help="Only part K of N, by a hash of the path: N machines share the work.",
-            show_default=False,
-        ),
-    ] = None,
+    part: options.PartText = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = 25,
@@ -141,6 +134,7 @@ def reindex(
     collection: options.Collection = DEFAULT_COLLECTION,
     model: options.Model = None,
     source: options.Source = "local",
+    part: options.PartText = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = 25,
@@ -162,7 +156,7 @@ def reindex(
 
         index = Index(store, collection=collection, model=model, source=source)
         how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
-        _run(index.reindex(how), voice)
+        _run(index.reindex(how, part=options.part(part)), voice)
 
 
 def _run(events: Generator[Event, None, None], voice: Voice) -> None:
@@ -191,4 +185,5 @@ def _names_from(place: str, zero: bool) -> list[bytes]:
         raise UsageError(
             f"the list of files cannot be read: {error.strerror}", path=place
         ) from error
-    return [name for name in data.split(b"\0" if zero else b"\n") if name]
+    names = data.split(b"\0") if zero else [line.rstrip(b"\r") for line in data.split(b"\n")]
+    return [name for name in names if name]
