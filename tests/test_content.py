@@ -7,11 +7,9 @@ import io
 import os
 import shutil
 import socket
-import tempfile
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,35 +20,7 @@ from clipindex.content import MAX_BYTES, read_content
 from clipindex.errors import FileFault
 from clipindex.formats import PICTURE_NAMES, picture_kind
 from clipindex.walk import FileRecord
-from conftest import picture, picture_bytes
-
-NOBODY = 65534
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """For a while without root's right to read everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def reachable() -> Iterator[Path]:
-    """A folder that another user can reach, which pytest's own is not."""
-    folder = Path(tempfile.mkdtemp()).resolve()
-    folder.chmod(0o755)
-    with unprivileged():
-        reached = os.access(folder, os.X_OK, effective_ids=True)
-    if not reached:  # pragma: no cover
-        pytest.skip("the temporary folder cannot be reached by another user")
-    yield folder
-    shutil.rmtree(folder)
+from conftest import picture, picture_bytes, unprivileged
 
 
 def record(path: Path) -> FileRecord:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,37 +12,7 @@ from hypothesis import strategies as st
 
 from clipindex.identity import resolve_root
 from clipindex.walk import HOUSEKEEPING, Folder, Root, walk
-
-NOBODY = 65534
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """For a while without root's right to read everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def reachable() -> Iterator[Path]:
-    """A folder that another user can reach, which pytest's own is not."""
-    folder = Path(tempfile.mkdtemp()).resolve()
-    folder.chmod(0o755)
-    with unprivileged():
-        reached = os.access(folder, os.X_OK, effective_ids=True)
-    if not reached:  # pragma: no cover
-        pytest.skip("the temporary folder cannot be reached by another user")
-    yield folder
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            path.chmod(0o755)
-    shutil.rmtree(folder)
+from conftest import unprivileged
 
 
 @pytest.fixture
