@@ -19,7 +19,6 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, features
 from PIL import __version__ as pillow_version
 
@@ -28,7 +27,7 @@ from clipindex.errors import FileFault
 from clipindex.exif import PictureFacts
 from clipindex.formats import RAW_KINDS, picture_kind
 
-Pixels = npt.NDArray[np.uint8]  # [height, width, 3]
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]  # [height, width, 3]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 # Decoded pixels, not file size: 179 megapixels, Pillow's own limit for a decompression bomb

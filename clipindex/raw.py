@@ -10,7 +10,6 @@ from importlib.metadata import version as version_of
 from importlib.util import find_spec
 
 import numpy as np
-import numpy.typing as npt
 
 from clipindex.errors import FileFault
 
@@ -20,11 +19,14 @@ _ORIENTATIONS = (1, 2, 4, 3, 5, 8, 6, 7)  # EXIF's for each of LibRaw's flips
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
+Bitmap = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
     """A JPEG file's bytes, or pixels; how to turn it; the size of the raw picture, upright."""
 
-    data: bytes | npt.NDArray[np.uint8]  # [height, width, 1 or 3]
+    data: bytes | Bitmap  # [height, width, 1 or 3]
     orientation: int
     width: int
     height: int
@@ -72,7 +74,9 @@ def _cut_short(jpeg: bytes, data: bytes) -> bool:
     return jpeg[-512:] not in data or jpeg.rfind(_END_OF_IMAGE) < jpeg.rfind(_START_OF_SCAN)
 
 
-def _copied(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+def _copied(
+    pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Pixels of their own, 8 bit: LibRaw's go when the file is closed."""
     if pixels.dtype == np.uint16:
         pixels = pixels >> 8  # type: ignore[operator]

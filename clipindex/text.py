@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from clipindex.bundle import TextSpec
 from clipindex.errors import ModelError
 
-TokenIds = npt.NDArray[np.int64]  # [batch, sequence]
+TokenIds = np.ndarray[tuple[int, ...], np.dtype[np.int64]]  # [batch, sequence]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from clipindex.errors import FileFault
 from clipindex.events import StillAt
 from clipindex.exif import PictureFacts
 from clipindex.identity import shown
-from clipindex.images import Geometry, Preprocessing, decode, decoders
+from clipindex.images import Geometry, Pixels, Preprocessing, decode, decoders
 from clipindex.model import Encoder
 from clipindex.stores import Vector, is_unit
 from clipindex.walk import FileRecord
@@ -209,7 +209,7 @@ class _Prepared:
     record: FileRecord
     sha256: bytes
     facts: PictureFacts
-    pixels: np.typing.NDArray[np.uint8]  # [size, size, 3]
+    pixels: Pixels  # [size, size, 3]
 
 
 def usable_cores() -> int:

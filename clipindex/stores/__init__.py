@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from clipindex.payload import Payload
 
-Vector = npt.NDArray[np.float32]  # [dimension], length 1
+Vector = np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # [dimension], length 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
