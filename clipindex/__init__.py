@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clipindex.preview import Preview
     from clipindex.recorder import IngestOptions
     from clipindex.search import Hit, QueryOptions, Term
+    from clipindex.stores.address import Server
     from clipindex.survey import Part
     from clipindex.walk import WalkPolicy
 
@@ -48,6 +49,7 @@ _HOMES = {
     "Preview": "preview",
     "QueryOptions": "search",
     "RunFinished": "events",
+    "Server": "stores.address",
     "Status": "events",
     "Summary": "events",
     "Term": "search",
@@ -71,6 +73,7 @@ __all__ = [
     "Preview",
     "QueryOptions",
     "RunFinished",
+    "Server",
     "Status",
     "Summary",
     "Term",

@@ -3,82 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from clipindex import lock
 from clipindex.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.catalogue import INDEXED, Catalogue, Row
-from clipindex.contract import (
-    Contract,
-    StampedContract,
-    bundle_for,
-    contract_of,
-    read_contract,
-    write_contract,
-)
-from clipindex.errors import ContractMismatch, StoreError, UsageError
-from clipindex.identity import LOCAL, path_from_payload
+from clipindex.contract import Contract, StampedContract, bundle_for, contract_of
+from clipindex.errors import ContractMismatch, StoreError
+from clipindex.identity import path_from_payload
 from clipindex.images import PREPROCESSING_VERSION, Preprocessing, library_versions
 from clipindex.payload import Payload
+from clipindex.places import Place
 from clipindex.stores import Filter, Store
-from clipindex.stores.edge import EdgeStore
-
-DEFAULT_COLLECTION = "image_embeddings"
-NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an embedded collection lies: STORE/COLLECTION/ and the files in it."""
-
-    store: Path
-    collection: str = DEFAULT_COLLECTION
-    source: str = LOCAL  # whose files: each source judges only its own
-
-    def __post_init__(self) -> None:
-        for what, name in (("collection", self.collection), ("source", self.source)):
-            if not NAMES.fullmatch(name):
-                raise UsageError(
-                    f"'{name}' cannot name a {what}",
-                    hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
-                )
-
-    @property
-    def folder(self) -> Path:
-        return self.store / self.collection
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "lock"
-
-    @property
-    def contract(self) -> Path:
-        return self.folder / "contract.json"
-
-    @property
-    def catalogue(self) -> Path:
-        tail = "" if self.source == LOCAL else f"-{self.source}"
-        return self.folder / f"catalogue{tail}.sqlite"
-
-    @property
-    def shard(self) -> Path:
-        return self.folder / "shard"
-
-    def stamped(self) -> StampedContract:
-        """The contract. Raises StoreError where no collection is."""
-        stamped = read_contract(self.contract)
-        if stamped is None:
-            raise StoreError(
-                f"there is no collection '{self.collection}' in {self.store}",
-                path=str(self.folder),
-                hint="make one: clipindex ingest FOLDER (with the same --store)",
-            )
-        return stamped
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +53,7 @@ def settle(place: Place, settings: Settings) -> StampedContract:
 
     Raises ContractMismatch when a setting disagrees, ModelError when the model is not there.
     """
-    stamped = read_contract(place.contract)
+    stamped = place.read()
     if stamped is None:
         bundle = find_bundle(settings.model or DEFAULT_MODEL)
         preprocessing = settings.preprocessing or Preprocessing.DCT_SCALED
@@ -142,31 +81,12 @@ def open_for_ingest(place: Place, settings: Settings) -> Iterator[tuple[Collecti
     """Hold a collection for writing, making it when it is missing; its model is checked whole."""
     bundle = bundle_for(settle(place, settings), settings.model)
     bundle.verify()
-    try:
-        place.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"the store's folder cannot be made: {error.strerror}",
-            path=str(place.folder),
-            hint="name another with --store, or mend the permissions",
-        ) from error
+    _make_folder(place)
     with lock.locked(place.lock, "ingest", lock.INGEST_PATIENCE):
         stamped = settle(place, settings)  # again: another run may have made it meanwhile
         with _opened(place, stamped) as collection:
-            if read_contract(place.contract) != stamped:
-                _refuse_points_without_contract(place, collection.store)
-                write_contract(place.contract, stamped)
+            place.stamp(stamped)
             yield collection, bundle
-
-
-def _refuse_points_without_contract(place: Place, store: Store) -> None:
-    """The contract is written before the first point: if points are there, it was lost."""
-    if not place.contract.exists() and store.count():
-        raise StoreError(
-            "the collection has points, but its contract.json is gone",
-            path=str(place.contract),
-            hint="restore that file from a backup, or ingest into a new --collection",
-        )
 
 
 @contextmanager
@@ -174,6 +94,7 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
     """Hold an existing collection for a change that needs no model; noted as a run, so that
     the next one compares points and catalogue if this one is interrupted."""
     place.stamped()
+    _make_folder(place)
     with (
         lock.locked(place.lock, purpose, lock.INGEST_PATIENCE),
         _opened(place, place.stamped()) as collection,
@@ -186,12 +107,22 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
         collection.catalogue.finish_run(number, now, None)
 
 
+def _make_folder(place: Place) -> None:
+    try:
+        place.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the store's folder cannot be made: {error.strerror}",
+            path=str(place.folder),
+            hint="name another with --store, or mend the permissions",
+        ) from error
+
+
 @contextmanager
 def _opened(place: Place, stamped: StampedContract) -> Iterator[Collection]:
-    is_new = read_contract(place.contract) is None
-    store = EdgeStore(place.shard, stamped.contract.dimension, make=is_new)
+    store, remembered = place.open(stamped)
     try:
-        with closing(Catalogue(place.catalogue)) as catalogue:
+        with closing(Catalogue(remembered)) as catalogue:
             yield Collection(place, stamped.contract, store, catalogue)
     finally:
         store.close()
@@ -199,17 +130,12 @@ def _opened(place: Place, stamped: StampedContract) -> Iterator[Collection]:
 
 @contextmanager
 def open_for_query(place: Place, expected: StampedContract) -> Iterator[Store]:
-    """Hold a collection for one search; the model was loaded before, so it takes 0.1 s.
+    """Hold a collection for one search.
 
     Raises ContractMismatch when it is no longer the collection that the query was made for.
     """
-    with lock.locked(place.lock, "query", lock.QUERY_PATIENCE):
-        expected.contract.check(place.stamped().contract)
-        store = EdgeStore(place.shard, expected.contract.dimension, make=False)
-        try:
-            yield store
-        finally:
-            store.close()
+    with place.asked(expected) as store:
+        yield store
 
 
 def reconcile(collection: Collection) -> None:

@@ -7,6 +7,7 @@
     ├── ContractMismatch      5   model or preprocessing differ from the collection's
     ├── StoreError            6   store or collection unreachable, missing or damaged
     ├── VerificationFailed    7   what was read back is not what was written
+    ├── Refused               8   refused for safety: a key over plain http
     ├── DiskFull              9   no room for the next batch
     └── CollectionBusy       11   another run holds the collection
 
@@ -86,6 +87,12 @@ class VerificationFailed(ClipIndexError):
     """A batch read back from the store differs from what was written."""
 
     exit_code = ExitCode.VERIFICATION
+
+
+class Refused(ClipIndexError):
+    """Carrying it out would put something at risk that cannot be taken back."""
+
+    exit_code = ExitCode.REFUSED
 
 
 class DiskFull(ClipIndexError):

@@ -7,19 +7,14 @@ import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-
-import platformdirs
 
 from clipindex import pipeline, search
 from clipindex.bundle import Bundle
 from clipindex.catalogue import Catalogue
 from clipindex.collection import (
-    DEFAULT_COLLECTION,
     Collection,
-    Place,
     Settings,
     open_for_change,
     open_for_ingest,
@@ -29,21 +24,22 @@ from clipindex.collection import (
 from clipindex.contract import bundle_for
 from clipindex.errors import UsageError
 from clipindex.events import Event
-from clipindex.identity import LOCAL, is_below, resolve_root, shown
+from clipindex.identity import is_below, resolve_root, shown
 from clipindex.images import Preprocessing
 from clipindex.model import Model
 from clipindex.payload import TAG, check_key
 from clipindex.pipeline import root_from_memory
+from clipindex.places import DEFAULT_COLLECTION, Place
+from clipindex.places.where import AnyPath, place_at
 from clipindex.preview import Preview, preview
 from clipindex.recorder import IngestOptions
 from clipindex.relocate import relocate
 from clipindex.search import Hit, QueryOptions, Term
 from clipindex.stores import Filter
+from clipindex.stores.address import Server
 from clipindex.survey import Part, Scope, check_roots
 from clipindex.tagging import put_tags, take_tags
 from clipindex.walk import Root, WalkPolicy
-
-AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +61,8 @@ class CollectionStatus:
     last_run: dict[str, object] | None
 
 
-def default_store() -> Path:
-    """The embedded store in the user's data folder."""
-    return Path(platformdirs.user_data_dir("clipindex", appauthor=False)) / "store"
-
-
 class Index:
-    """A collection in an embedded store. Nothing is held open between calls but the model."""
+    """A collection, embedded or on a server. Nothing is held open between calls but the model."""
 
     def __init__(
         self,
@@ -80,14 +71,15 @@ class Index:
         collection: str = DEFAULT_COLLECTION,
         model: str | None = None,
         preprocessing: Preprocessing | None = None,
-        source: str = LOCAL,
+        source: str | None = None,
+        server: Server | None = None,
     ) -> None:
-        """`model` is a name or the folder of a bundle; None: the collection's own.
+        """`model` is a name or the folder of a bundle; None: the collection's own. `source`:
+        whose files these are; None: `local`, or this machine's name where a `server` is given.
 
         Raises UsageError for a name that no collection or source can have.
         """
-        folder = Path(store) if store is not None else default_store()
-        self.place = Place(folder.expanduser().absolute(), collection, source)
+        self.place = place_at(store, server, collection, source)
         self._settings = Settings(model, preprocessing)
         self._model: Model | None = None
 
@@ -106,7 +98,8 @@ class Index:
         `files` are taken one by one, beside the `paths`, which are walked and remembered.
         Stopping early is safe. Raises ClipIndexError; the faults of single files are events.
         """
-        yield from self._run(self._scope(paths, policy, files, part, tags), options)
+        place = self.place.of_part(part.number, part.of)
+        yield from self._run(place, self._scope(paths, policy, files, part, tags), options)
 
     def reindex(
         self, options: IngestOptions = IngestOptions(), *, part: Part = Part()
@@ -117,11 +110,8 @@ class Index:
         Raises UsageError when no root is remembered.
         """
         self.place.stamped()
-        catalogue = self._catalogue()
-        memories: dict[bytes, dict[str, Any]] = {}
-        if catalogue is not None:
-            with closing(catalogue):
-                memories = catalogue.roots()
+        place = self.place.of_part(part.number, part.of)
+        memories = _roots_remembered(place) or _roots_remembered(self.place)
         if not memories:
             raise UsageError(
                 "the collection remembers no folder",
@@ -129,11 +119,13 @@ class Index:
             )
         roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
         scope = Scope(roots, part=part, avoid=self._own_folder(), retag=False)
-        yield from self._run(scope, options)
+        yield from self._run(place, scope, options)
 
-    def _run(self, scope: Scope, options: IngestOptions) -> Generator[Event, None, None]:
-        check_roots([root.path for root in scope.roots], self._folders_remembered())
-        with open_for_ingest(self.place, self._settings) as (collection, bundle):
+    def _run(
+        self, place: Place, scope: Scope, options: IngestOptions
+    ) -> Generator[Event, None, None]:
+        check_roots([root.path for root in scope.roots], _folders_remembered(place))
+        with open_for_ingest(place, self._settings) as (collection, bundle):
             yield from pipeline.ingest(collection, self._loaded(bundle), scope, options)
 
     def preview(
@@ -148,7 +140,7 @@ class Index:
     ) -> Preview:
         """What `ingest` would read. Nothing is written or locked, and without `checksum`
         nothing is opened."""
-        catalogue = self._catalogue()
+        catalogue = _catalogue(self.place.of_part(part.number, part.of))
         try:
             scope = self._scope(paths, policy, files, part)
             return preview(scope, catalogue, limit, checksum=checksum)
@@ -227,13 +219,13 @@ class Index:
         counts: dict[str, int] = {}
         roots: list[str] = []
         last_run: dict[str, object] | None = None
-        if catalogue := self._catalogue():
+        if catalogue := _catalogue(self.place):
             counts, roots = catalogue.counts(), [shown(path) for path in catalogue.roots()]
             if run := catalogue.last_run():
                 last_run = {"started": run[0], "finished": run[1], "summary": run[2]}
             catalogue.close()
         return CollectionStatus(
-            str(self.place.store),
+            self.place.name,
             self.place.collection,
             contract.model,
             contract.revision,
@@ -262,23 +254,31 @@ class Index:
         return Scope(roots, named, part, pairs, self._own_folder())
 
     def _own_folder(self) -> bytes:
-        return os.path.realpath(os.fsencode(self.place.store))
-
-    def _catalogue(self) -> Catalogue | None:
-        return Catalogue(self.place.catalogue) if self.place.catalogue.exists() else None
-
-    def _folders_remembered(self) -> dict[bytes, int]:
-        if (catalogue := self._catalogue()) is None:
-            return {}
-        try:
-            return catalogue.indexed_by_folder()
-        finally:
-            catalogue.close()
+        return os.path.realpath(os.fsencode(self.place.avoid))
 
     def _loaded(self, bundle: Bundle) -> Model:
         if self._model is None or self._model.bundle != bundle:
             self._model = Model(bundle)
         return self._model
+
+
+def _catalogue(place: Place) -> Catalogue | None:
+    path = place.find_catalogue()
+    return None if path is None else Catalogue(path)
+
+
+def _roots_remembered(place: Place) -> dict[bytes, dict[str, Any]]:
+    if (catalogue := _catalogue(place)) is None:
+        return {}
+    with closing(catalogue):
+        return catalogue.roots()
+
+
+def _folders_remembered(place: Place) -> dict[bytes, int]:
+    if (catalogue := _catalogue(place)) is None:
+        return {}
+    with closing(catalogue):
+        return catalogue.indexed_by_folder()
 
 
 def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -44,12 +45,42 @@ def _configure(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+def _one_place(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """Of --store and --url the nearer one holds: flag before environment before file."""
+    other = "url" if parameter.name == "store" else "store"
+    mine = _distance(context, str(parameter.name))
+    theirs = _distance(context, other)
+    if value is not None and context.params.get(other) is not None and mine != theirs:
+        if theirs < mine:
+            return None
+        context.params[other] = None
+    return value
+
+
+def _distance(context: typer.Context, name: str) -> int:
+    source = context.get_parameter_source(name)
+    order = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+    return order.index(source.name) if source is not None and source.name in order else len(order)
+
+
 Store = Annotated[
     Path | None,
     typer.Option(
         "--store",
+        callback=_one_place,
         envvar="CLIPINDEX_STORE",
         help="Folder of the embedded store. Default: in your user data folder.",
+        show_default=False,
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        callback=_one_place,
+        envvar="CLIPINDEX_URL",
+        help="A Qdrant server instead of a folder: http://localhost:6333. Its key, if it has one, "
+        "comes from the environment: CLIPINDEX_API_KEY.",
         show_default=False,
     ),
 ]
@@ -66,11 +97,12 @@ Model = Annotated[
     ),
 ]
 Source = Annotated[
-    str,
+    str | None,
     typer.Option(
         envvar="CLIPINDEX_SOURCE",
         help="Whose files these are, where several machines fill one collection; each run judges "
-        "only its own.",
+        "only its own. Default: 'local', with --url this machine's name.",
+        show_default=False,
     ),
 ]
 Json = Annotated[
@@ -151,7 +183,18 @@ PartText = Annotated[
     ),
 ]
 
+API_KEY = "CLIPINDEX_API_KEY"  # never an argument: those are for every user of a machine to see
+
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def server(url: str | None) -> Any:
+    """The server that --url names, with the key from the environment; None without a URL."""
+    if url is None:
+        return None
+    from clipindex.stores.address import Server
+
+    return Server(url, os.environ.get(API_KEY, ""))
 
 
 def seconds(duration: str | None) -> float | None:

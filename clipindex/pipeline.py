@@ -50,7 +50,7 @@ def ingest(
         collection.contract.model,
         model.provider,
         collection.preprocessing.value,
-        str(collection.place.store),
+        collection.place.name,
         collection.place.collection,
     )
     found = yield from survey(scope, catalogue.in_folder, catalogue.indexed_by_folder(), decoders())
@@ -81,7 +81,8 @@ def ingest(
         plan.vanished,
     )
     deadline = None if options.max_seconds is None else clock + options.max_seconds
-    late = yield from _read(plan.to_read, workers, recorder, deadline)
+    with collection.store.loading(len(plan.to_read)):
+        late = yield from _read(plan.to_read, workers, recorder, deadline)
     if late:
         yield Untouched((), late, (), collection.source)
 
@@ -177,7 +178,7 @@ def _summary(
         pictures_per_second=round(recorder.written / max(seconds, 0.001), 1),
         model=collection.contract.model,
         provider=model.provider,
-        store=str(collection.place.store),
+        store=collection.place.name,
         collection=collection.place.collection,
         exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE),
     )

@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
-import numpy as np
-
 from clipindex.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
 from clipindex.collection import Collection
 from clipindex.errors import FileFault, UsageError, VerificationFailed
@@ -256,18 +254,14 @@ def write_verified(store: Store, points: Sequence[Point]) -> None:
 
 
 def verify(store: Store, points: Sequence[Point]) -> None:
-    """Read points back and compare vector and payload, bit for bit.
+    """Read points back and compare vector and payload, as exactly as the store keeps them.
 
     Raises VerificationFailed when one is missing or differs.
     """
     found = store.retrieve([point.id for point in points])
     for point in points:
         stored = found.get(point.id)
-        if (
-            stored is None
-            or not np.array_equal(stored.vector, point.vector)
-            or stored.payload != point.payload
-        ):
+        if stored is None or not store.same(point, stored):
             what = "is missing" if stored is None else "differs"
             raise VerificationFailed(
                 f"a point read back from the store {what}: {point.payload.get('path')}",

@@ -27,6 +27,8 @@ import clipindex
 from clipindex.bundle import open_bundle
 from clipindex.events import FileDone, RunFinished, Summary
 from clipindex.model import Model
+from clipindex.stores import connection
+from qdrant_double import Double
 
 TINY = Path(__file__).parent / "data" / "tiny"
 
@@ -83,7 +85,7 @@ def reconciles(summary: Summary) -> bool:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the person who runs the tests reaches them."""
     for name in list(os.environ):
-        if name.startswith("CLIPINDEX_") and name != "CLIPINDEX_TEST_DATA":
+        if name.startswith("CLIPINDEX_") and not name.startswith("CLIPINDEX_TEST_"):
             monkeypatch.delenv(name)
 
 
@@ -91,6 +93,15 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_model() -> Model:
     """The tiny random CLIP of tests/data/tiny, loaded."""
     return Model(open_bundle(TINY))
+
+
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    """A Qdrant server on this machine, and a state folder of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(connection, "FIRST_WAIT", 0.01)
+    with Double(tmp_path / "qdrant") as running:
+        yield running
 
 
 @pytest.fixture

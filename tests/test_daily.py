@@ -223,14 +223,15 @@ def test_an_interrupted_relocate_is_finished_by_the_same_call(
     ingest(index, tmp_path / "old")
     shutil.move(tmp_path / "old", tmp_path / "new")
     code = (
-        "import os, clipindex\nfrom clipindex import relocate as room, collection\n"
+        "import os, clipindex\nfrom clipindex import relocate as room\n"
+        "from clipindex.stores.edge import EdgeStore\n"
         "room.POINTS_AT_ONCE = 2\n"
-        "delete, left = collection.EdgeStore.delete, [2]\n"
+        "delete, left = EdgeStore.delete, [2]\n"
         "def dying(self, ids):\n"
         "    left[0] -= 1\n"
         "    if left[0] == 0: os.kill(os.getpid(), 9)\n"
         "    return delete(self, ids)\n"
-        "collection.EdgeStore.delete = dying\n"
+        "EdgeStore.delete = dying\n"
         f"clipindex.Index({str(tmp_path / 'store')!r}).relocate("
         f"{str(tmp_path / 'old')!r}, {str(tmp_path / 'new')!r})"
     )

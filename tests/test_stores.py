@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +13,41 @@ import pytest
 
 from clipindex.errors import DiskFull, VerificationFailed
 from clipindex.identity import folders_of
-from clipindex.stores import Filter, Point, Store, edge
+from clipindex.stores import Filter, Point, Store, edge, server
+from clipindex.stores.address import Server
+from clipindex.stores.connection import WRITING, Connection
+from clipindex.stores.described import make
 from clipindex.stores.edge import EdgeStore
+from clipindex.stores.server import ServerStore
 
 Opener = Callable[[], Store]
 
 
-@pytest.fixture
-def reopen(tmp_path: Path) -> Opener:
+@pytest.fixture(params=["edge", "server", "real server"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens the same collection again and again; a store closes what it opened before."""
-    return lambda: EdgeStore(tmp_path / "collection" / "shard", 512)
+    if request.param == "edge":
+        yield lambda: EdgeStore(tmp_path / "collection" / "shard", 512)
+        return
+    url = os.environ.get("CLIPINDEX_TEST_QDRANT_URL", "")
+    if request.param == "server":
+        url = request.getfixturevalue("double").url
+    elif not url:
+        pytest.skip("CLIPINDEX_TEST_QDRANT_URL is not set")
+    name = f"clipindex-test-{uuid.uuid4().hex}"
+    key = os.environ.get("CLIPINDEX_TEST_QDRANT_KEY", "")
+
+    def open_server() -> Store:
+        connection = Connection(Server(url, key), WRITING)
+        make(connection, name, 512, {"of": "a test"})
+        store = ServerStore(connection, name, 512)
+        store.index_missing_fields()
+        return store
+
+    yield open_server
+    connection = Connection(Server(url, key), WRITING)
+    connection.call("cleaning up", lambda client: client.delete_collection(name))
+    connection.close()
 
 
 @pytest.fixture
@@ -47,14 +74,15 @@ def point(seed: int, path: str = "", **payload: object) -> Point:
     return Point(uuid.UUID(int=seed + 1), vector.astype(np.float32), fields)
 
 
-def test_what_goes_in_comes_back_bit_for_bit(store: Store) -> None:
+def test_what_goes_in_comes_back_the_same_and_nothing_else_does(store: Store) -> None:
     points = [point(seed) for seed in range(25)]
     store.upsert(points)
     store.flush()
     found = store.retrieve([each.id for each in points])
     for each in points:
-        assert np.array_equal(found[each.id].vector, each.vector)
-        assert found[each.id].payload == each.payload
+        assert store.same(each, found[each.id])
+        assert not store.same(replace(each, vector=point(99).vector), found[each.id])
+        assert not store.same(replace(each, payload={**each.payload, "width": 1}), found[each.id])
 
 
 def test_points_are_there_after_closing_and_opening(reopen: Opener) -> None:
@@ -103,6 +131,7 @@ def test_scrolling_meets_every_point_once_over_many_pages(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "PAGE", 7)
+    monkeypatch.setattr(server, "PAGE", 7)
     points = [point(seed) for seed in range(40)]
     store.upsert(points)
     store.flush()
@@ -151,10 +180,21 @@ def test_a_shard_left_half_made_by_a_kill_is_made_anew(tmp_path: Path) -> None:
     again.close()
 
 
+def test_the_embedded_engine_keeps_vectors_bit_for_bit(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path / "shard", 512)
+    store.upsert([point(1)])
+    assert np.array_equal(store.retrieve([point(1).id])[point(1).id].vector, point(1).vector)
+    nudged = np.nextafter(point(1).vector, np.float32(1))
+    assert not store.same(point(1), replace(point(1), vector=nudged))
+    store.close()
+
+
 def test_too_little_room_stops_before_anything_is_written(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = EdgeStore(tmp_path / "shard", 512)
     monkeypatch.setattr(edge, "HEADROOM", 1 << 60)
     with pytest.raises(DiskFull, match="MiB are free"):
         store.upsert([point(1)])
     assert store.count() == 0
+    store.close()

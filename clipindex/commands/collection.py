@@ -14,8 +14,9 @@ from clipindex.options import DEFAULT_COLLECTION
 
 def status(
     store: options.Store = None,
+    url: options.Url = None,
     collection: options.Collection = DEFAULT_COLLECTION,
-    source: options.Source = "local",
+    source: options.Source = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -26,7 +27,7 @@ def status(
         from clipindex import render
         from clipindex.index import Index
 
-        index = Index(store, collection=collection, source=source)
+        index = Index(store, collection=collection, source=source, server=options.server(url))
         render.show_status(index.status(), voice)
 
 
@@ -34,8 +35,9 @@ def tag(
     tag: Annotated[str, typer.Argument(metavar="KEY=VALUE", help="The tag.")],
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     store: options.Store = None,
+    url: options.Url = None,
     collection: options.Collection = DEFAULT_COLLECTION,
-    source: options.Source = "local",
+    source: options.Source = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -47,7 +49,7 @@ def tag(
         from clipindex.index import Index
         from clipindex.payload import parse_tag
 
-        index = Index(store, collection=collection, source=source)
+        index = Index(store, collection=collection, source=source, server=options.server(url))
         key, value = parse_tag(tag)
         render.show_count("tagged", index.tag({key: value}, paths), voice)
 
@@ -56,8 +58,9 @@ def untag(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The tag's key.")],
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     store: options.Store = None,
+    url: options.Url = None,
     collection: options.Collection = DEFAULT_COLLECTION,
-    source: options.Source = "local",
+    source: options.Source = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -68,7 +71,7 @@ def untag(
         from clipindex import render
         from clipindex.index import Index
 
-        index = Index(store, collection=collection, source=source)
+        index = Index(store, collection=collection, source=source, server=options.server(url))
         render.show_count("untagged", index.untag([key], paths), voice)
 
 
@@ -76,8 +79,9 @@ def relocate(
     old: Annotated[Path, typer.Argument(help="Where the pictures were.")],
     new: Annotated[Path, typer.Argument(help="The folder where they are now.")],
     store: options.Store = None,
+    url: options.Url = None,
     collection: options.Collection = DEFAULT_COLLECTION,
-    source: options.Source = "local",
+    source: options.Source = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -91,15 +95,16 @@ def relocate(
         from clipindex import render
         from clipindex.index import Index
 
-        index = Index(store, collection=collection, source=source)
+        index = Index(store, collection=collection, source=source, server=options.server(url))
         render.show_count("relocated", index.relocate(old, new), voice)
 
 
 def forget(
     path: Annotated[Path, typer.Argument(help="A folder that `status` lists.")],
     store: options.Store = None,
+    url: options.Url = None,
     collection: options.Collection = DEFAULT_COLLECTION,
-    source: options.Source = "local",
+    source: options.Source = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -110,5 +115,5 @@ def forget(
         from clipindex import render
         from clipindex.index import Index
 
-        Index(store, collection=collection, source=source).forget(path)
+        Index(store, collection=collection, source=source, server=options.server(url)).forget(path)
         render.show_count("forgotten", 1, voice)

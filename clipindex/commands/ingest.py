@@ -24,6 +24,7 @@ def ingest(
         list[Path] | None, typer.Argument(help="Folders (or files) to index.", show_default=False)
     ] = None,
     store: options.Store = None,
+    url: options.Url = None,
     collection: options.Collection = DEFAULT_COLLECTION,
     model: options.Model = None,
     preprocessing: Annotated[
@@ -73,7 +74,7 @@ def ingest(
             show_default=False,
         ),
     ] = None,
-    source: options.Source = "local",
+    source: options.Source = None,
     part: options.PartText = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
@@ -113,7 +114,12 @@ def ingest(
             hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ())
         )
         index = Index(
-            store, collection=collection, model=model, preprocessing=recipe, source=source
+            store,
+            collection=collection,
+            model=model,
+            preprocessing=recipe,
+            source=source,
+            server=options.server(url),
         )
         files = _names_from(files_from, null) if files_from is not None else []
         share = options.part(part)
@@ -131,9 +137,10 @@ def ingest(
 
 def reindex(
     store: options.Store = None,
+    url: options.Url = None,
     collection: options.Collection = DEFAULT_COLLECTION,
     model: options.Model = None,
-    source: options.Source = "local",
+    source: options.Source = None,
     part: options.PartText = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
@@ -154,7 +161,13 @@ def reindex(
         from clipindex.index import Index
         from clipindex.recorder import IngestOptions
 
-        index = Index(store, collection=collection, model=model, source=source)
+        index = Index(
+            store,
+            collection=collection,
+            model=model,
+            source=source,
+            server=options.server(url),
+        )
         how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
         _run(index.reindex(how, part=options.part(part)), voice)
 

@@ -44,6 +44,7 @@ def query(
         typer.Option(metavar="TEXT", help="A text, even if a file has that name. Repeatable."),
     ] = None,
     store: options.Store = None,
+    url: options.Url = None,
     collection: options.Collection = DEFAULT_COLLECTION,
     model: options.Model = None,
     limit: Annotated[
@@ -94,7 +95,7 @@ def query(
         if under is not None and not under.exists():
             render.say(f"note: there is no folder '{under}'; searching what was indexed below it")
         wanted = _terms(terms or (), minus or (), image or (), text or ())
-        index = Index(store, collection=collection, model=model)
+        index = Index(store, collection=collection, model=model, server=options.server(url))
         with_tags = tuple(map(parse_tag, where or ()))
         without = tuple(map(parse_tag, where_not or ()))
         hits = index.query(wanted, QueryOptions(limit, min_score, under, with_tags, without))

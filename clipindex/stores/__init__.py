@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +67,14 @@ class Store(Protocol):
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """The points that are there among `ids`, with vectors and payloads."""
+        ...
+
+    def same(self, mine: Point, theirs: Point) -> bool:
+        """Whether a point read back is the point that was written."""
+        ...
+
+    def loading(self, points: int) -> AbstractContextManager[None]:
+        """Held around a run that writes about so many points, to have them in sooner."""
         ...
 
     def search(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,6 +92,14 @@ class EdgeStore:
             record.id: Point(record.id, np.asarray(record.vector, np.float32), record.payload)
             for record in records
         }
+
+    def same(self, mine: Point, theirs: Point) -> bool:
+        """Bit for bit: the engine keeps unit vectors untouched."""
+        return np.array_equal(mine.vector, theirs.vector) and mine.payload == theirs.payload
+
+    def loading(self, points: int) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Nothing to put off: the engine builds no index by itself."""
+        return nullcontext()
 
     def search(
         self, vector: Vector, *, limit: int, only: Filter = Filter(), offset: int = 0

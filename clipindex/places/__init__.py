@@ -1,0 +1,86 @@
+"""Where a collection lives: in a folder, or on a server with its catalogue in the state folder."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from clipindex.contract import StampedContract
+from clipindex.errors import StoreError, UsageError
+from clipindex.stores import Store
+
+DEFAULT_COLLECTION = "image_embeddings"
+NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Place(Protocol):
+    """What the rest of the program asks of the place of a collection."""
+
+    @property
+    def collection(self) -> str:
+        """The collection's name."""
+
+    @property
+    def source(self) -> str:
+        """Whose files: each source judges only its own."""
+
+    @property
+    def name(self) -> str:
+        """The store, as it is reported: a folder or a URL."""
+
+    @property
+    def folder(self) -> Path:
+        """What lies on this machine: lock, catalogue; for an embedded store all of it."""
+
+    @property
+    def lock(self) -> Path:
+        """Held by every run that writes."""
+
+    @property
+    def avoid(self) -> Path:
+        """Never walked."""
+
+    def of_part(self, number: int, of: int) -> Place:
+        """The place as a run of one part sees it."""
+
+    def read(self) -> StampedContract | None:
+        """The contract, None where no collection is."""
+
+    def stamped(self) -> StampedContract:
+        """The contract. Raises StoreError where no collection is."""
+
+    def open(self, stamped: StampedContract) -> tuple[Store, Path]:
+        """The points, open for writing and made where there are none; and where the catalogue
+        of this very collection lies."""
+
+    def stamp(self, stamped: StampedContract) -> None:
+        """Put the contract in its place, last of all: from then on the collection exists."""
+
+    def asked(self, stamped: StampedContract) -> AbstractContextManager[Store]:
+        """The points, open for one search."""
+
+    def find_catalogue(self) -> Path | None:
+        """The catalogue's file, None where there is none yet."""
+
+
+def there(stamped: StampedContract | None, place: Place) -> StampedContract:
+    """The contract. Raises StoreError where there is none."""
+    if stamped is None:
+        raise StoreError(
+            f"there is no collection '{place.collection}' in {place.name}",
+            path=place.name,
+            hint="make one: clipindex ingest FOLDER (with the same --store or --url)",
+        )
+    return stamped
+
+
+def check_names(collection: str, source: str) -> None:
+    """Raises UsageError for a name that no collection or source can have."""
+    for what, name in (("collection", collection), ("source", source)):
+        if not NAMES.fullmatch(name):
+            raise UsageError(
+                f"'{name}' cannot name a {what}",
+                hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
+            )

@@ -1,0 +1,172 @@
+"""A collection on a server: the points and the contract there, a catalogue on this machine.
+
+qdrant-client takes half a second to import, so the modules that need it are imported when used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from clipindex.contract import Contract, StampedContract, read_contract, write_contract
+from clipindex.errors import ContractMismatch, StoreError
+from clipindex.identity import LOCAL
+from clipindex.places import DEFAULT_COLLECTION, check_names, there
+from clipindex.stores import Store
+from clipindex.stores.address import Server
+
+if TYPE_CHECKING:
+    from clipindex.stores.connection import Connection, Manners
+
+ID = "collection"  # among the contract's notes: tells a collection from an earlier namesake
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlace:
+    """A collection on a server. Its contract is there; in the user's state folder lie, for each
+    source (and part), a lock and a catalogue that comes back from the points when it is lost."""
+
+    address: Server
+    collection: str = DEFAULT_COLLECTION
+    source: str = LOCAL
+    part: str = ""
+
+    def __post_init__(self) -> None:
+        check_names(self.collection, self.source)
+
+    @property
+    def name(self) -> str:
+        return self.address.url
+
+    @property
+    def folder(self) -> Path:
+        key = hashlib.sha256(f"{self.address.url}\0{self.collection}".encode()).hexdigest()[:16]
+        state = platformdirs.user_state_path("clipindex", appauthor=False)
+        return state / "servers" / f"{self.collection}-{key}"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / f"lock-{self.source}{self.part}"
+
+    @property
+    def avoid(self) -> Path:
+        return self.folder
+
+    def of_part(self, number: int, of: int) -> ServerPlace:
+        """Each part has its own lock and catalogue: all may run at once."""
+        return self if of == 1 else replace(self, part=f"-{number}-of-{of}")
+
+    def read(self) -> StampedContract | None:
+        """The contract from the server; where the model lies is this machine's own matter."""
+        from clipindex.stores.connection import READING
+
+        with self._connected(READING) as connection:
+            return self._read(connection)
+
+    def _read(self, connection: Connection) -> StampedContract | None:
+        from clipindex.stores.described import describe
+
+        found = describe(connection, self.collection)
+        if found is None or (found.note is None and found.points == 0):
+            return None
+        if found.note is None:
+            raise ContractMismatch(
+                f"'{self.collection}' on {self.name} was not made by clipindex",
+                hint="name another --collection",
+            )
+        try:
+            note: Any = found.note
+            contract, noted = Contract(**note["contract"]), dict(note["noted"])
+            bundle = str(note["bundle"])
+        except (KeyError, TypeError) as error:
+            raise StoreError(
+                f"the contract of '{self.collection}' on {self.name} cannot be read: {error}",
+                hint="a newer clipindex may have made it; update this one",
+            ) from error
+        mine = read_contract(self._memory)
+        return StampedContract(contract, bundle if mine is None else mine.bundle, noted)
+
+    def stamped(self) -> StampedContract:
+        return there(self.read(), self)
+
+    def open(self, stamped: StampedContract) -> tuple[Store, Path]:
+        """Open the collection, making it with its contract and payload indexes.
+
+        Raises ContractMismatch where another writer made it with another contract meanwhile.
+        """
+        from clipindex.stores.connection import WRITING, Connection
+        from clipindex.stores.described import make
+        from clipindex.stores.server import ServerStore
+
+        connection = Connection(self.address, WRITING)
+        try:
+            found = self._read(connection)
+            if found is None:
+                make(connection, self.collection, stamped.contract.dimension, _note(stamped))
+                found = there(self._read(connection), self)
+            found.contract.check(stamped.contract)
+            store = ServerStore(connection, self.collection, stamped.contract.dimension)
+            store.index_missing_fields()
+        except BaseException:
+            connection.close()
+            raise
+        return store, self._catalogue(found)
+
+    def stamp(self, stamped: StampedContract) -> None:
+        """The server has the contract; remember where the model lies."""
+        if read_contract(self._memory) != stamped:
+            write_contract(self._memory, stamped)
+
+    @contextmanager
+    def asked(self, stamped: StampedContract) -> Iterator[Store]:
+        """Without a lock: the server answers many at once."""
+        from clipindex.stores.connection import READING
+        from clipindex.stores.server import ServerStore
+
+        with self._connected(READING) as connection:
+            found = there(self._read(connection), self)
+            stamped.contract.check(found.contract)
+            yield ServerStore(connection, self.collection, stamped.contract.dimension)
+
+    def find_catalogue(self) -> Path | None:
+        found = self.read()
+        path = None if found is None else self._catalogue(found)
+        return path if path is not None and path.exists() else None
+
+    def _catalogue(self, found: StampedContract) -> Path:
+        """Named after the very collection, so that one made anew does not inherit it."""
+        return self.folder / f"{found.noted.get(ID, 'unknown')}-{self.source}{self.part}.sqlite"
+
+    @property
+    def _memory(self) -> Path:
+        return self.folder / f"contract-{self.source}{self.part}.json"
+
+    @contextmanager
+    def _connected(self, manners: Manners) -> Iterator[Connection]:
+        from clipindex.stores.connection import Connection
+
+        connection = Connection(self.address, manners)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def host_source() -> str:
+    """This machine's name, as the source of its files on a server."""
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", "", socket.gethostname()) or "unnamed"
+
+
+def _note(stamped: StampedContract) -> dict[str, object]:
+    """The contract as metadata. Of the model's place only its name: paths are each machine's."""
+    noted = {**stamped.noted, ID: uuid.uuid4().hex[:12]}
+    return asdict(replace(stamped, bundle=Path(stamped.bundle).name, noted=noted))
