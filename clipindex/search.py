@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,12 @@ from clipindex.formats import HEAD, picture_kind
 from clipindex.identity import path_from_payload, resolve_root, shown
 from clipindex.images import Geometry, Preprocessing, decode
 from clipindex.model import Encoder
-from clipindex.payload import TAG, tags_of
+from clipindex.payload import TAG, Payload, tags_of
 from clipindex.stores import Filter, Store, Vector, is_unit
 from clipindex.walk import FileRecord
 
 PAGE = 100
+Found = tuple[uuid.UUID, Payload]
 SMALLEST_SUM = 1e-6  # of unit vectors: below it they have cancelled out
 
 
@@ -167,11 +170,12 @@ def search(store: Store, query: Query, options: QueryOptions) -> list[Hit]:
     if options.under is not None:
         only = only.also(("folders", shown(resolve_root(options.under))))
     scores = _best_contents(store, query, only, options.limit)
+    copies = _copies(store, only, scores)
     hits = [
-        hit
+        _hit(query, copies[content], content, score)
         for content, score in scores.items()
         if options.min_score is None or score >= options.min_score
-        if (hit := _hit(store, query, only, content, score)) is not None
+        if content in copies
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
@@ -196,14 +200,21 @@ def _best_contents(store: Store, query: Query, only: Filter, wanted: int) -> dic
         offset, page = offset + page, 2 * page
 
 
-def _hit(store: Store, query: Query, only: Filter, content: str, score: float) -> Hit | None:
+def _copies(store: Store, only: Filter, contents: Iterable[str]) -> dict[str, list[Found]]:
+    """Every point of each content, a hundred contents a request: a server may be far away."""
+    found: dict[str, list[Found]] = {}
+    wanted = iter(contents)
+    while some := list(islice(wanted, PAGE)):
+        for id, payload in store.scroll(only.also_among("sha256", some)):
+            found.setdefault(str(payload["sha256"]), []).append((id, payload))
+    return found
+
+
+def _hit(query: Query, found: Iterable[Found], content: str, score: float) -> Hit:
     """All copies of one content as one hit; the query file itself stands for them if it can."""
     copies = sorted(
-        store.scroll(only.also(("sha256", content))),
-        key=lambda copy: (path_from_payload(copy[1]) != query.path, str(copy[1]["path"])),
+        found, key=lambda copy: (path_from_payload(copy[1]) != query.path, str(copy[1]["path"]))
     )
-    if not copies:
-        return None
     id, payload = copies[0]
     return Hit(
         rank=0,

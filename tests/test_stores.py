@@ -125,6 +125,9 @@ def test_filters_match_exact_values_and_members_of_lists(store: Store) -> None:
     assert [hit.id for hit in store.search(namesake.vector, limit=9, only=only)] == [inside.id]
     both = Filter((("folders", "/"), ("sha256", str(namesake.payload["sha256"]))))
     assert [id for id, _ in store.scroll(both)] == [namesake.id]
+    among = Filter().also_among("path", ["/a/1.jpg", "/nowhere.jpg"])
+    assert [id for id, _ in store.scroll(among)] == [inside.id]
+    assert list(store.scroll(among.also(("folders", "/ab")))) == []
 
 
 def test_scrolling_meets_every_point_once_over_many_pages(

@@ -4,9 +4,9 @@ durable (or applied, on a server), and what it returns is what was put in."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -40,10 +40,15 @@ class Filter:
 
     equals: tuple[tuple[str, str], ...] = ()
     differs: tuple[tuple[str, str], ...] = ()  # none of these: a field that is absent differs
+    among: tuple[tuple[str, tuple[str, ...]], ...] = ()  # any value of several
 
     def also(self, *equals: tuple[str, str]) -> Filter:
         """This filter with further fields that must match."""
-        return Filter((*self.equals, *equals), self.differs)
+        return replace(self, equals=(*self.equals, *equals))
+
+    def also_among(self, field: str, values: Iterable[str]) -> Filter:
+        """This filter with a further field that must have one of several values."""
+        return replace(self, among=(*self.among, (field, tuple(values))))
 
 
 def is_unit(vector: Vector) -> bool:

@@ -182,9 +182,10 @@ def _field_index(name: str) -> Any:
 
 
 def _translate(only: Filter) -> Any:
-    if not only.equals and not only.differs:
+    if only == Filter():
         return None
-    return engine.Filter(must=_matches(only.equals), must_not=_matches(only.differs))
+    several = [engine.FieldCondition(f, match=engine.MatchAny(list(v))) for f, v in only.among]
+    return engine.Filter(must=[*_matches(only.equals), *several], must_not=_matches(only.differs))
 
 
 def _matches(pairs: Sequence[tuple[str, str]]) -> list[Any]:

@@ -214,9 +214,14 @@ def _delete(collection: str, ids: list[Any], client: QdrantClient) -> Any:
 
 
 def _translate(only: Filter) -> models.Filter | None:
-    if not only.equals and not only.differs:
+    if only == Filter():
         return None
-    return models.Filter(must=_matches(only.equals), must_not=_matches(only.differs))
+    several = [
+        models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))
+        for field, values in only.among
+    ]
+    must = [*_matches(only.equals), *several]
+    return models.Filter(must=must, must_not=_matches(only.differs))
 
 
 def _matches(pairs: Sequence[tuple[str, str]]) -> list[Any]:
