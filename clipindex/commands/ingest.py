@@ -123,6 +123,8 @@ def ingest(
         )
         files = _names_from(files_from, null) if files_from is not None else []
         share = options.part(part)
+        if share.of > 1 and url is not None and source is None:
+            render.say("note: without --source each machine's files count as its own")
         if dry_run:
             found = index.preview(
                 paths or [], limit, policy=policy, files=files, part=share, checksum=checksum

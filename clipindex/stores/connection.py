@@ -26,8 +26,8 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from clipindex.errors import StoreError
 from clipindex.stores.address import Server
 
-ATTEMPTS = 6
 FIRST_WAIT = 0.25  # seconds; doubled each time, and scattered so that writers do not march in step
+LONGEST_WAIT = 10.0
 PASSING = {408, 425, 429}  # and everything from 500 on, 501 and 505 aside
 
 T = TypeVar("T")
@@ -39,10 +39,11 @@ class Manners:
 
     timeout: int  # whole seconds: qdrant-client rounds up
     patience: float
+    attempts: int
 
 
-WRITING = Manners(60, 300.0)  # an upsert is applied before it is answered
-READING = Manners(10, 20.0)  # somebody sits before it
+WRITING = Manners(60, 300.0, 9)  # an upsert is applied before it is answered; servers restart
+READING = Manners(10, 20.0, 4)  # somebody sits before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Connection:
                 spent = time.monotonic() - started
                 if (
                     not trouble.passing
-                    or attempt >= ATTEMPTS
+                    or attempt >= self._manners.attempts
                     or (spent + wait > self._manners.patience)
                 ):
                     raise self._failed(what, trouble, attempt) from error
@@ -221,7 +222,7 @@ def _retry_after(headers: httpx.Headers) -> float | None:
 
 
 def _wait(trouble: Trouble, attempt: int) -> float:
-    backoff = FIRST_WAIT * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25)
+    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25)
     return backoff if trouble.retry_after is None else max(trouble.retry_after, backoff)
 
 

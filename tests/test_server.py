@@ -1,0 +1,539 @@
+"""A server behind the same commands: its faults, its contract, several writers at once."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import httpx
+import pytest
+from qdrant_client import models
+from qdrant_client.common import client_exceptions
+from qdrant_client.http import exceptions
+
+import clipindex
+from clipindex.errors import ClipIndexError, ContractMismatch, Refused, StoreError, UsageError
+from clipindex.stores import connection, server
+from clipindex.stores.address import Server
+from clipindex.stores.connection import Answer, Connection, Manners, understand
+from conftest import TINY, Run, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
+from qdrant_double import Double, Request, refused_port
+from test_ingest import same_state, stored
+
+QUICK = Manners(1, 5.0, 4)
+
+
+def on(double: Double, source: str = "here", **how: Any) -> clipindex.Index:
+    """A collection on the double."""
+    key = how.pop("key", "")
+    how.setdefault("model", str(TINY))
+    return clipindex.Index(server=Server(double.url, key), source=source, **how)
+
+
+def is_upsert(request: Request) -> bool:
+    return request.method == "PUT" and "/points" in request.path
+
+
+def upserts(double: Double) -> int:
+    return sum(map(is_upsert, double.log))
+
+
+# --- the same promises as in a folder --------------------------------------------------------
+
+
+def test_a_server_ends_up_with_what_a_folder_would_hold(double: Double, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 30)
+    (photos / "bad.jpg").write_bytes(picture_bytes(1)[:300])
+    remote, local = on(double), clipindex.Index(tmp_path / "s", model=str(TINY), source="here")
+    assert ingest(remote, photos).summary.points == ingest(local, photos).summary.points == 30
+    assert same_state(remote, local)
+    for index in (remote, local):
+        index.tag({"who": "ann"}, [photos / "003.jpg"])
+        (hit,) = index.query("x", clipindex.QueryOptions(where=(("who", "ann"),)))
+        assert hit.path == str(photos / "003.jpg")
+        assert index.query(photos / "007.jpg")[0].score == 1.0
+    (photos / "000.jpg").rename(photos / "renamed.jpg")
+    (photos / "001.jpg").write_bytes(picture_bytes(77))
+    for index in (remote, local):
+        summary = ingest(index, photos).summary
+        assert (summary.moved, summary.changed, summary.unchanged) == (1, 1, 28)
+        assert reconciles(summary)
+    assert same_state(remote, local)
+
+
+def test_a_second_run_sends_nothing_that_writes(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 5)
+    ingest(on(double), tmp_path / "photos")
+    double.log.clear()
+    assert ingest(on(double), tmp_path / "photos").summary.unchanged == 5
+    writes = [request for request in double.log if request.method in ("PUT", "PATCH", "DELETE")]
+    assert writes == []
+
+
+def test_without_its_catalogue_a_server_collection_costs_no_inference(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_pictures(tmp_path / "photos", 5)
+    ingest(on(double), tmp_path / "photos")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another machine's state"))
+    summary = ingest(on(double), tmp_path / "photos").summary
+    assert (summary.unchanged, summary.embedded, summary.written) == (5, 0, 0)
+
+
+def test_a_collection_made_anew_does_not_inherit_the_catalogue(
+    double: Double, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    ingest(on(double), tmp_path / "photos")
+    double.drop("image_embeddings")
+    assert ingest(on(double), tmp_path / "photos").summary.new == 3
+
+
+def test_an_alias_stands_for_its_collection(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    ingest(on(double, collection="v1"), tmp_path / "photos")
+    double.change_aliases(
+        {"actions": [{"create_alias": {"alias_name": "current", "collection_name": "v1"}}]}
+    )
+    assert ingest(on(double, collection="current"), tmp_path / "photos").summary.unchanged == 3
+    assert len(on(double, collection="current").query("a dog")) == 3
+    assert sorted(double.shards) == ["v1"]
+
+
+def test_a_strict_server_is_asked_for_no_more_than_it_allows(
+    double: Double, tmp_path: Path
+) -> None:
+    double.strict = {
+        "enabled": True,
+        "max_query_limit": 7,
+        "upsert_max_batchsize": 4,
+        "unindexed_filtering_retrieve": False,
+    }
+    make_pictures(tmp_path / "photos", 20)
+    index = on(double)
+    events = list(index.ingest([tmp_path / "photos"], tags={"owner": "ann"}))
+    assert isinstance(events[-1], clipindex.RunFinished)
+    assert len(stored(index)) == 20
+    options = clipindex.QueryOptions(limit=20, where=(("owner", "ann"),))
+    assert len(index.query("a dog", options)) == 20
+
+
+# --- contract and adoption -------------------------------------------------------------------
+
+
+def test_the_contract_travels_with_the_collection(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 2)
+    ingest(on(double), tmp_path / "photos")
+    note = double.shards["image_embeddings"].config["metadata"]["clipindex"]
+    assert note["contract"]["model"] == "tiny-clip"
+    assert note["bundle"] == "tiny"  # its path is this machine's own matter
+    other = on(double, preprocessing=clipindex.Preprocessing.EXACT)
+    with pytest.raises(ContractMismatch, match="another preprocessing"):
+        ingest(other, tmp_path / "photos")
+    assert set(double.shards["image_embeddings"].indexes) == {"path", "folders", "sha256", "source"}
+
+
+def test_a_collection_of_somebody_else_is_left_alone(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 2)
+    vectors = {"size": 512, "distance": "Cosine"}
+    double.create("theirs", {"vectors": vectors})
+    point = {"id": str(server.uuid.uuid4()), "vector": [1.0] + [0.0] * 511, "payload": {"a": 1}}
+    client = Connection(Server(double.url), QUICK)
+    points = [models.PointStruct(**point)]
+    client.call("filling", lambda qdrant: qdrant.upsert("theirs", points=points))
+    client.close()
+    with pytest.raises(ContractMismatch, match="was not made by clipindex"):
+        ingest(on(double, collection="theirs"), tmp_path / "photos")
+    with pytest.raises(ContractMismatch, match="was not made by clipindex"):
+        on(double, collection="theirs").query("a dog")
+
+
+def test_an_empty_collection_made_by_hand_is_adopted(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 2)
+    double.create("mine", {"vectors": {"size": 512, "distance": "Cosine", "on_disk": True}})
+    assert ingest(on(double, collection="mine"), tmp_path / "photos").summary.points == 2
+    assert double.shards["mine"].config["params"]["vectors"]["on_disk"] is True
+    double.create("small", {"vectors": {"size": 100, "distance": "Cosine"}})
+    with pytest.raises(ContractMismatch, match="does not hold 512 numbers"):
+        ingest(on(double, collection="small"), tmp_path / "photos")
+
+
+def test_a_server_too_old_to_keep_the_contract_is_refused(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 1)
+    with Double(tmp_path / "old", version="1.12.4") as old, pytest.raises(StoreError) as caught:
+        ingest(on(old), tmp_path / "photos")
+    assert "runs Qdrant 1.12.4; clipindex needs 1.16" in caught.value.message
+    assert old.shards == {}
+
+
+def test_on_another_machine_the_model_is_named_once(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_pictures(tmp_path / "photos", 2)
+    ingest(on(double), tmp_path / "photos")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(ClipIndexError, match="no longer at its place") as caught:
+        on(double, model=None).query("a dog")
+    assert caught.value.exit_code == 4
+    ingest(on(double), tmp_path / "photos")
+    assert len(on(double, model=None).query("a dog")) == 2
+
+
+# --- faults ----------------------------------------------------------------------------------
+
+PASSING: list[tuple[str, object, str]] = [
+    ("slow", 1.3, "did not answer within 1 s"),
+    ("dropped", "", "cut the connection"),
+    ("halved", "", "cut the connection"),
+    ("truncated", "", "cut short"),
+    ("seconds", 0, "asked too much at once"),
+    ("date", 0, "asked too much at once"),
+    ("429", "rate limit", "asked too much at once (429): rate limit"),
+    ("500", "disk on fire", "in trouble (500): disk on fire"),
+    ("503", "", "in trouble (503)"),
+]
+LASTING: list[tuple[str, object, str]] = [
+    ("401", "no key", "denies access (401): no key"),
+    ("403", "read only", "denies access (403): read only"),
+    ("400", "bad vector", "refuses (400): bad vector"),
+    ("413", "", "takes no request of this size"),
+    ("html", "", "not JSON, such as a web page"),
+    ("empty", "", "not Qdrant's"),
+    ("redirect", "https://login.example/?next=secret", "redirects to https://login.example (307)"),
+]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time-outs of a second, so that a slow server costs the tests little."""
+    monkeypatch.setattr(connection, "WRITING", QUICK)
+    monkeypatch.setattr(connection, "READING", QUICK)
+
+
+def once_fail(double: Double, kind: str, value: object, times: int = 1) -> None:
+    double.fail(kind, value=value, when=is_upsert, times=times)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("kind", "value", "words"), PASSING, ids=lambda value: str(value)[:12])
+def test_a_passing_fault_is_waited_out_and_a_lasting_one_named(
+    double: Double, tmp_path: Path, kind: str, value: object, words: str
+) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    once_fail(double, kind, value)
+    summary = ingest(on(double), tmp_path / "photos").summary
+    assert (summary.points, summary.exit_code) == (3, 0)
+    assert upserts(double) == 2
+    if kind == "slow":
+        return  # six of them take too long for a test
+    (tmp_path / "photos" / "more.jpg").write_bytes(picture_bytes(50))
+    once_fail(double, kind, value, times=99)
+    with pytest.raises(StoreError) as caught:
+        ingest(on(double), tmp_path / "photos")
+    assert words in caught.value.message
+    assert f"after {QUICK.attempts} attempts" in caught.value.message
+    assert double.url in caught.value.message
+
+
+@pytest.mark.parametrize(("kind", "value", "words"), LASTING, ids=lambda value: str(value)[:12])
+def test_a_fault_that_no_patience_mends_is_not_tried_again(
+    double: Double, tmp_path: Path, kind: str, value: object, words: str
+) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    once_fail(double, kind, value, times=99)
+    with pytest.raises(StoreError) as caught:
+        ingest(on(double, key="the-secret-key"), tmp_path / "photos")
+    assert words in caught.value.message
+    assert double.url in caught.value.message
+    assert upserts(double) == 1
+    assert "secret" not in caught.value.message + caught.value.hint + caught.value.path
+    double.faults.clear()
+    assert ingest(on(double), tmp_path / "photos").summary.points == 3
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_time_out_does_not_mean_not_applied(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    double.fail("applied", value=1.3, when=is_upsert)
+    summary = ingest(on(double), tmp_path / "photos").summary
+    assert (summary.points, summary.new) == (3, 3)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_lost_answer_to_making_the_collection_does_no_harm(
+    double: Double, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 2)
+    double.fail("applied", value=1.3, when=lambda r: r.method == "PUT" and r.path.count("/") == 2)
+    assert ingest(on(double), tmp_path / "photos").summary.points == 2
+
+
+@pytest.mark.parametrize("kind", ["seconds", "date"])
+def test_the_server_says_how_long_to_wait(double: Double, kind: str) -> None:
+    double.fail(kind, value=2)
+    client = Connection(Server(double.url), Manners(5, 10.0, 4))
+    started = time.monotonic()
+    client.call("asking", lambda qdrant: qdrant.info())
+    assert 0.9 < time.monotonic() - started < 3.5
+    double.fail(kind, value=60)
+    with pytest.raises(StoreError, match="asked too much at once"):
+        client.call("asking", lambda qdrant: qdrant.info())
+    assert time.monotonic() - started < 5  # a minute is more than this caller's patience
+    client.close()
+
+
+def test_nobody_listening_is_exit_6_with_the_url_and_never_the_key() -> None:
+    with refused_port() as url:
+        env = {"CLIPINDEX_URL": url, "CLIPINDEX_API_KEY": "the-secret-key"}
+        ended = run_clipindex("status", "--json", env=env)
+    assert ended.code == 6
+    assert ended.lines[0]["kind"] == "StoreError"
+    assert f"{url} cannot be reached" in ended.err
+    assert "secret" not in ended.err + ended.out
+
+
+def test_the_key_is_sent_and_a_wrong_one_is_exit_6(double: Double, tmp_path: Path) -> None:
+    double.key = "right"
+    make_pictures(tmp_path / "photos", 2)
+    ingest(on(double, key="right\n"), tmp_path / "photos")
+    where = ("query", "a dog", "--url", double.url, "--model", TINY)
+    wrong = run_clipindex(*where, env={"CLIPINDEX_API_KEY": "wr0ng"})
+    assert (wrong.code, run_clipindex(*where).code) == (6, 6)
+    assert "denies access (401)" in wrong.err
+    assert "wr0ng" not in wrong.err
+    assert run_clipindex(*where, env={"CLIPINDEX_API_KEY": "right"}).code == 0
+
+
+def test_a_key_over_plain_http_is_refused_off_this_machine() -> None:
+    ended = run_clipindex(
+        "status", "--url", "http://qdrant.example", env={"CLIPINDEX_API_KEY": "the-secret-key"}
+    )
+    assert ended.code == 8
+    assert "http://qdrant.example:6333 unencrypted" in ended.err
+    assert "secret" not in ended.err
+    with pytest.raises(Refused):
+        Server("http://192.168.1.2:6333", "k")
+    for fine in ("http://127.0.0.1", "http://localhost:1", "http://[::1]", "https://q.example"):
+        Server(fine, "k")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:6333", "ftp://x", "http://", "http://x:y", "http://a:b@x", "http://x?k=v", ""],
+)
+def test_what_is_no_url_of_a_server_is_a_usage_error(url: str) -> None:
+    with pytest.raises(UsageError):
+        Server(url)
+
+
+def test_one_server_has_one_spelling() -> None:
+    spellings = ["http://Host", "http://host:6333/", "http://host:6333"]
+    assert {Server(url).url for url in spellings} == {"http://host:6333"}
+    assert Server("https://h:443/qdrant/").url == "https://h:443/qdrant"
+
+
+def test_a_proxy_is_not_asked_for_this_machine(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with refused_port() as dead:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, dead)
+        client = Connection(Server(double.url), QUICK)
+        assert client.call("asking", lambda qdrant: qdrant.info()).version == "1.19.0"
+        client.close()
+
+
+def raisable() -> list[Exception]:
+    """One of every exception that qdrant-client and httpx define, and those they let through."""
+    response = httpx.Response(500, request=httpx.Request("GET", "http://x"))
+    sources: list[Exception] = [
+        kind("words")
+        for kind in vars(httpx).values()
+        if isinstance(kind, type)
+        and issubclass(kind, httpx.TransportError | httpx.InvalidURL | httpx.StreamError)
+        and kind not in (httpx.StreamConsumed, httpx.StreamClosed, httpx.ResponseNotRead)
+        and kind not in (httpx.RequestNotRead, httpx.StreamError)
+    ]
+    return [
+        *(exceptions.ResponseHandlingException(source) for source in sources),
+        exceptions.UnexpectedResponse.for_response(response),
+        exceptions.ApiException("words"),
+        client_exceptions.ResourceExhaustedResponse("words", 1),
+        client_exceptions.QdrantException("words"),
+        ValueError("words"),
+        AssertionError(),
+        RuntimeError("words"),
+    ]
+
+
+@pytest.mark.parametrize("error", raisable(), ids=lambda error: type(error).__name__)
+def test_whatever_qdrant_client_raises_lands_in_our_tree(
+    double: Double, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "FIRST_WAIT", 0.001)
+    client = Connection(Server(double.url), Manners(1, 0.0, 4))
+
+    def fail(_qdrant: object) -> object:
+        raise error
+
+    with pytest.raises(StoreError, match=f"failed: the server {double.url}") as caught:
+        client.call("trying", fail)
+    assert caught.value.__cause__ is error
+    client.close()
+
+
+def test_no_exception_class_of_qdrant_client_is_unknown_to_the_door() -> None:
+    known = {type(error) for error in raisable()}
+    for module in (exceptions, client_exceptions):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, Exception):
+                assert kind in known, kind
+
+
+def test_a_certificate_that_nobody_knows_is_not_tried_again() -> None:
+    import ssl
+
+    error = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]")
+    error.__cause__ = ssl.SSLCertVerificationError("self-signed")
+    trouble = understand(exceptions.ResponseHandlingException(error), 1)
+    assert not trouble.passing
+    assert "no certificate that this machine trusts" in trouble.reason
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1", "Fri, 99 Nov 2026"])
+def test_a_retry_after_that_says_nothing_falls_back_to_the_back_off(value: str) -> None:
+    answer = Answer(503, httpx.Headers({"retry-after": value}), b"")
+    trouble = understand(exceptions.ResponseHandlingException(answer), 1)
+    assert trouble.passing
+    assert not trouble.retry_after
+
+
+# --- several writers -------------------------------------------------------------------------
+
+
+def start_writer(
+    start: Callable[..., Popen[str]], double: Double, photos: Path, source: str
+) -> Popen[str]:
+    return start(
+        *("ingest", photos, "--url", double.url, "--collection", "both", "--source", source),
+        *("--model", TINY, "--batch-size", "3", "--workers", "1", "--quiet"),
+    )
+
+
+def test_two_interrupted_writers_end_where_both_alone_would(
+    double: Double, tmp_path: Path, start_clipindex: Callable[..., Popen[str]]
+) -> None:
+    sources = {"one": tmp_path / "a", "two": tmp_path / "b"}
+    make_pictures(sources["one"], 30)
+    make_pictures(sources["two"], 30, first_seed=15)  # half of them are the other's as well
+    killed_after = random.Random().randint(2, 16)
+    writers = [start_writer(start_clipindex, double, p, s) for s, p in sources.items()]
+    deadline = time.monotonic() + 60
+    while upserts(double) < killed_after and time.monotonic() < deadline:
+        time.sleep(0.002)
+    for writer in writers:
+        writer.kill()
+    writers = [start_writer(start_clipindex, double, p, s) for s, p in sources.items()]
+    assert [writer.wait(60) for writer in writers] == [0, 0], killed_after
+    alone = [on(double, source, collection="alone") for source in sources]
+    for index, photos in zip(alone, sources.values(), strict=True):
+        ingest(index, photos)
+    assert same_state(on(double, collection="both"), alone[0]), killed_after
+    assert len(stored(alone[0])) == 60
+
+
+def test_parts_in_parallel_are_one_first_run(double: Double, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 30)
+    (photos / "copy.jpg").write_bytes((photos / "000.jpg").read_bytes())
+    whole = clipindex.Index(tmp_path / "whole", model=str(TINY), source="nas")
+    ingest(whole, photos)
+    runs: dict[int, Run] = {}
+    failures: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            part = clipindex.Part(number, 3)
+            events = list(on(double, "nas").ingest([photos], part=part))
+            last = events[-1]
+            assert isinstance(last, clipindex.RunFinished)
+            runs[number] = Run({}, last.summary, events)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sum(run.summary.found for run in runs.values()) == 31
+    assert same_state(on(double, "nas"), whole)
+    after = ingest(on(double, "nas"), photos).summary
+    assert (after.unchanged, after.written) == (31, 0)
+
+
+def test_two_hosts_have_two_sources(double: Double, tmp_path: Path) -> None:
+    (picture,) = make_pictures(tmp_path / "photos", 1)
+    index = clipindex.Index(server=Server(double.url), model=str(TINY))
+    assert index.place.source not in ("", "local")
+    ingest(index, picture.parent)
+    ingest(on(double, "another"), picture.parent)
+    assert len(on(double).query(picture)[0].paths) == 2
+
+
+# --- bulk ------------------------------------------------------------------------------------
+
+
+def links(double: Double) -> int:
+    return int(double.shards["image_embeddings"].config["hnsw_config"]["m"])
+
+
+def test_a_large_first_load_builds_the_index_once_at_its_end(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BULK", 10)
+    make_pictures(tmp_path / "photos", 12)
+    seen = set()
+    for event in on(double).ingest([tmp_path / "photos"]):
+        if isinstance(event, clipindex.FileDone):
+            seen.add(links(double))
+    assert seen == {0}
+    assert links(double) == 16
+    make_pictures(tmp_path / "later", 12, first_seed=50)
+    double.log.clear()
+    ingest(on(double), tmp_path / "later")  # no first load any more
+    assert double.requests("/points")
+    assert all(request.method != "PATCH" for request in double.log)
+
+
+def test_a_killed_large_load_does_not_leave_the_index_off(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BULK", 10)
+    make_pictures(tmp_path / "photos", 12)
+    patches = itertools.count()
+    # the second change of the collection, at the end, never gets through: as after a kill
+    double.fail(
+        "401", times=99, when=lambda request: request.method == "PATCH" and next(patches) > 0
+    )
+    with pytest.raises(StoreError, match="denies access"):
+        ingest(on(double), tmp_path / "photos", batch_size=5)
+    assert links(double) == 0
+    double.faults.clear()
+    ingest(on(double), tmp_path / "photos")
+    assert links(double) == 16
+
+
+def test_warnings_of_qdrant_client_reach_nobody(double: Double) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Connection(Server(double.url, "key"), QUICK).close()
