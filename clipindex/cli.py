@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from clipindex import __version__
-from clipindex.commands import collection, demo, ingest, query
+from clipindex.commands import collection, demo, ingest, query, transfer
 from clipindex.errors import ExitCode
 
 app = typer.Typer(
@@ -48,9 +48,11 @@ for command in (
     collection.untag,
     collection.relocate,
     collection.forget,
+    transfer.export,
     demo.demo,
 ):
     app.command()(command)
+app.command("import")(transfer.import_)
 
 
 def main() -> NoReturn:

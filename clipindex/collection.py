@@ -98,13 +98,33 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
     with (
         lock.locked(place.lock, purpose, lock.INGEST_PATIENCE),
         _opened(place, place.stamped()) as collection,
+        _noted_run(collection),
     ):
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        number, finished_before = collection.catalogue.begin_run(now)
-        if not finished_before:
-            reconcile(collection)
         yield collection
-        collection.catalogue.finish_run(number, now, None)
+
+
+@contextmanager
+def open_for_import(place: Place, stamped: StampedContract) -> Iterator[Collection]:
+    """Hold a collection that is to receive points made elsewhere under `stamped`, making it
+    when it is missing. Raises ContractMismatch when it was made otherwise."""
+    _make_folder(place)
+    with lock.locked(place.lock, "import", lock.INGEST_PATIENCE):
+        there = place.read()
+        if there is not None:
+            there.contract.check(stamped.contract)
+        with _opened(place, there or stamped) as collection, _noted_run(collection):
+            place.stamp(there or stamped)
+            yield collection
+
+
+@contextmanager
+def _noted_run(collection: Collection) -> Iterator[None]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    number, finished_before = collection.catalogue.begin_run(now)
+    if not finished_before:
+        reconcile(collection)
+    yield
+    collection.catalogue.finish_run(number, now, None)
 
 
 def _make_folder(place: Place) -> None:
