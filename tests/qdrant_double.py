@@ -84,7 +84,7 @@ class Double:
         self.aliases: dict[str, str] = {}
         self.faults: list[Fault] = []
         self.log: list[Request] = []
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a fault's `when` may itself do something
         handler = type("BoundHandler", (Handler,), {"double": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True

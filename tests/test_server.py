@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 import threading
@@ -141,6 +142,30 @@ def test_the_contract_travels_with_the_collection(double: Double, tmp_path: Path
     assert set(double.shards["image_embeddings"].indexes) == {"path", "folders", "sha256", "source"}
 
 
+@pytest.mark.parametrize("theirs", ["another revision", "the same"])
+def test_of_two_makers_the_slower_one_takes_what_the_faster_one_made(
+    double: Double, tmp_path: Path, theirs: str
+) -> None:
+    make_pictures(tmp_path / "photos", 2)
+    ingest(on(double, collection="pattern"), tmp_path / "photos")
+    metadata = copy.deepcopy(double.shards["pattern"].config["metadata"])
+    if theirs != "the same":
+        metadata["clipindex"]["contract"]["revision"] = theirs
+
+    def another_is_faster(request: Request) -> bool:
+        if (request.method, request.path) == ("PUT", "/collections/raced"):
+            body = {"vectors": {"size": 512, "distance": "Cosine"}, "metadata": metadata}
+            double.create("raced", body)
+        return False
+
+    double.fail("503", when=another_is_faster)
+    if theirs == "the same":
+        assert ingest(on(double, collection="raced"), tmp_path / "photos").summary.points == 2
+        return
+    with pytest.raises(ContractMismatch, match="another revision"):
+        ingest(on(double, collection="raced"), tmp_path / "photos")
+
+
 def test_a_collection_of_somebody_else_is_left_alone(double: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 2)
     vectors = {"size": 512, "distance": "Cosine"}
@@ -274,6 +299,15 @@ def test_a_lost_answer_to_making_the_collection_does_no_harm(
     make_pictures(tmp_path / "photos", 2)
     double.fail("applied", value=1.3, when=lambda r: r.method == "PUT" and r.path.count("/") == 2)
     assert ingest(on(double), tmp_path / "photos").summary.points == 2
+
+
+def test_a_long_wait_is_spoken_of(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SILENT_FOR", 0.0)
+    double.fail("503", value="key123 is fine")
+    client = Connection(Server(double.url, "key123"), QUICK)
+    with pytest.warns(clipindex.ClipIndexWarning, match=r"trouble \(503\): \*\*\* is fine; trying"):
+        client.call("asking", lambda qdrant: qdrant.info())
+    client.close()
 
 
 @pytest.mark.parametrize("kind", ["seconds", "date"])

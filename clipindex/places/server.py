@@ -86,7 +86,7 @@ class ServerPlace:
         try:
             note: Any = found.note
             contract, noted = Contract(**note["contract"]), dict(note["noted"])
-            bundle = str(note["bundle"])
+            bundle = f"{note['bundle']} (not on this machine yet)"  # no path that might exist
         except (KeyError, TypeError) as error:
             raise StoreError(
                 f"the contract of '{self.collection}' on {self.name} cannot be read: {error}",

@@ -11,6 +11,7 @@ import json
 import random
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,11 +24,12 @@ from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from clipindex.errors import StoreError
+from clipindex.errors import ClipIndexWarning, StoreError
 from clipindex.stores.address import Server
 
 FIRST_WAIT = 0.25  # seconds; doubled each time, and scattered so that writers do not march in step
 LONGEST_WAIT = 10.0
+SILENT_FOR = 5.0  # then the user is told what is being waited for
 PASSING = {408, 425, 429}  # and everything from 500 on, 501 and 505 aside
 
 T = TypeVar("T")
@@ -114,6 +116,9 @@ class Connection:
                     or (spent + wait > self._manners.patience)
                 ):
                     raise self._failed(what, trouble, attempt) from error
+                if spent + wait > SILENT_FOR:
+                    note = f"the server {self.url} {trouble.reason}; trying again in {wait:.0f} s"
+                    warnings.warn(self._without_key(note), ClipIndexWarning, stacklevel=3)
             time.sleep(wait)
 
     def close(self) -> None:
@@ -123,9 +128,10 @@ class Connection:
     def _failed(self, what: str, trouble: Trouble, attempts: int) -> StoreError:
         tries = f", after {attempts} attempts" if attempts > 1 else ""
         message = f"{what} failed: the server {self.url} {trouble.reason}{tries}"
-        if self._key:
-            message = message.replace(self._key, "***")
-        return StoreError(message, path=self.url, hint=trouble.hint)
+        return StoreError(self._without_key(message), path=self.url, hint=trouble.hint)
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
 
 
 def understand(error: Exception, timeout: int) -> Trouble:
