@@ -515,6 +515,20 @@ def test_parts_in_parallel_are_one_first_run(double: Double, tmp_path: Path) -> 
     assert (after.unchanged, after.written) == (31, 0)
 
 
+def test_reindex_of_a_part_knows_what_any_run_here_remembered(
+    double: Double, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 12)
+    ingest(on(double), tmp_path / "photos")
+    found = 0
+    for number in (1, 2, 3):
+        last = list(on(double).reindex(part=clipindex.Part(number, 3)))[-1]
+        assert isinstance(last, clipindex.RunFinished)
+        assert last.summary.written == 0
+        found += last.summary.found
+    assert found == 12
+
+
 def test_two_hosts_have_two_sources(double: Double, tmp_path: Path) -> None:
     (picture,) = make_pictures(tmp_path / "photos", 1)
     index = clipindex.Index(server=Server(double.url), model=str(TINY))
