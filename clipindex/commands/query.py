@@ -25,7 +25,7 @@ def query(
     terms: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TERM]...",
+            metavar="TERM",
             help="Texts, or paths of pictures; several are added. 2*dog weighs a term, - reads "
             "standard input (a text, or a picture's bytes).",
             show_default=False,
