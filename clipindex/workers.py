@@ -27,6 +27,7 @@ from clipindex.stores import Vector, is_unit
 from clipindex.walk import FileRecord
 
 MODEL_BATCH = 8  # 4 to 8 is best on one thread
+LARGE_FILE = 128 << 20  # held in memory one at a time, however many workers there are
 SLOW_AFTER = 5.0  # seconds with one file, after which it is named
 LOOK_AHEAD = 64  # outcomes that may wait for the writer: back-pressure when the store is slow
 
@@ -91,6 +92,7 @@ class Workers:
         self._preprocessing = preprocessing
         self._claims = claims
         self._count = count or usable_cores()
+        self._large = threading.Lock()
         self._stop = threading.Event()
         self._in_hand: dict[int, tuple[bytes, float]] = {}  # thread -> path, since when
         self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
@@ -174,6 +176,12 @@ class Workers:
 
     def _prepare(self, record: FileRecord, *, claim: bool) -> Outcome | _Prepared:
         """Read, hash and decode one file, unless its content is known already."""
+        if record.size >= LARGE_FILE:
+            with self._large:
+                return self._read_and_decode(record, claim=claim)
+        return self._read_and_decode(record, claim=claim)
+
+    def _read_and_decode(self, record: FileRecord, *, claim: bool) -> Outcome | _Prepared:
         sha256 = None
         try:
             content = read_content(record)
