@@ -33,7 +33,7 @@ from clipindex.places import DEFAULT_COLLECTION, Place
 from clipindex.places.where import AnyPath, place_at
 from clipindex.preview import Preview, preview
 from clipindex.recorder import IngestOptions
-from clipindex.relocate import relocate
+from clipindex.relocate import relocate, remembers_below
 from clipindex.search import Hit, QueryOptions, Term
 from clipindex.stores import Filter
 from clipindex.stores.address import Server
@@ -194,10 +194,9 @@ class Index:
                 hint="ingest the new place instead: what moved is recognised without inference",
             )
         with open_for_change(self.place, "relocate") as collection:
-            moved = sum(batch.points for batch in relocate(collection, before, after))
-        if not moved:
-            raise UsageError("the collection remembers nothing below it", path=shown(before))
-        return moved
+            if not remembers_below(collection, before):
+                raise UsageError("the collection remembers nothing below it", path=shown(before))
+            return sum(batch.points for batch in relocate(collection, before, after))
 
     def forget(self, path: AnyPath) -> None:
         """Forget a root: `reindex` no longer looks there; its points stay.

@@ -39,6 +39,15 @@ def relocate(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVe
     _move_notes(collection, old, new)
 
 
+def remembers_below(collection: Collection, folder: bytes) -> bool:
+    """Whether a file or a root below a folder is remembered; a first call that was killed may
+    have left nothing but notes and roots to move."""
+    catalogue = collection.catalogue
+    return any(is_below(row.path, folder) for row in catalogue.rows()) or any(
+        is_below(root, folder) for root in catalogue.roots()
+    )
+
+
 def new_path(path: bytes, old: bytes, new: bytes) -> bytes:
     """`path` with `new` in the place of `old`.
 

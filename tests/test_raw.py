@@ -67,7 +67,7 @@ def tiff(*directories: Directory, order: str = "<", magic: bytes = b"*\0", first
             elif isinstance(value, bytes):
                 data = value
             elif kind == 5:
-                data = b"".join(struct.pack(order + "LL", *pair) for pair in value)  # type: ignore
+                data = b"".join(struct.pack(order + "LL", *pair) for pair in value)  # type: ignore[attr-defined]
             else:
                 data = struct.pack(order + CODES[kind] * count, *value)
             if len(data) > 4:

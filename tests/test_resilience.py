@@ -215,6 +215,26 @@ def test_relocated_notes_do_not_cover_what_is_indexed_there(
     assert index.status().quarantined == 0
 
 
+def test_a_relocate_killed_before_its_last_step_is_finished_by_the_same_call(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "old", 2)
+    (tmp_path / "old" / "bad.jpg").write_bytes(picture_bytes(7)[:300])
+    ingest(index, tmp_path / "old")
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    code = (
+        "import os, clipindex\nfrom clipindex import relocate as room\n"
+        "room._move_notes = lambda *_: os.kill(os.getpid(), 9)\n"
+        f"clipindex.Index({str(tmp_path / 'store')!r}).relocate("
+        f"{str(tmp_path / 'old')!r}, {str(tmp_path / 'new')!r})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert index.relocate(tmp_path / "old", tmp_path / "new") == 0
+    assert index.status().roots == [str(tmp_path / "new")]
+    summary = ingest(index, tmp_path / "new").summary
+    assert (summary.unchanged, summary.newly_quarantined, summary.written) == (2, 0, 0)
+
+
 def test_a_remembered_root_is_written_once(index: clipindex.Index, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 1)
     policy = clipindex.WalkPolicy(exclude=("x",))
