@@ -70,6 +70,43 @@ def test_a_server_ends_up_with_what_a_folder_would_hold(double: Double, tmp_path
     assert same_state(remote, local)
 
 
+def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
+    double: Double, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 20)
+    for number in range(0, 20, 3):
+        for each in range(number):
+            place = photos / f"copies {each % 4}" / f"{number}-{each}.jpg"
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes((photos / f"{number:03d}.jpg").read_bytes())
+    remote, local = on(double), clipindex.Index(tmp_path / "s", model=str(TINY), source="here")
+    for index in (remote, local):
+        ingest(index, photos)
+        index.tag({"who": "ann"}, [photos / "copies 1", photos / "004.jpg"])
+    asked = [
+        clipindex.QueryOptions(limit, min_score, under, where, where_not)
+        for limit, min_score in ((1, None), (3, 0.5), (10, None), (100, -0.2))
+        for under in (None, photos / "copies 2")
+        for where, where_not in (((), ()), ((("who", "ann"),), ()), ((), (("who", "ann"),)))
+    ]
+    for options in asked:
+        for term in ("a dog", photos / "009.jpg"):
+            assert remote.query(term, options) == local.query(term, options), (term, options)
+    assert len(remote.query("a dog", clipindex.QueryOptions(100))) == 20
+
+
+def test_a_query_costs_no_more_than_its_hits(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 40)
+    ingest(on(double), tmp_path / "photos")
+    double.log.clear()
+    assert len(on(double).query("a dog", clipindex.QueryOptions(3))) == 3
+    grouped, copies = double.requests("/points/")
+    assert grouped.path.split("?")[0].endswith("/points/query/groups")
+    (condition,) = copies.body["filter"]["must"]
+    assert len(condition["match"]["any"]) < 10
+
+
 def test_a_second_run_sends_nothing_that_writes(double: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 5)
     ingest(on(double), tmp_path / "photos")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipindex import search
 from clipindex.errors import DiskFull, VerificationFailed
 from clipindex.identity import folders_of
 from clipindex.stores import Filter, Point, Store, edge, server
@@ -68,6 +69,7 @@ def point(seed: int, path: str = "", **payload: object) -> Point:
         "sha256": f"{seed:064x}",
         "mtime_ns": 1_700_000_000_123_456_789 + seed,
         "width": 640,
+        "height": 480,
         "location": {"lat": 47.5, "lon": -8.25},
         **payload,
     }
@@ -111,9 +113,10 @@ def test_the_nearest_come_first_with_their_cosine(store: Store) -> None:
     query = points[7].vector
     hits = store.search(query, limit=5)
     expected = sorted((float(each.vector @ query) for each in points), reverse=True)[:5]
-    assert hits[0].id == points[7].id
+    assert hits[0].sha256 == points[7].payload["sha256"]
     assert np.allclose([hit.score for hit in hits], expected, atol=1e-6)
-    assert [hit.id for hit in store.search(query, limit=4, offset=1)] == [h.id for h in hits[1:]]
+    assert store.search(query, limit=3) == hits[:3]
+    assert store.search(query, limit=0) == []
 
 
 def test_filters_match_exact_values_and_members_of_lists(store: Store) -> None:
@@ -122,12 +125,76 @@ def test_filters_match_exact_values_and_members_of_lists(store: Store) -> None:
     store.flush()
     only = Filter((("folders", "/a"),))
     assert [id for id, _ in store.scroll(only)] == [inside.id]
-    assert [hit.id for hit in store.search(namesake.vector, limit=9, only=only)] == [inside.id]
+    hits = store.search(namesake.vector, limit=9, only=only)
+    assert [hit.sha256 for hit in hits] == [inside.payload["sha256"]]
     both = Filter((("folders", "/"), ("sha256", str(namesake.payload["sha256"]))))
     assert [id for id, _ in store.scroll(both)] == [namesake.id]
     among = Filter().also_among("path", ["/a/1.jpg", "/nowhere.jpg"])
     assert [id for id, _ in store.scroll(among)] == [inside.id]
     assert list(store.scroll(among.also(("folders", "/ab")))) == []
+    outside = Filter().also_outside("path", ["/a/1.jpg", "/nowhere.jpg"])
+    assert [id for id, _ in store.scroll(outside)] == [namesake.id]
+
+
+FILTERS = [
+    Filter(),
+    Filter((("folders", "/odd"),)),
+    Filter((("folders", "/even"), ("tag_year", "1"))),
+    Filter(differs=(("tag_year", "0"),)),
+    Filter((("folders", "/odd"),), (("tag_year", "0"), ("tag_year", "1"))),
+    Filter().also_among("sha256", [f"{seed:064x}" for seed in range(3, 12)]),
+    Filter().also_outside("sha256", [f"{seed:064x}" for seed in range(4)]),
+    Filter((("folders", "/nowhere"),)),
+]
+
+
+def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(store: Store) -> None:
+    points = []
+    for seed in range(16):
+        for copy in range(2 ** (seed % 8)):  # of some pictures one, of others 128
+            path = f"/{'odd' if copy % 2 else 'even'}/{seed}-{copy}.jpg"
+            made = point(seed, path, tag_year=str(seed % 3))
+            points.append(replace(made, id=uuid.UUID(int=1000 * (seed + 1) + copy)))
+    store.index_field("tag_year")
+    store.upsert(points)
+    store.flush()
+    query = point(99).vector
+    for only in FILTERS:
+        scores = {
+            str(each.payload["sha256"]): float(each.vector @ query)
+            for each in points
+            if lets_through(only, each)
+        }
+        best = sorted(scores.items(), key=lambda found: -found[1])
+        for limit in (1, 5, 10, 16, 50):
+            hits = store.search(query, limit=limit, only=only)
+            assert [hit.sha256 for hit in hits] == [sha256 for sha256, _ in best[:limit]], only
+            assert np.allclose([hit.score for hit in hits], [s for _, s in best[:limit]], atol=1e-6)
+
+
+def test_of_equal_scores_at_the_limit_the_first_path_wins(store: Store) -> None:
+    vector = point(1).vector
+    alike = [replace(point(seed, f"/{seed}.jpg"), vector=vector) for seed in range(19, 9, -1)]
+    store.upsert([point(2), *alike])
+    store.flush()
+    hits = search.search(store, search.Query(vector), search.QueryOptions(3))
+    assert [hit.path for hit in hits] == ["/10.jpg", "/11.jpg", "/12.jpg"]
+    assert {hit.score for hit in hits} == {1.0}
+
+
+def lets_through(only: Filter, point: Point) -> bool:
+    """What a filter means, said once more without any engine."""
+
+    def values(field: str) -> set[object]:
+        value = point.payload.get(field)
+        return set(value) if isinstance(value, list) else {value}
+
+    return (
+        all(value in values(field) for field, value in only.equals)
+        and not any(value in values(field) for field, value in only.differs)
+        and all(values(field) & set(several) for field, several in only.among)
+        and not any(values(field) & set(several) for field, several in only.outside)
+    )
 
 
 def test_scrolling_meets_every_point_once_over_many_pages(
