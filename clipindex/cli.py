@@ -48,6 +48,8 @@ for command in (
     collection.untag,
     collection.relocate,
     collection.forget,
+    collection.alias,
+    collection.unalias,
     transfer.export,
     demo.demo,
 ):

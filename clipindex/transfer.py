@@ -57,6 +57,7 @@ def export(place: Place, folder: Path) -> int:
     Raises UsageError where other things lie in the folder.
     """
     _prepare(folder)
+    place = place.followed()
     stamped = place.stamped()
     with place.asked(stamped) as store:
         files = [
@@ -98,6 +99,7 @@ def copy(origin: Place, target: Place) -> int:
 
     Raises UsageError where both are the same.
     """
+    origin, target = origin.followed(), target.followed()
     if (origin.name, origin.collection) == (target.name, target.collection):
         raise UsageError("a collection cannot be copied onto itself", path=origin.name)
     stamped, roots = origin.stamped(), _roots(origin)

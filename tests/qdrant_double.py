@@ -142,6 +142,9 @@ class Double:
                 return {"collections": [{"name": name} for name in sorted(self.shards)]}
             case ["POST", "collections", "aliases"]:
                 return self.change_aliases(request.body)
+            case ["GET", "aliases"]:
+                named = sorted(self.aliases.items())
+                return {"aliases": [{"alias_name": a, "collection_name": c} for a, c in named]}
             case ["GET", "collections", name]:
                 return self.info(self.shard(name))
             case ["GET", "collections", name, "exists"]:
@@ -160,8 +163,10 @@ class Double:
 
     def create(self, name: str, body: Json) -> bool:
         with self.lock:
-            if name in self.shards or name in self.aliases:
+            if name in self.shards:
                 raise Problem(409, f"Wrong input: Collection `{name}` already exists!")
+            if name in self.aliases:
+                raise Problem(400, f"Wrong input: Can't create collection with name {name}. Alias")
             hnsw = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000}
             config = {
                 "params": {"vectors": body["vectors"]},
@@ -189,17 +194,30 @@ class Double:
     def drop(self, name: str) -> bool:
         shard = self.shards.pop(name, None)
         if shard is not None:
+            self.aliases = {
+                a: stands_for for a, stands_for in self.aliases.items() if stands_for != name
+            }
             with shard.lock:
                 shard.points.close()
             shutil.rmtree(shard.folder)
         return shard is not None
 
     def change_aliases(self, body: Json) -> bool:
-        for action in body["actions"]:
-            if made := action.get("create_alias"):
-                self.aliases[made["alias_name"]] = made["collection_name"]
-            elif gone := action.get("delete_alias"):
-                self.aliases.pop(gone["alias_name"], None)
+        """All actions before anybody else's request; one that fails leaves the earlier ones done,
+        as the real server does. Making an alias that is there replaces it."""
+        with self.lock:
+            for action in body["actions"]:
+                if made := action.get("create_alias"):
+                    alias, collection = made["alias_name"], made["collection_name"]
+                    if collection not in self.shards:
+                        raise Problem(404, f"Not found: Collection `{collection}` doesn't exist!")
+                    if alias in self.shards:
+                        raise Problem(409, f"Wrong input: Collection `{alias}` already exists!")
+                    self.aliases[alias] = collection
+                elif gone := action.get("delete_alias"):
+                    self.aliases.pop(gone["alias_name"], None)
+                else:
+                    raise Problem(400, f"an action that clipindex never asks for: {action}")
         return True
 
     def info(self, shard: Shard) -> Json:

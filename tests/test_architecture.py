@@ -55,7 +55,7 @@ LAYERS = [
     ["progress", "ending", "options"],
     ["render", "config"],
     ["index"],
-    ["pipeline", "preview", "demo"],
+    ["pipeline", "preview", "demo", "status"],
     ["relocate", "tagging", "transfer"],
     ["recorder"],
     ["workers", "collection", "survey", "search", "places.where"],

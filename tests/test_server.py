@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import random
+import re
 import threading
 import time
 import warnings
@@ -20,8 +21,16 @@ from qdrant_client.common import client_exceptions
 from qdrant_client.http import exceptions
 
 import clipindex
-from clipindex.errors import ClipIndexError, ContractMismatch, Refused, StoreError, UsageError
-from clipindex.stores import connection, server
+from clipindex.errors import (
+    ClipIndexError,
+    CollectionBusy,
+    ContractMismatch,
+    Refused,
+    StoreError,
+    UsageError,
+    VerificationFailed,
+)
+from clipindex.stores import connection, described, server
 from clipindex.stores.address import Server
 from clipindex.stores.connection import Answer, Connection, Manners, understand
 from conftest import TINY, Run, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
@@ -135,17 +144,6 @@ def test_a_collection_made_anew_does_not_inherit_the_catalogue(
     assert ingest(on(double), tmp_path / "photos").summary.new == 3
 
 
-def test_an_alias_stands_for_its_collection(double: Double, tmp_path: Path) -> None:
-    make_pictures(tmp_path / "photos", 3)
-    ingest(on(double, collection="v1"), tmp_path / "photos")
-    double.change_aliases(
-        {"actions": [{"create_alias": {"alias_name": "current", "collection_name": "v1"}}]}
-    )
-    assert ingest(on(double, collection="current"), tmp_path / "photos").summary.unchanged == 3
-    assert len(on(double, collection="current").query("a dog")) == 3
-    assert sorted(double.shards) == ["v1"]
-
-
 def test_a_strict_server_is_asked_for_no_more_than_it_allows(
     double: Double, tmp_path: Path
 ) -> None:
@@ -162,6 +160,160 @@ def test_a_strict_server_is_asked_for_no_more_than_it_allows(
     assert len(stored(index)) == 20
     options = clipindex.QueryOptions(limit=20, where=(("owner", "ann"),))
     assert len(index.query("a dog", options)) == 20
+
+
+# --- aliases ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(double: Double, tmp_path: Path) -> Double:
+    """Collections v1 and v2 of the same three pictures; `photos` stands for v1."""
+    make_pictures(tmp_path / "photos", 3)
+    ingest(on(double, collection="v1"), tmp_path / "photos")
+    exact = clipindex.Preprocessing.EXACT  # as after a change of the model
+    ingest(on(double, collection="v2", preprocessing=exact), tmp_path / "photos")
+    assert on(double, collection="v1").alias("photos") is None
+    return double
+
+
+def test_an_alias_stands_for_its_collection_in_every_command(two: Double, tmp_path: Path) -> None:
+    index = on(two, collection="photos")
+    assert ingest(index, tmp_path / "photos").summary.unchanged == 3
+    assert len(index.query("a dog")) == 3
+    assert index.tag({"who": "ann"}, [tmp_path / "photos"]) == 3
+    assert on(two, collection="v1").untag(["who"], [tmp_path / "photos"]) == 3
+    last = list(index.reindex())[-1]
+    assert isinstance(last, clipindex.RunFinished)
+    assert (last.summary.collection, last.summary.unchanged) == ("v1", 3)
+    assert (index.status().collection, index.status().aliases) == ("v1", ["photos"])
+    assert sorted(two.shards) == ["v1", "v2"]
+
+
+def test_a_switch_is_one_request_and_those_who_ask_notice_nothing(
+    two: Double, tmp_path: Path
+) -> None:
+    reader = on(two, collection="photos")
+    assert reader.status().preprocessing == "dct-scaled"
+    two.log.clear()
+    assert on(two, collection="v2").alias("photos") == "v1"
+    (change,) = [r for r in two.requests("/collections/aliases") if r.method == "POST"]
+    assert len(change.body["actions"]) == 1
+    assert reader.status().preprocessing == "exact"
+    assert reader.status().roots == [str(tmp_path / "photos")]
+    assert len(reader.query("a dog")) == 3
+    last = list(reader.reindex())[-1]  # the night after knows the folders
+    assert isinstance(last, clipindex.RunFinished)
+    assert (last.summary.collection, last.summary.unchanged) == ("v2", 3)
+    assert on(two, collection="v1").alias("photos") == "v2"  # and back
+    assert reader.status().collection == "v1"
+
+
+def test_a_run_ends_in_the_collection_it_began_with(two: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "more", 9, first_seed=50)
+    run = on(two, collection="photos").ingest(
+        [tmp_path / "more"], clipindex.IngestOptions(batch_size=3)
+    )
+    for event in run:
+        if isinstance(event, clipindex.BatchVerified):
+            on(two, collection="v2").alias("photos")
+    assert [len(stored(on(two, collection=name))) for name in ("v1", "v2")] == [12, 3]
+
+
+def test_a_query_ends_in_the_collection_it_began_with(two: Double) -> None:
+    def switch(request: Request) -> bool:
+        if request.path.startswith("/collections/v1/points/query"):
+            two.change_aliases({"actions": [named("photos", "v2")]})
+        return False
+
+    two.fail("503", when=switch)
+    two.drop("v2")
+    two.create("v2", {"vectors": {"size": 512, "distance": "Cosine"}})
+    assert len(on(two, collection="photos").query("a dog")) == 3
+    assert two.aliases == {"photos": "v2"}
+
+
+def named(alias: str, collection: str) -> dict[str, object]:
+    return {"create_alias": {"alias_name": alias, "collection_name": collection}}
+
+
+def test_an_alias_is_locked_as_its_collection_is(two: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "more", 2, first_seed=50)
+    run = on(two, collection="photos").ingest([tmp_path / "more"])
+    next(run)
+    with pytest.raises(CollectionBusy):
+        on(two, collection="v1").forget(tmp_path / "photos")
+    run.close()
+
+
+def test_an_alias_never_takes_the_place_of_something_else(two: Double) -> None:
+    two.create("chat", {"vectors": {"size": 512, "distance": "Cosine"}})
+    two.change_aliases({"actions": [named("assistant", "chat")]})
+    before = dict(two.aliases)
+    with pytest.raises(UsageError, match="'v2' is a collection of its own"):
+        on(two, collection="v1").alias("v2")
+    with pytest.raises(ContractMismatch, match="stands for 'chat', which was not made by clip"):
+        on(two, collection="v1").alias("assistant")
+    with pytest.raises(ContractMismatch, match="stands for 'chat', which was not made by clip"):
+        on(two).unalias("assistant")
+    with pytest.raises(StoreError, match="there is no collection 'v3'"):
+        on(two, collection="v3").alias("photos")
+    with pytest.raises(StoreError, match="there is no collection 'chat'"):  # an empty one
+        on(two, collection="chat").alias("photos")
+    with pytest.raises(UsageError, match="cannot name a collection"):
+        on(two, collection="v1").alias("no/name")
+    with pytest.raises(UsageError, match="no alias 'nothing'"):
+        on(two).unalias("nothing")
+    assert two.aliases == before
+
+
+def test_a_target_that_vanishes_meanwhile_leaves_the_alias_as_it_was(two: Double) -> None:
+    def vanish(request: Request) -> bool:
+        if request.path.startswith("/collections/aliases"):
+            two.drop("v2")
+        return False
+
+    two.fail("503", when=vanish)
+    with pytest.raises(StoreError, match="Collection `v2` doesn't exist"):
+        on(two, collection="v2").alias("photos")
+    assert two.aliases == {"photos": "v1"}
+
+
+def test_a_switch_that_another_undoes_at_once_is_not_called_done(
+    two: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(described, "PAUSES", (0.0, 0.01))
+    asked = itertools.count()
+
+    def undo(request: Request) -> bool:
+        if request.path == "/aliases" and next(asked) > 1:  # after it was looked up
+            two.change_aliases({"actions": [named("photos", "v1")]})
+        return False
+
+    two.fail("503", when=undo)
+    with pytest.raises(VerificationFailed, match="does not stand for what it was given"):
+        on(two, collection="v2").alias("photos")
+
+
+def test_the_commands_switch_show_and_take_away(two: Double) -> None:
+    env = {"CLIPINDEX_URL": two.url, "CLIPINDEX_SOURCE": "here"}
+    done = run_clipindex("alias", "photos", "--collection", "v2", env=env)
+    assert (done.code, done.out) == (0, "'photos' stands for 'v2' (until now for 'v1')\n")
+    again = run_clipindex("alias", "photos", "--collection", "v2", "--json", env=env)
+    wanted = {"type": "alias", "alias": "photos", "collection": "v2", "before": "v2"}
+    assert again.lines == [wanted]
+    status = run_clipindex("status", "--collection", "photos", env=env)
+    assert re.search(r"collection\s+v2 in http", status.out)
+    assert re.search(r"aliases\s+photos", status.out)
+    assert run_clipindex("unalias", "photos", env=env).code == 0
+    assert two.aliases == {}
+    assert sorted(two.shards) == ["v1", "v2"]
+
+
+def test_a_folder_has_no_aliases_and_says_so(tmp_path: Path) -> None:
+    for command in ("alias", "unalias"):
+        done = run_clipindex(command, "photos", "--store", tmp_path / "store")
+        assert done.code == 2
+        assert "a folder" in done.err
 
 
 # --- contract and adoption -------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Commands on what is indexed already: status, tag, untag, relocate, forget."""
+"""Commands on what is indexed already: status, tag, untag, relocate, forget, alias, unalias."""
 
 from __future__ import annotations
 
@@ -117,3 +117,45 @@ def forget(
 
         Index(store, collection=collection, source=source, server=options.server(url)).forget(path)
         render.show_count("forgotten", 1, voice)
+
+
+def alias(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The alias.")],
+    store: options.Store = None,
+    url: options.Url = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """Let NAME stand for --collection on a Qdrant server, whatever it stood for before.
+
+    Whoever names NAME as its --collection meets the new one from then on; a run under way ends
+    where it began. Nothing is copied or deleted: the same command switches back.
+    """
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.index import Index
+
+        index = Index(store, collection=collection, server=options.server(url))
+        before = index.alias(name)
+        render.show_alias(name, index.place.followed().collection, before, voice)
+
+
+def unalias(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The alias.")],
+    store: options.Store = None,
+    url: options.Url = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """Take an alias away from a Qdrant server. The collection that it stood for stays."""
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.index import Index
+
+        before = Index(store, server=options.server(url)).unalias(name)
+        render.show_alias(name, None, before, voice)
