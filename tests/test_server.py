@@ -8,13 +8,16 @@ import random
 import re
 import threading
 import time
+import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from qdrant_client import models
 from qdrant_client.common import client_exceptions
@@ -30,7 +33,8 @@ from clipindex.errors import (
     UsageError,
     VerificationFailed,
 )
-from clipindex.stores import connection, described, server
+from clipindex.recorder import write_verified
+from clipindex.stores import Point, connection, described, server
 from clipindex.stores.address import Server
 from clipindex.stores.connection import Answer, Connection, Manners, understand
 from conftest import TINY, Run, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
@@ -359,7 +363,7 @@ def test_a_collection_of_somebody_else_is_left_alone(double: Double, tmp_path: P
     make_pictures(tmp_path / "photos", 2)
     vectors = {"size": 512, "distance": "Cosine"}
     double.create("theirs", {"vectors": vectors})
-    point = {"id": str(server.uuid.uuid4()), "vector": [1.0] + [0.0] * 511, "payload": {"a": 1}}
+    point = {"id": str(uuid.uuid4()), "vector": [1.0] + [0.0] * 511, "payload": {"a": 1}}
     client = Connection(Server(double.url), QUICK)
     points = [models.PointStruct(**point)]
     client.call("filling", lambda qdrant: qdrant.upsert("theirs", points=points))
@@ -767,6 +771,69 @@ def test_a_killed_large_load_does_not_leave_the_index_off(
     assert links(double) == 0
     double.faults.clear()
     ingest(on(double), tmp_path / "photos")
+    assert links(double) == 16
+
+
+@contextmanager
+def opened(double: Double, dimension: int) -> Iterator[server.ServerStore]:
+    """A collection of short vectors on the double, as a run opens it."""
+    client = Connection(Server(double.url), connection.WRITING)
+    described.make(client, "image_embeddings", dimension, {})
+    yield server.ServerStore(client, "image_embeddings", dimension)
+    client.close()
+
+
+def little_points(start: int, end: int) -> list[Point]:
+    angles = np.arange(start, end) / 100_001
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    return [
+        Point(uuid.UUID(int=number + 1), vector, {"path": f"/{number}.jpg"})
+        for number, vector in enumerate(vectors, start)
+    ]
+
+
+def load(store: server.ServerStore, start: int, end: int) -> None:
+    for first in range(start, end, 250):
+        write_verified(store, little_points(first, min(first + 250, end)))
+
+
+@pytest.mark.slow
+def test_a_first_load_of_more_than_100_000_points_builds_the_index_at_its_end(
+    double: Double,
+) -> None:
+    with opened(double, 2) as store, store.loading(100_000):
+        assert links(double) == 16  # one fewer is no large load
+    planned = 100_001
+
+    def first_run(store: server.ServerStore) -> None:
+        with store.loading(planned):
+            load(store, 0, 60_000)
+            # a process that is killed says nothing at its end
+            double.fail("401", when=lambda request: request.method == "PATCH")
+
+    with opened(double, 2) as store, pytest.raises(StoreError, match="denies access"):
+        first_run(store)
+    assert links(double) == 0
+    with opened(double, 2) as store:
+        with store.loading(planned - 60_000):
+            load(store, 60_000, planned)
+            assert links(double) == 0
+        assert (links(double), store.count()) == (16, planned)
+    double.log.clear()
+    with opened(double, 2) as store, store.loading(planned):
+        assert links(double) == 16  # no first load any more
+    assert all(request.method == "GET" for request in double.log)
+
+
+def test_a_first_load_that_fails_leaves_the_index_on(double: Double) -> None:
+    def interrupted(store: server.ServerStore) -> None:
+        with store.loading(100_001):
+            load(store, 0, 500)
+            assert links(double) == 0
+            raise KeyboardInterrupt
+
+    with opened(double, 2) as store, pytest.raises(KeyboardInterrupt):
+        interrupted(store)
     assert links(double) == 16
 
 
