@@ -95,8 +95,9 @@ class Index:
         memories = _roots_remembered(place) or _roots_remembered(whole)
         if not memories:
             raise UsageError(
-                "the collection remembers no folder",
-                hint="ingest one by hand: clipindex ingest FOLDER",
+                f"the collection remembers no folder of source '{whole.source}'",
+                hint="ingest one by hand: clipindex ingest FOLDER. Folders are remembered for each "
+                "--source, of a server's collection by the very machine that ingested them",
             )
         roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
         scope = Scope(roots, part=part, avoid=self._own_folder(), retag=False)

@@ -720,6 +720,9 @@ def test_reindex_of_a_part_knows_what_any_run_here_remembered(
         assert last.summary.written == 0
         found += last.summary.found
     assert found == 12
+    with pytest.raises(UsageError, match="no folder of source 'elsewhere'") as caught:
+        list(on(double, "elsewhere").reindex(part=clipindex.Part(1, 3)))
+    assert "for each --source" in caught.value.hint
 
 
 def test_two_hosts_have_two_sources(double: Double, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import string
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clipindex import search
 from clipindex.errors import DiskFull, VerificationFailed
@@ -180,6 +183,20 @@ def test_of_equal_scores_at_the_limit_the_first_path_wins(store: Store) -> None:
     hits = search.search(store, search.Query(vector), search.QueryOptions(3))
     assert [hit.path for hit in hits] == ["/10.jpg", "/11.jpg", "/12.jpg"]
     assert {hit.score for hit in hits} == {1.0}
+
+
+names = st.text(string.ascii_lowercase, min_size=1, max_size=5)
+pairs = st.lists(st.tuples(names, st.text(max_size=5)), max_size=3).map(tuple)
+several = st.lists(
+    st.tuples(names, st.lists(st.text(max_size=5), min_size=1, max_size=3).map(tuple)), max_size=3
+).map(tuple)
+
+
+@given(st.builds(Filter, pairs, pairs, several, several))
+def test_a_server_is_sent_the_filter_that_the_folder_reads(only: Filter) -> None:
+    sent = server.rest_filter(only)
+    json = None if sent is None else sent.model_dump(mode="json", exclude_unset=True)
+    assert json == only.conditions()
 
 
 def lets_through(only: Filter, point: Point) -> bool:

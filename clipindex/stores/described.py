@@ -93,7 +93,7 @@ def aliases(connection: Connection) -> dict[str, str]:
     """Every alias, and the collection that it stands for; those that the key may see."""
     none: Any = None
     answer: Any = connection.call(
-        "asking for the aliases", lambda client: client.get_aliases(), instead={403: none}
+        "looking for the collection", lambda client: client.get_aliases(), instead={403: none}
     )
     return {} if answer is None else {a.alias_name: a.collection_name for a in answer.aliases}
 

@@ -183,7 +183,7 @@ def _groups(
         query=vector,
         limit=limit,
         group_size=1,
-        query_filter=_filter(only),
+        query_filter=rest_filter(only),
         with_payload=False,
     ).groups
 
@@ -193,7 +193,7 @@ def _scroll(collection: str, limit: int, offset: Any, only: Filter, client: Qdra
         collection,
         limit=limit,
         offset=offset,
-        scroll_filter=_filter(only),
+        scroll_filter=rest_filter(only),
         with_payload=True,
         with_vectors=False,
     )
@@ -208,7 +208,8 @@ def _delete(collection: str, ids: list[Any], client: QdrantClient) -> Any:
     return client.delete(collection, points_selector=models.PointIdsList(points=ids), wait=True)
 
 
-def _filter(only: Filter) -> models.Filter | None:
+def rest_filter(only: Filter) -> models.Filter | None:
+    """A filter as qdrant-client sends it, None where it lets everything through."""
     conditions = only.conditions()
     return None if conditions is None else models.Filter.model_validate(conditions)
 
