@@ -151,7 +151,10 @@ FILTERS = [
 ]
 
 
-def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(store: Store) -> None:
+def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "FOLDED_AT_ONCE", 3)
     points = []
     for seed in range(16):
         for copy in range(2 ** (seed % 8)):  # of some pictures one, of others 128

@@ -201,10 +201,9 @@ class ServerPlace:
         from clipindex.stores.server import ServerStore
 
         with self._connected(READING) as connection:
-            place = self._followed(connection)
-            found = there(place._read(connection), place)
+            found = there(self._read(connection), self)
             stamped.contract.check(found.contract)
-            yield ServerStore(connection, place.collection, stamped.contract.dimension)
+            yield ServerStore(connection, self.collection, stamped.contract.dimension)
 
     def find_catalogue(self) -> Path | None:
         place = self.followed()
