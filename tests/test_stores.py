@@ -178,6 +178,19 @@ def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(
             assert np.allclose([hit.score for hit in hits], [s for _, s in best[:limit]], atol=1e-6)
 
 
+@pytest.mark.parametrize("copies", range(1, 8))
+def test_no_picture_is_lost_behind_the_copies_of_a_better_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, copies: int
+) -> None:
+    monkeypatch.setattr(edge, "FOLDED_AT_ONCE", 3)
+    vectors = [point(1).vector + 0.1 * number * point(2).vector for number in range(6)]
+    order = [replace(point(n + 3), vector=v / np.linalg.norm(v)) for n, v in enumerate(vectors)]
+    store.upsert([*order, *(replace(order[0], id=uuid.uuid4()) for _ in range(copies))])
+    store.flush()
+    hits = store.search(point(1).vector, limit=4)
+    assert [hit.sha256 for hit in hits] == [each.payload["sha256"] for each in order[:4]]
+
+
 def test_of_equal_scores_at_the_limit_the_first_path_wins(store: Store) -> None:
     vector = point(1).vector
     alike = [replace(point(seed, f"/{seed}.jpg"), vector=vector) for seed in range(19, 9, -1)]
