@@ -6,11 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from clipindex.errors import UsageError
-from clipindex.exif import PictureFacts
 from clipindex.identity import exact_path, folders_of, shown
-from clipindex.walk import FileRecord
+
+if TYPE_CHECKING:
+    from clipindex.exif import PictureFacts
+    from clipindex.walk import FileRecord
 
 SCHEMA = 1
 Payload = dict[str, object]
@@ -60,6 +63,8 @@ def make_payload(
 
 def facts_from_payload(payload: Payload) -> PictureFacts:
     """The facts of a picture that is already in the store: copies of it share them."""
+    from clipindex.exif import PictureFacts
+
     place = payload.get("location")
     return PictureFacts(
         width=_int(payload["width"]),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
+import re
 from pathlib import Path
 
+import ftfy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -124,6 +127,12 @@ def test_the_pad_id_is_the_bundle_s(spec: TextSpec) -> None:
 )
 def test_cleaning_makes_what_a_person_meant(text: str, cleaned: str) -> None:
     assert clean(text) == cleaned
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_plain_text_is_cleaned_alike_whether_mended_first_or_not(text: str) -> None:
+    mended = html.unescape(html.unescape(ftfy.fix_text(text)))
+    assert clean(text) == re.sub(r"\s+", " ", mended).strip().lower()
 
 
 def test_a_bundle_may_ask_for_no_cleaning(spec: TextSpec) -> None:
