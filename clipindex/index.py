@@ -21,7 +21,7 @@ from clipindex.collection import (
 )
 from clipindex.errors import UsageError
 from clipindex.events import Event
-from clipindex.identity import is_below, resolve_root, shown
+from clipindex.identity import is_below, point_id, resolve_root, shown
 from clipindex.model import Model
 from clipindex.payload import TAG, check_key
 from clipindex.pipeline import root_from_memory
@@ -276,8 +276,8 @@ def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid
     """Points of this source at or below any of the paths (which need not exist any more)."""
     found: dict[uuid.UUID, None] = {}
     for path in paths:
-        name = shown(resolve_root(path))
-        for field in ("folders", "path"):
-            only = Filter((("source", collection.source), (field, name)))
-            found.update((id, None) for id, _ in collection.store.scroll(only))
+        name = resolve_root(path)
+        only = Filter((("source", collection.source), ("folders", shown(name))))
+        found.update((id, None) for id, _ in collection.store.scroll(only))
+        found.update(dict.fromkeys(collection.store.retrieve([point_id(collection.source, name)])))
     return list(found)

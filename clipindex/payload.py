@@ -22,7 +22,9 @@ Tags = Mapping[str, str]
 TAG = "tag_"
 TAG_KEY = re.compile(r"[A-Za-z0-9_]+")
 
-INDEXED_FIELDS = ("path", "folders", "sha256", "source")  # keyword indexes in every store
+# Keyword indexes in every store: what a query filters by. The embedded engine reads them whole
+# at each start (2 ms for 10,000 points and field), so it has no others.
+INDEXED_FIELDS = ("folders", "sha256")
 
 
 def path_fields(path: bytes) -> Payload:
