@@ -25,10 +25,11 @@ def status(
     """Show what a collection holds, its model, its remembered folders and its latest run."""
     with ending(json, quiet, verbose) as voice:
         from clipindex import render
-        from clipindex.index import Index
+        from clipindex.places.where import place_at
+        from clipindex.status import status_of
 
-        index = Index(store, collection=collection, source=source, server=options.server(url))
-        render.show_status(index.status(), voice)
+        place = place_at(store, options.server(url), collection, source)
+        render.show_status(status_of(place), voice)
 
 
 def tag(
@@ -136,11 +137,11 @@ def alias(
     """
     with ending(json, quiet, verbose) as voice:
         from clipindex import render
-        from clipindex.index import Index
+        from clipindex.places.where import place_at
 
-        index = Index(store, collection=collection, server=options.server(url))
-        before = index.alias(name)
-        render.show_alias(name, index.place.followed().collection, before, voice)
+        place = place_at(store, options.server(url), collection, None).followed()
+        before = place.point_alias(name)
+        render.show_alias(name, place.collection, before, voice)
 
 
 def unalias(
@@ -155,7 +156,7 @@ def unalias(
     """Take an alias away from a Qdrant server. The collection that it stood for stays."""
     with ending(json, quiet, verbose) as voice:
         from clipindex import render
-        from clipindex.index import Index
+        from clipindex.places.where import place_at
 
-        before = Index(store, server=options.server(url)).unalias(name)
+        before = place_at(store, options.server(url), DEFAULT_COLLECTION, None).drop_alias(name)
         render.show_alias(name, None, before, voice)
