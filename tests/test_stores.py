@@ -7,20 +7,22 @@ import string
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from qdrant_client import QdrantClient
 
 from clipindex import search
-from clipindex.errors import DiskFull, VerificationFailed
+from clipindex.errors import DiskFull, StoreError, VerificationFailed
 from clipindex.identity import folders_of
 from clipindex.stores import Filter, Point, Store, edge, server
 from clipindex.stores.address import Server
 from clipindex.stores.connection import WRITING, Connection
-from clipindex.stores.described import make
+from clipindex.stores.described import aliases, describe, make, point_alias
 from clipindex.stores.edge import EdgeStore
 from clipindex.stores.server import ServerStore
 
@@ -33,25 +35,33 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     if request.param == "edge":
         yield lambda: EdgeStore(tmp_path / "collection" / "shard", 512)
         return
-    url = os.environ.get("CLIPINDEX_TEST_QDRANT_URL", "")
-    if request.param == "server":
-        url = request.getfixturevalue("double").url
-    elif not url:
-        pytest.skip("CLIPINDEX_TEST_QDRANT_URL is not set")
-    name = f"clipindex-test-{uuid.uuid4().hex}"
-    key = os.environ.get("CLIPINDEX_TEST_QDRANT_KEY", "")
+    address, name = address_of(request.param, request), new_name()
 
     def open_server() -> Store:
-        connection = Connection(Server(url, key), WRITING)
+        connection = Connection(address, WRITING)
         make(connection, name, 512, {"of": "a test"})
         store = ServerStore(connection, name, 512)
         store.index_missing_fields()
         return store
 
     yield open_server
-    connection = Connection(Server(url, key), WRITING)
+    connection = Connection(address, WRITING)
     connection.call("cleaning up", lambda client: client.delete_collection(name))
     connection.close()
+
+
+def address_of(kind: str, request: pytest.FixtureRequest) -> Server:
+    """The double's, or that of a real server where one is named."""
+    if kind == "server":
+        return Server(request.getfixturevalue("double").url)
+    url = os.environ.get("CLIPINDEX_TEST_QDRANT_URL", "")
+    if not url:
+        pytest.skip("CLIPINDEX_TEST_QDRANT_URL is not set")
+    return Server(url, os.environ.get("CLIPINDEX_TEST_QDRANT_KEY", ""))
+
+
+def new_name() -> str:
+    return f"clipindex-test-{uuid.uuid4().hex}"
 
 
 @pytest.fixture
@@ -271,6 +281,34 @@ def test_more_points_than_one_update_may_carry_are_written_whole(store: Store) -
     store.upsert(points)
     store.flush()
     assert store.count() == 600
+
+
+@pytest.mark.parametrize("kind", ["server", "real server"])
+def test_an_alias_is_made_moved_and_taken_away(kind: str, request: pytest.FixtureRequest) -> None:
+    connection = Connection(address_of(kind, request), WRITING)
+    alias, first, second = new_name(), new_name(), new_name()
+    try:
+        for name in (first, second):
+            make(connection, name, 4, {"of": name})
+        for name in (first, second, second, first):
+            point_alias(connection, alias, name)
+            found = describe(connection, alias)
+            assert found is not None
+            assert found.note == {"of": name}
+        with pytest.raises(StoreError, match="409"):
+            point_alias(connection, second, first)
+        with pytest.raises(StoreError, match="404"):
+            point_alias(connection, alias, new_name())
+        assert aliases(connection)[alias] == first
+        point_alias(connection, alias, None)
+        assert alias not in aliases(connection)
+        assert describe(connection, alias) is None
+    finally:
+        for name in (first, second):
+            connection.call(
+                "cleaning up", partial(QdrantClient.delete_collection, collection_name=name)
+            )
+        connection.close()
 
 
 def test_a_shard_left_half_made_by_a_kill_is_made_anew(tmp_path: Path) -> None:
