@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clipindex.errors import ClipIndexError, ClipIndexWarning, ExitCode
     from clipindex.events import (
         BatchVerified,
+        EmbeddingOn,
         Event,
         FileDone,
         FolderFault,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from clipindex.search import Hit, QueryOptions, Term
     from clipindex.stores.address import Server
     from clipindex.survey import Part
+    from clipindex.towers import Provider
     from clipindex.walk import WalkPolicy
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "ClipIndexError": "errors",
     "ClipIndexWarning": "errors",
     "CollectionStatus": "index",
+    "EmbeddingOn": "events",
     "Event": "events",
     "ExitCode": "errors",
     "FileDone": "events",
@@ -47,6 +50,7 @@ _HOMES = {
     "Part": "survey",
     "Preprocessing": "images",
     "Preview": "preview",
+    "Provider": "towers",
     "QueryOptions": "search",
     "RunFinished": "events",
     "Server": "stores.address",
@@ -61,6 +65,7 @@ __all__ = [
     "ClipIndexError",
     "ClipIndexWarning",
     "CollectionStatus",
+    "EmbeddingOn",
     "Event",
     "ExitCode",
     "FileDone",
@@ -71,6 +76,7 @@ __all__ = [
     "Part",
     "Preprocessing",
     "Preview",
+    "Provider",
     "QueryOptions",
     "RunFinished",
     "Server",

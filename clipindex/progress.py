@@ -18,6 +18,7 @@ from tqdm import tqdm
 from clipindex.errors import UsageError
 from clipindex.events import (
     BatchVerified,
+    EmbeddingOn,
     Event,
     FileDone,
     FolderFault,
@@ -159,6 +160,8 @@ class PeopleView:
             tell(f"\rlooking: {event.found:,} files")
         elif isinstance(event, RunPlanned):
             self._plan(event)
+        elif isinstance(event, EmbeddingOn):
+            self._say(embedding_line(event))
         elif isinstance(event, StillAt):
             self._still_at(event)
         elif isinstance(event, Untouched) and self._voice.verbose:
@@ -247,6 +250,8 @@ def log_line(event: Event) -> str | None:
             return f"could not be read: {event.path}: {event.reason}"
         case BatchVerified():
             return f"batch of {event.points} verified"
+        case EmbeddingOn():
+            return embedding_line(event)
         case StillAt():
             return f"still at {event.path} after {event.seconds:.0f} s"
         case RunFinished():
@@ -257,9 +262,13 @@ def log_line(event: Event) -> str | None:
 
 def started_line(event: RunStarted) -> str:
     return (
-        f"model {event.model} on {event.provider}, preprocessing {event.preprocessing}, "
+        f"model {event.model}, preprocessing {event.preprocessing}, "
         f"into {event.store} ({event.collection})"
     )
+
+
+def embedding_line(event: EmbeddingOn) -> str:
+    return f"embedding on {event.provider}"
 
 
 def planned_line(plan: RunPlanned) -> str:
