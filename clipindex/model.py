@@ -13,7 +13,7 @@ from clipindex.bundle import Bundle
 from clipindex.errors import ClipIndexError, ClipIndexWarning, ProviderUnavailable
 from clipindex.images import Pixels
 from clipindex.text import TextTokenizer
-from clipindex.towers import Provider, VisionTower, sessions, unavailable
+from clipindex.towers import CPU_BATCH, Provider, VisionTower, unavailable
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -67,12 +67,14 @@ class Model:
         self._vision: VisionTower | None = None
         self._failure: ClipIndexError | None = None  # one thread finds out for all
         self._text: tuple[onnxruntime.InferenceSession, TextTokenizer] | None = None
-        self._chosen = sessions.best() if provider is Provider.AUTO else provider
         if provider is Provider.OPENVINO:
             if find_spec("openvino") is None:
                 raise unavailable(provider, "the package openvino is not installed")
-        elif provider is not Provider.AUTO:
-            sessions.check(provider)
+            return
+        from clipindex.towers import sessions  # 40 MB that OpenVINO can do without
+
+        self._chosen = sessions.best() if provider is Provider.AUTO else provider
+        sessions.check(self._chosen)
 
     @property
     def provider(self) -> str:
@@ -82,7 +84,7 @@ class Model:
     @property
     def batch(self) -> int:
         """Pictures at a time that suit the vision tower."""
-        return sessions.CPU_BATCH if self._vision is None else self._vision.batch
+        return CPU_BATCH if self._vision is None else self._vision.batch
 
     def load(self, callers: int = 1) -> None:
         """Load the vision tower, if it is not, for so many threads that will call at once.
@@ -113,6 +115,8 @@ class Model:
             from clipindex.towers.openvino import OpenVinoTower  # heavy, and for those who ask
 
             return OpenVinoTower(path, callers)
+        from clipindex.towers import sessions
+
         try:
             return sessions.SessionTower(path, self._chosen)
         except ProviderUnavailable:
@@ -122,6 +126,8 @@ class Model:
 
     def encode_texts(self, texts: list[str]) -> Embeddings:
         """Texts to unit embeddings; warns of each text that is longer than the context."""
+        from clipindex.towers import sessions
+
         with self._loading:
             if self._text is None:
                 session = sessions.load(self.bundle.text, sessions.quick_to_load())

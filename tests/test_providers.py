@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,7 @@ from clipindex.towers import Provider, sessions
 from conftest import TINY, Ended, make_pictures, run_clipindex
 
 CPU = "CPUExecutionProvider"
+MINI = Path(__file__).parents[1] / "models" / "mini"
 THERE = onnxruntime.get_available_providers()
 MISSING = [
     provider
@@ -128,3 +133,96 @@ def test_a_tower_that_does_not_load_is_tried_once_for_all_workers(tmp_path: Path
             model.encode_images(pixels(1))
         errors.add(id(caught.value))
     assert len(errors) == 1
+
+
+# --- OpenVINO: in CI, or with the extra `openvino` ------------------------------------------------
+
+with_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
+
+
+@pytest.mark.skipif(find_spec("openvino") is not None, reason="openvino is installed")
+def test_without_its_package_openvino_is_an_error_with_the_extra_to_install(
+    clip: Callable[..., Ended],
+) -> None:
+    done = clip("ingest", "--provider", "openvino")
+    assert done.code == 10
+    assert "clipindex[openvino]" in done.err
+
+
+@with_openvino
+def test_a_run_on_openvino_tells_device_and_precision(clip: Callable[..., Ended]) -> None:
+    done = clip("ingest", "--provider", "openvino", "--json")
+    assert re.fullmatch(r"OpenVINO CPU (bf16|f32)", str(done.lines[-1]["provider"]))
+    assert clip("query", "--text", "a dog", "--model", TINY).code == 0
+
+
+@with_openvino
+@pytest.mark.parametrize("bundle", [TINY, MINI], ids=["transformer", "convolutional"])
+def test_openvino_s_vectors_agree_with_onnxruntime_s(bundle: Path) -> None:
+    """In bfloat16 where the CPU has it; a convolutional tower does not bear that: in float32."""
+    batch = pixels(64)
+    found, exact = (
+        Model(open_bundle(bundle), provider).encode_images(batch).astype(np.float64)
+        for provider in (Provider.OPENVINO, Provider.CPU)
+    )
+    cosines = (found * exact).sum(axis=1)
+    assert cosines.mean() >= 0.9999
+    assert cosines.min() >= 0.9998
+
+
+@with_openvino
+def test_a_vector_from_openvino_does_not_depend_on_its_batch_or_the_number_of_callers() -> None:
+    batch = pixels(8)
+    models = [Model(open_bundle(TINY), Provider.OPENVINO) for _ in range(2)]
+    for callers, model in enumerate(models, 1):
+        model.load(callers)
+    together = models[0].encode_images(batch)
+    for sizes in ((8,), (1,) * 8, (3, 5), (7, 1)):
+        parts = np.split(batch, np.cumsum(sizes)[:-1])
+        assert np.array_equal(
+            np.concatenate([models[1].encode_images(part) for part in parts]), together
+        )
+
+
+TOGETHER = """
+import sys, threading
+import numpy as np
+from pathlib import Path
+from clipindex.bundle import open_bundle
+from clipindex.model import Model
+from clipindex.towers import Provider
+
+model = Model(open_bundle(Path(sys.argv[1])), Provider.OPENVINO)
+start = threading.Barrier(4)
+
+def first(count):
+    start.wait()
+    model.load(4)
+    model.encode_images(np.zeros((count, 224, 224, 3), np.uint8))
+
+threads = [threading.Thread(target=first, args=(count,)) for count in (1, 2, 8, 8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+@with_openvino
+def test_workers_that_all_embed_for_the_first_time_at_once_do_not_lock_each_other_up() -> None:
+    subprocess.run([sys.executable, "-c", TOGETHER, str(TINY)], check=True, timeout=60)
+
+
+@with_openvino
+def test_a_graph_that_openvino_cannot_read_is_an_error_that_names_the_way_out(
+    tmp_path: Path,
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the convert extra")
+    model = onnx.load(TINY / "vision.onnx")
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    last = model.graph.node[-1]
+    last.domain, last.op_type = "com.microsoft", "NobodyKnowsThis"
+    onnx.save(model, tmp_path / "vision.onnx")
+    from clipindex.towers.openvino import OpenVinoTower
+
+    with pytest.raises(ModelError, match="NobodyKnowsThis") as caught:
+        OpenVinoTower(tmp_path / "vision.onnx", 1)
+    assert "--provider cpu" in caught.value.hint

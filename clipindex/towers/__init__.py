@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from clipindex.images import Pixels
 
 
+CPU_BATCH = 8  # 4 to 8 is best on one thread
+
+
 class Provider(StrEnum):
     """`auto` is cuda where it loads, else cpu; it never fails and never asks for less precision."""
 

@@ -13,10 +13,9 @@ import onnxruntime
 
 from clipindex.errors import ModelError, ProviderUnavailable
 from clipindex.images import Pixels
-from clipindex.towers import Provider, unavailable
+from clipindex.towers import CPU_BATCH, Provider, unavailable
 
 CPU = "CPUExecutionProvider"
-CPU_BATCH = 8  # 4 to 8 is best on one thread
 GPU_BATCH = 32
 
 # In order of preference, as onnxruntime names them; CPU takes the operators that are left over.
