@@ -11,12 +11,13 @@ import numpy as np
 
 from clipindex.bundle import Bundle
 from clipindex.errors import ClipIndexError, ClipIndexWarning, ProviderUnavailable
-from clipindex.images import Pixels
-from clipindex.text import TextTokenizer
 from clipindex.towers import CPU_BATCH, Provider, VisionTower, unavailable
 
 if TYPE_CHECKING:
     import onnxruntime
+
+    from clipindex.images import Pixels
+    from clipindex.text import TextTokenizer
 
 # numpy.typing would spell it shorter, and costs 15 ms at each start.
 Embeddings = np.ndarray[
@@ -55,11 +56,11 @@ class Encoder(Protocol):
 class Model:
     """Both towers of a bundle; each is loaded when it is first used, by whichever thread.
 
-    `provider` is for the vision tower. The text tower, which gets a single text as a rule, runs
-    on the CPU: to start anything else would take longer than it saves.
+    `provider` is for the vision tower. The text tower runs on the CPU, and `clipindex query` all
+    of it: for one text or picture, to start anything else would take longer than it saves.
     """
 
-    def __init__(self, bundle: Bundle, provider: Provider = Provider.AUTO) -> None:
+    def __init__(self, bundle: Bundle, provider: Provider = Provider.CPU) -> None:
         """Raises ProviderUnavailable when the provider is known to be missing."""
         self.bundle = bundle
         self._asked = provider
@@ -130,6 +131,8 @@ class Model:
 
         with self._loading:
             if self._text is None:
+                from clipindex.text import TextTokenizer  # an ingest has no texts
+
                 session = sessions.load(self.bundle.text, sessions.quick_to_load())
                 spec = self.bundle.manifest.text
                 self._text = session, TextTokenizer(self.bundle.tokenizer, spec)
