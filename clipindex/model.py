@@ -13,6 +13,7 @@ import onnxruntime
 from clipindex.bundle import Bundle
 from clipindex.errors import ClipIndexWarning, ModelError
 from clipindex.images import Pixels
+from clipindex.saturation import make_exact
 from clipindex.text import TextTokenizer
 
 # numpy.typing would spell it shorter, and costs 15 ms at each start.
@@ -52,7 +53,8 @@ class Model:
         """Pixels [batch, size, size, 3] uint8 to unit embeddings; safe to call from threads."""
         with self._loading:
             if self._vision is None:
-                self._vision = _load(self.bundle.vision, _worth_preparing())
+                options = make_exact(_worth_preparing(), self.bundle.probe, _load)
+                self._vision = _load(self.bundle.vision, options)
         (embeddings,) = self._vision.run(["image_embeds"], {"pixels": pixels})
         return unit_length(embeddings)
 

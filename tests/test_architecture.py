@@ -66,7 +66,7 @@ LAYERS = [
     ["catalogue", "text", "stores", "stores.address", "content"],
     ["payload", "bundle"],
     ["images", "walk", "identity"],
-    ["formats", "heic", "raw", "exif"],
+    ["formats", "heic", "raw", "exif", "saturation"],
     ["errors"],
     ["__init__", "commands"],
 ]
