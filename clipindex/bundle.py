@@ -100,7 +100,7 @@ class Manifest:
         image["std"] = tuple(raw["image"]["std"])
         files = {name: FileSpec(**spec) for name, spec in raw["files"].items()}
         fields = {**raw, "image": ImageSpec(**image), "text": TextSpec(**raw["text"])}
-        if "quantisation" in raw:
+        if raw.get("quantisation") is not None:
             fields["quantisation"] = Quantisation(**raw["quantisation"])
         return cls(**{**fields, "files": files})
 

@@ -38,21 +38,22 @@ def read_pictures(folder: Path) -> Pictures:
     """Up to 200 pictures from all over the folder. Raises BundleRefused if there are under 50."""
     if not folder.is_dir():
         raise BundleRefused(f"--calibrate {folder}: no such folder")
-    found: list[Array] = []
+    found: dict[bytes, Array] = {}  # by content: a copy would stand on both sides
     faults: list[str] = []
     for record in in_any_order(folder):
         try:
-            data = read_content(record).data
-            pixels, _ = decode(data, Geometry(IMAGE_SIZE, "crop"), Preprocessing.DCT_SCALED)
+            content = read_content(record)
+            pixels, _ = decode(content.data, Geometry(IMAGE_SIZE, "crop"), Preprocessing.DCT_SCALED)
         except FileFault as fault:
             faults.append(f"{os.fsdecode(record.path)}: {fault.reason}")
             continue
-        found.append(pixels)
+        found[content.sha256] = pixels
         if len(found) == MOST:
             break
     if len(found) < FEWEST:
         raise BundleRefused(too_few(folder, len(found), faults))
-    return Pictures(np.stack(found[::2]), np.stack(found[1::2]))
+    pictures = np.stack(list(found.values()))
+    return Pictures(pictures[::2], pictures[1::2])
 
 
 def in_any_order(folder: Path) -> Iterator[FileRecord]:
@@ -65,4 +66,4 @@ def in_any_order(folder: Path) -> Iterator[FileRecord]:
 
 def too_few(folder: Path, found: int, faults: list[str]) -> str:
     reason = f"; of {len(faults)} files that are none, one is {faults[0]}" if faults else ""
-    return f"--calibrate {folder}: {found} pictures, at least {FEWEST} are needed{reason}"
+    return f"--calibrate {folder}: {found} different pictures, at least {FEWEST} are needed{reason}"

@@ -78,8 +78,9 @@ class Source:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
+        int8 = int8_plan(options)  # first: reading pictures is quick, and may be refused
         source = random_source(options) if options.random_weights else checkpoint_source(options)
-        convert(source, options.output, int8=int8_plan(options))
+        convert(source, options.output, int8=int8)
     except (BundleRefused, OSError) as error:
         print(f"convert_to_onnx: {error}", file=sys.stderr)
         return 1
