@@ -17,7 +17,8 @@ import numpy as np
 from bundle_export import IMAGE_SIZE, Array, BundleRefused
 from clipindex.content import read_content
 from clipindex.errors import FileFault
-from clipindex.images import Geometry, Preprocessing, decode
+from clipindex.images import decode
+from clipindex.preprocessing import Geometry, Preprocessing
 from clipindex.walk import FileRecord, Root, walk
 
 # Half to calibrate with, half held back. On ViT-B/32 20, 40, 80 and 100 were equally good to

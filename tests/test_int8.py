@@ -308,7 +308,8 @@ def test_pictures_are_prepared_as_ingest_prepares_them(
     pictures: Path, seen: calibration.Pictures
 ) -> None:
     """The same decoder, the same pixels: found again in the picture that the first file makes."""
-    from clipindex.images import Geometry, Preprocessing, decode
+    from clipindex.images import decode
+    from clipindex.preprocessing import Geometry, Preprocessing
 
     (first, *_) = calibration.in_any_order(pictures)
     data = Path(first.path.decode()).read_bytes()
