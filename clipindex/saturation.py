@@ -22,12 +22,14 @@ ROWS = (1, 8)  # runtimes have kernels of their own for a single row
 EXACT_KERNELS = "session.x64quantprecision"
 
 
+# A graph's outputs, all (None) in their order, of its inputs by name.
+Run = Callable[[None, dict[str, Any]], Sequence[Any]]
+
+
 class Session(Protocol):
     """What is used of onnxruntime's InferenceSession."""
 
-    def run(self, outputs: None, inputs: dict[str, Any], /) -> Sequence[Any]:
-        """All outputs of a graph."""
-        ...
+    run: Run
 
 
 class Options(Protocol):
@@ -44,27 +46,32 @@ SomeOptions = TypeVar("SomeOptions", bound=Options)
 def make_exact(
     options: SomeOptions, probe: Path, load: Callable[[Path, SomeOptions], Session]
 ) -> SomeOptions:
-    """The options, changed only if need be, under which 8-bit products are summed exactly.
+    """onnxruntime's options, changed only if need be, under which the probe is answered rightly.
 
-    Raises ModelError where no option helps.
+    A bundle without a probe needs none. Raises ModelError where no option helps.
     """
-    if not probe.exists() or is_exact(load(probe, options)):
+    if not probe.exists() or is_exact(load(probe, options).run):
         return options
     options.add_session_config_entry(EXACT_KERNELS, "1")
-    if is_exact(load(probe, options)):
-        return options
-    raise ModelError(
-        "this processor's 8-bit arithmetic saturates: the model's vectors would be wrong",
-        path=str(probe.parent),
-        hint="convert it again with --weight-bits 7 (a little less exact), or use an fp32 bundle",
-    )
+    check_exact(load(probe, options).run, probe)
+    return options
 
 
-def is_exact(session: Session) -> bool:
-    """Whether this runtime, on this processor, gives the sums that the probe expects."""
+def check_exact(run: Run, probe: Path) -> None:
+    """Raises ModelError when a runtime's answer to the probe is wrong."""
+    if not is_exact(run):
+        raise ModelError(
+            "this processor's 8-bit arithmetic saturates: the model's vectors would be wrong",
+            path=str(probe.parent),
+            hint="convert it with --weight-bits 7 (a little less exact), or use an fp32 bundle",
+        )
+
+
+def is_exact(run: Run) -> bool:
+    """Whether the sums are, to the last one, those that the probe expects."""
     for rows in ROWS:
         inputs = np.full((rows, INPUTS), LOUDEST, dtype=np.uint8)
-        sums, expected = session.run(None, {"inputs": inputs})
+        sums, expected = run(None, {"inputs": inputs})
         if not np.array_equal(sums, np.broadcast_to(expected, sums.shape)):
             return False
     return True

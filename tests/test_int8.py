@@ -399,7 +399,7 @@ def test_the_probe_is_answered_rightly_here(int8: Converted) -> None:
     session = bundle_export.load_session(
         bundle.probe, make_exact(onnxruntime.SessionOptions(), bundle.probe, load_session)
     )
-    assert is_exact(session)
+    assert is_exact(session.run)
     sums, expected = session.run(None, {"inputs": np.full((3, 64), 255, dtype=np.uint8)})
     assert np.array_equal(sums, np.tile(expected, (3, 1)))
     assert set(np.abs(expected)) == {255 * 127 * 64}
