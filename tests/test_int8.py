@@ -39,6 +39,7 @@ import fidelity  # noqa: E402
 import int8_vision  # noqa: E402
 import quantise  # noqa: E402
 import random_clip  # noqa: E402
+from bundle_export import load_session  # noqa: E402
 from clip_towers import VisionTower  # noqa: E402
 
 if TYPE_CHECKING:
@@ -396,17 +397,12 @@ def test_the_probe_is_answered_rightly_here(int8: Converted) -> None:
     bundle = open_bundle(int8.folder)
     assert "saturation.onnx" in bundle.manifest.files
     assert bundle.probe.stat().st_size < 2048
-    session = bundle_export.load_session(
-        bundle.probe, make_exact(onnxruntime.SessionOptions(), bundle.probe, load_session)
-    )
+    options = make_exact(onnxruntime.SessionOptions(), bundle.probe, load_session)
+    session = load_session(bundle.probe, options)
     assert is_exact(session.run)
     sums, expected = session.run(None, {"inputs": np.full((3, 64), 255, dtype=np.uint8)})
     assert np.array_equal(sums, np.tile(expected, (3, 1)))
     assert set(np.abs(expected)) == {255 * 127 * 64}
-
-
-def load_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def doctored(bundle: Path, folder: Path) -> Path:
