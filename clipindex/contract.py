@@ -20,11 +20,11 @@ class Contract:
 
     model: str
     revision: str
+    precision: str  # before the files: an int8 bundle has others, and that is why
     files: dict[str, str]  # name -> sha256 of each file of the bundle
     dimension: int
     preprocessing: str
     preprocessing_version: int
-    precision: str
     schema: int = SCHEMA
 
     def check(self, wanted: Contract) -> None:
@@ -55,11 +55,11 @@ def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) 
     return Contract(
         manifest.model,
         manifest.revision,
+        manifest.precision,
         {name: spec.sha256 for name, spec in manifest.files.items()},
         manifest.dimension,
         preprocessing,
         preprocessing_version,
-        manifest.precision,
     )
 
 

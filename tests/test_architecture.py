@@ -71,7 +71,7 @@ LAYERS = [
     ["payload", "bundle"],
     ["images", "walk", "identity", "towers"],
     ["preprocessing"],
-    ["formats", "heic", "raw", "exif"],
+    ["formats", "heic", "raw", "exif", "saturation"],
     ["errors"],
     ["__init__", "commands"],
 ]
