@@ -14,7 +14,7 @@ from clipindex.catalogue import INDEXED, Catalogue, Row
 from clipindex.contract import Contract, StampedContract, bundle_for, contract_of
 from clipindex.errors import ContractMismatch, StoreError
 from clipindex.identity import path_from_payload
-from clipindex.images import PREPROCESSING_VERSION, Preprocessing, library_versions
+from clipindex.images import Preprocessing, library_versions
 from clipindex.payload import Payload
 from clipindex.places import Place
 from clipindex.stores import Filter, Store
@@ -57,23 +57,28 @@ def settle(place: Place, settings: Settings) -> StampedContract:
     if stamped is None:
         bundle = find_bundle(settings.model or DEFAULT_MODEL)
         preprocessing = settings.preprocessing or Preprocessing.DCT_SCALED
-        contract = contract_of(bundle, preprocessing.value, PREPROCESSING_VERSION)
+        contract = contract_of(bundle, preprocessing.value, preprocessing.version)
         return StampedContract(contract, str(bundle.folder), library_versions())
+    recipe = recipe_of(stamped.contract)
     bundle = bundle_for(stamped, settings.model)
-    wanted = settings.preprocessing or recipe_of(stamped.contract)
-    stamped.contract.check(contract_of(bundle, wanted.value, PREPROCESSING_VERSION))
+    wanted = settings.preprocessing or recipe
+    stamped.contract.check(contract_of(bundle, wanted.value, wanted.version))
     return replace(stamped, bundle=str(bundle.folder))
 
 
 def recipe_of(contract: Contract) -> Preprocessing:
     """A collection's preprocessing. Raises ContractMismatch for one that is not known here."""
-    name, version = contract.preprocessing, contract.preprocessing_version
-    if name not in set(Preprocessing) or version != PREPROCESSING_VERSION:
+    made_here = {(each.value, each.version): each for each in Preprocessing}
+    made = contract.preprocessing, contract.preprocessing_version
+    if made not in made_here:
+        here = ", ".join(f"{name} {version}" for name, version in made_here)
         raise ContractMismatch(
-            f"the collection was made with another preprocessing: {name}, version {version}",
-            hint="use the clipindex that made it, or name another --collection",
+            "the collection was made with another preprocessing version: "
+            f"{made[0]} {made[1]} (this clipindex makes {here})",
+            hint="ingest the pictures into a new --collection, or use the clipindex that made "
+            "this one",
         )
-    return Preprocessing(name)
+    return made_here[made]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ PACKAGE = Path(clipindex.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {
-    "PIL": {"images"},
+    "PIL": {"images", "colours"},
     "pi_heif": {"heic"},
     "rawpy": {"raw"},
     "onnxruntime": {"model"},
@@ -66,7 +66,7 @@ LAYERS = [
     ["catalogue", "text", "stores", "stores.address", "content"],
     ["payload", "bundle"],
     ["images", "walk", "identity"],
-    ["formats", "heic", "raw", "exif"],
+    ["formats", "jpeg", "colours", "heic", "raw", "exif"],
     ["errors"],
     ["__init__", "commands"],
 ]

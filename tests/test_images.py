@@ -234,6 +234,27 @@ def test_a_reduced_decode_differs_by_at_most_three_of_255(
     assert facts(data) == PictureFacts(*size, "JPEG")
 
 
+@given(
+    size=st.tuples(st.integers(896, 1500), st.integers(896, 1500)),
+    orientation=st.integers(1, 8),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_reduced_picture_is_cropped_where_the_whole_one_would_be(
+    size: tuple[int, int], orientation: int
+) -> None:
+    """Only its middle is resized: to the same samples, but for the last bit."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(2, size), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        drafted = image.draft(None, (448, 448))
+        assert drafted is not None
+        whole = tuple(int(224 * side / min(size)) for side in size)
+        resized = image.resize(whole, BICUBIC, box=drafted[1])
+    expected = torchvision_crop(ImageOps.exif_transpose(resized))
+    assert difference(pixels(data, SCALED), expected) <= 1
+
+
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_a_reduced_decode_is_turned_as_well(orientation: int) -> None:
     exif = Image.Exif()
