@@ -13,7 +13,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return _rescaled(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", image.size, WHITE)
         white.paste(image, mask=image.getchannel("A"))
         return white
@@ -30,7 +30,8 @@ def _rescaled(image: Image.Image) -> Image.Image:
     """
     values = np.asarray(image).astype(np.float32)
     finite = np.isfinite(values)
-    values[~finite] = values[finite].min() if finite.any() else 0.0
+    if not finite.all():
+        values[~finite] = values[finite].min() if finite.any() else 0.0
     low, high = float(values.min()), float(values.max())
     full = 1.0 if image.mode == "F" else 65535.0
     if not (low >= 0.0 and high <= full):

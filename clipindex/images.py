@@ -137,7 +137,7 @@ def _open(data: bytes, kind: str | None, size: int, preprocessing: Preprocessing
 
 def _scale(frame: jpeg.Frame | None, at_least: int) -> int:
     """The smallest of libjpeg's scales, 1/8 to 1, at which both sides keep that many pixels."""
-    short = min(frame.width, frame.height) if frame else 0
+    short = min(frame.width, frame.height) if frame and not frame.lossless else 0
     return next((scale for scale in (8, 4, 2) if short >= scale * at_least), 1)
 
 
@@ -232,7 +232,7 @@ def _ends_in_grey(image: Image.Image) -> bool:
 
 @contextmanager
 def _one_large_picture_at_a_time(image: Image.Image) -> Iterator[None]:
-    """Decoding takes up to 12 bytes a pixel: two large ones side by side need not be."""
+    """Decoding takes up to 16 bytes a pixel: two large ones side by side need not be."""
     if image.width * image.height < LARGE_PICTURE:
         yield
     else:

@@ -21,6 +21,7 @@ _TEM, _SOI, _EOI, _SOS, _DQT, _APP2 = 0x01, 0xD8, 0xD9, 0xDA, 0xDB, 0xE2
 _BARE = {_TEM, _SOI, _EOI}  # markers without parameters
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0..15; between them DHT, JPG and DAC
 _PROGRESSIVE, _PROGRESSIVE_HUFFMAN = {0xC2, 0xC6, 0xCA, 0xCE}, 0xC2
+_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 _NO_MARKER = 0
 
 # Of a block, in zigzag order. The first is its mean (DC), the others are called AC.
@@ -68,7 +69,13 @@ class Frame:
 
     @property
     def progressive(self) -> bool:
+        """Whether it comes in scans that bring more and more of each coefficient."""
         return self.marker in _PROGRESSIVE
+
+    @property
+    def lossless(self) -> bool:
+        """Whether it is made of differences between pixels: it has but one scale."""
+        return self.marker in _LOSSLESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -715,6 +715,15 @@ def test_the_little_memory_of_these_tests_is_enforced(tmp_path: Path) -> None:
     )
 
 
+def test_a_picture_takes_the_memory_of_its_pixels_once(tmp_path: Path) -> None:
+    """49 MB of them; it needs no turning, so nothing is copied to turn it."""
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    image = Image.new("RGB", (3500, 3500), (255, 0, 0))
+    files = {"plain.png": encoded(image, "PNG"), "exif.png": encoded(image, "PNG", exif=exif)}
+    assert set(decoded_in_64_mib(tmp_path, files)) == {("crop", "centre"), ("squash", "centre")}
+
+
 def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     files = {
         "bomb.png": BOMBS["png"],

@@ -428,6 +428,25 @@ def test_an_arithmetic_picture_is_decoded_whole(test_data: Path) -> None:
     pixels(data, SCALED)
 
 
+def lossless(side: int) -> bytes:
+    """A square of middle grey as lossless JPEG: each pixel a bit that says "no difference"."""
+
+    def segment(marker: int, parameters: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, marker, len(parameters) + 2) + parameters
+
+    frame = segment(0xC3, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
+    table = segment(0xC4, b"\0" + bytes([1] + [0] * 15) + b"\0")
+    data = bytes(side * side // 8 + 1)
+    return b"\xff\xd8" + frame + table + segment(0xDA, b"\1\1\0\1\0\0") + data + EOI
+
+
+@BOTH
+@pytest.mark.parametrize("side", [300, 1000])
+def test_a_lossless_jpeg_is_decoded_whole(side: int, preprocessing: Preprocessing) -> None:
+    made = pixels(lossless(side), preprocessing)
+    assert (made.min(), made.max()) == (128, 128)
+
+
 # --- bombs -----------------------------------------------------------------------------------
 
 
