@@ -231,7 +231,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
         start = found.start()
         marker, at = data[start + 1], start + 2
         if marker not in _BARE:
-            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+            at += int.from_bytes(data[at : at + 2], "big")
     if marker == _EOI:
         yield Segment(_EOI, start, at)
         marker, start = _NO_MARKER, at

@@ -231,7 +231,7 @@ def test_a_progressive_picture_that_lacks_a_scan_is_not_complete(lost: int) -> N
 def test_a_progressive_picture_gets_smaller_and_keeps_its_tables_in_order(
     scale: int, mode: str
 ) -> None:
-    data = saved(LARGE.convert(mode), progressive=True, quality=90)
+    data = saved(LARGE.convert(mode), progressive=True, quality=90, icc_profile=b"profile")
     before, after = whole(data), jpeg.parse(whole(data).reduced(scale))
     assert len(after.data) < 0.7 * len(data)
     assert after.ended
@@ -241,6 +241,85 @@ def test_a_progressive_picture_gets_smaller_and_keeps_its_tables_in_order(
     assert [scan for scan in before.scans if scan in after.scans] == list(after.scans)
     means = [scan for scan in before.scans if scan.first == 0]
     assert set(means) <= set(after.scans)
+    assert 0xE2 in {each.marker for each in before.segments}
+    assert 0xE2 not in {each.marker for each in after.segments}
+
+
+def quantisers(data: bytes) -> dict[int, list[int]]:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.quantization  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("quality", [30, 90, [[300] * 64, [400] * 64]], ids=str)
+def test_one_quantiser_of_the_reduced_picture_is_zero(quality: int | list[list[int]]) -> None:
+    """With it libjpeg does not guess at what was left out; at 8 and 16 bits a quantiser."""
+    options = {"qtables": quality} if isinstance(quality, list) else {"quality": quality}
+    data = saved(LARGE, progressive=True, **options)
+    before, after = quantisers(data), quantisers(whole(data).reduced(4))
+    changed = [(t, at) for t in before for at in range(64) if before[t][at] != after[t][at]]
+    assert changed == [(0, 24)]  # not in zigzag order here: the fourth row's first
+    assert after[0][24] == 0
+
+
+def headers(*scans: tuple[int, int, int, int, int]) -> bytes:
+    """A progressive picture without data, with colour at half resolution: (component, first,
+    last, high, low) of each scan; component 0 stands for all three."""
+    out = b"\xff\xd8\xff\xc2\0\x11\x08\3\xe8\3\xe8\x03\1\x22\0\2\x11\1\3\x11\1"
+    for component, *band, high, low in scans:
+        named = [component] if component else [1, 2, 3]
+        each = b"".join(bytes((number, 0)) for number in named)
+        parameters = bytes((len(named),)) + each + bytes((*band, high << 4 | low))
+        out += struct.pack(">BBH", 0xFF, 0xDA, len(parameters) + 2) + parameters
+    return out + EOI
+
+
+MEAN = (0, 0, 0, 0, 0)
+COLOURS = ((2, 1, 8, 0, 0), (2, 9, 63, 0, 0), (3, 1, 63, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("scale", "spare"), [(2, {(1, 25, 63, 0, 0)}), (4, {(1, 5, 24, 0, 0), (1, 25, 63, 0, 0)}),
+                         (8, {(1, 1, 4, 0, 0), (1, 5, 24, 0, 0), (1, 25, 63, 0, 0)})]
+)  # fmt: skip
+def test_only_coefficients_finer_than_the_scale_are_left_out(
+    scale: int, spare: set[tuple[int, int, int, int, int]]
+) -> None:
+    """Of colour at half the resolution none are: its blocks are scaled less."""
+    scans = [MEAN, (1, 1, 4, 0, 0), *COLOURS, (1, 5, 24, 0, 0), (1, 25, 63, 0, 0)]
+    reduced = whole(headers(*scans)).reduced(scale)
+    assert reduced == headers(*(each for each in scans if each not in spare))
+
+
+def test_only_the_two_lowest_bits_are_left_out() -> None:
+    first = [MEAN, *COLOURS, (1, 1, 63, 0, 4), (1, 1, 63, 4, 3), (1, 1, 63, 3, 2)]
+    refining = [(1, 1, 63, 2, 1), (1, 1, 63, 1, 0)]
+    assert whole(headers(*first, *refining)).reduced(2) == headers(*first)
+
+
+@pytest.mark.parametrize(
+    "scans",
+    [
+        [],
+        [MEAN, *COLOURS],
+        [MEAN, *COLOURS, (1, 1, 62, 0, 0)],
+        [MEAN, *COLOURS, (1, 1, 63, 0, 1)],
+        [MEAN, *COLOURS, (1, 1, 63, 0, 2), (1, 1, 63, 2, 0)],
+        [MEAN, *COLOURS, (1, 1, 63, 1, 0), (1, 1, 63, 0, 1)],
+        [MEAN, *COLOURS, (1, 1, 63, 0, 0), (1, 1, 63, 0, 0)],
+        [MEAN, *COLOURS, (1, 1, 63, 0, 0), (1, 1, 63, 1, 0)],
+        [MEAN, *COLOURS, (1, 1, 63, 0, 0), (4, 1, 63, 0, 0)],
+        [MEAN, *COLOURS, (1, 1, 63, 0, 0), (1, 9, 5, 0, 0)],
+        [MEAN, *COLOURS, (1, 1, 40, 0, 0), (1, 40, 63, 0, 0)],
+    ],
+    ids=str,
+)
+def test_scans_in_no_usual_order_are_kept_whole(
+    scans: list[tuple[int, int, int, int, int]],
+) -> None:
+    stream = jpeg.parse(headers(*scans))
+    assert not stream.complete
+    assert stream.reduced(2) is stream.data
+    assert stream.may_lack_data(ends_in_grey=False)
 
 
 @KIND
