@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from clipindex import lock
 from clipindex.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.catalogue import INDEXED, Catalogue, Row
-from clipindex.contract import Contract, StampedContract, bundle_for, contract_of
-from clipindex.errors import ContractMismatch, StoreError
+from clipindex.contract import Contract, StampedContract, bundle_for, contract_of, recipe_of
+from clipindex.errors import StoreError
 from clipindex.identity import path_from_payload
-from clipindex.images import Preprocessing, library_versions
+from clipindex.images import library_versions
 from clipindex.payload import Payload
 from clipindex.places import Place
+from clipindex.preprocessing import Preprocessing
 from clipindex.stores import Filter, Store
 
 
@@ -64,21 +65,6 @@ def settle(place: Place, settings: Settings) -> StampedContract:
     wanted = settings.preprocessing or recipe
     stamped.contract.check(contract_of(bundle, wanted.value, wanted.version))
     return replace(stamped, bundle=str(bundle.folder))
-
-
-def recipe_of(contract: Contract) -> Preprocessing:
-    """A collection's preprocessing. Raises ContractMismatch for one that is not known here."""
-    made_here = {(each.value, each.version): each for each in Preprocessing}
-    made = contract.preprocessing, contract.preprocessing_version
-    if made not in made_here:
-        here = ", ".join(f"{name} {version}" for name, version in made_here)
-        raise ContractMismatch(
-            "the collection was made with another preprocessing version: "
-            f"{made[0]} {made[1]} (this clipindex makes {here})",
-            hint="ingest the pictures into a new --collection, or use the clipindex that made "
-            "this one",
-        )
-    return made_here[made]
 
 
 @contextmanager
@@ -151,16 +137,6 @@ def _opened(place: Place, stamped: StampedContract) -> Iterator[Collection]:
             yield Collection(place, stamped.contract, store, catalogue)
     finally:
         store.close()
-
-
-@contextmanager
-def open_for_query(place: Place, expected: StampedContract) -> Iterator[Store]:
-    """Hold a collection for one search.
-
-    Raises ContractMismatch when it is no longer the collection that the query was made for.
-    """
-    with place.asked(expected) as store:
-        yield store
 
 
 def reconcile(collection: Collection) -> None:

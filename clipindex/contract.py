@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clipindex.bundle import Bundle, find_bundle, open_bundle
 from clipindex.errors import ContractMismatch, ModelError, StoreError
+from clipindex.preprocessing import Preprocessing
 
 SCHEMA = 1  # of contract, payload and catalogue together
 
@@ -60,6 +61,21 @@ def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) 
         preprocessing_version,
         manifest.precision,
     )
+
+
+def recipe_of(contract: Contract) -> Preprocessing:
+    """A collection's preprocessing. Raises ContractMismatch for one that is not known here."""
+    made_here = {(each.value, each.version): each for each in Preprocessing}
+    made = contract.preprocessing, contract.preprocessing_version
+    if made not in made_here:
+        here = ", ".join(f"{name} {version}" for name, version in made_here)
+        raise ContractMismatch(
+            "the collection was made with another preprocessing version: "
+            f"{made[0]} {made[1]} (this clipindex makes {here})",
+            hint="ingest the pictures into a new --collection, or use the clipindex that made "
+            "this one",
+        )
+    return made_here[made]
 
 
 def read_contract(path: Path) -> StampedContract | None:

@@ -15,9 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageChops, ImageOps, features
@@ -28,6 +26,7 @@ from clipindex.colours import to_rgb
 from clipindex.errors import FileFault
 from clipindex.exif import PictureFacts
 from clipindex.formats import RAW_KINDS, picture_kind
+from clipindex.preprocessing import Geometry, Preprocessing
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]  # [height, width, 3]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
@@ -51,26 +50,6 @@ _large = threading.Lock()
 Image.MAX_IMAGE_PIXELS = None  # we keep our own budget, on what is decoded
 # Remarks on odd metadata. Once for all: warnings.catch_warnings() is not for threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-class Preprocessing(StrEnum):
-    """How pixels are made; part of a collection's contract, as is its version."""
-
-    EXACT = "exact"
-    DCT_SCALED = "dct-scaled"
-
-    @property
-    def version(self) -> int:
-        """Rises with any change of a pixel."""
-        return {Preprocessing.EXACT: 1, Preprocessing.DCT_SCALED: 2}[self]
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """What a model wants to see: a square of `size` pixels, cropped or squashed into shape."""
-
-    size: int
-    fit: Literal["crop", "squash"]
 
 
 @cache

@@ -17,7 +17,8 @@ from PIL import Image
 
 from clipindex import jpeg
 from clipindex.errors import FileFault
-from clipindex.images import MAX_SCANS, Geometry, Preprocessing, decode
+from clipindex.images import MAX_SCANS, decode
+from clipindex.preprocessing import Geometry, Preprocessing
 from conftest import picture
 
 CROP = Geometry(224, "crop")
