@@ -147,8 +147,10 @@ def _pixels_and_facts(
     # pixel: `box` is the part of the reduced picture that the whole one fills.
     drafted = opened.at_least and image.draft(None, opened.at_least)
     box = drafted[1] if drafted else None
-    _refuse_bombs(image, declared, opened.stream)
-    with _one_large_picture_at_a_time(image):
+    # A JPEG of several scans is held whole, whatever the scale it is decoded at.
+    width, height = declared if opened.stream and opened.stream.held_whole else image.size
+    _refuse_bombs(width * height, declared)
+    with _one_large_picture_at_a_time(width * height):
         # Before anything looks at metadata: Pillow's getexif() may load the picture too, and
         # a damaged one fails only the first time.
         image.load()
@@ -175,12 +177,9 @@ def _resized(
     return to_rgb(image).resize(middle, bicubic, box=(left, top, box[2] - left, box[3] - top))
 
 
-def _refuse_bombs(
-    image: Image.Image, declared: tuple[int, int], stream: jpeg.Stream | None
-) -> None:
-    # A JPEG of several scans is held whole, whatever the scale it is decoded at.
-    width, height = declared if stream and stream.held_whole else image.size
-    if width * height > MAX_PIXELS or declared[0] * declared[1] > MAX_DECLARED_PIXELS:
+def _refuse_bombs(held: int, declared: tuple[int, int]) -> None:
+    """`held`: how many pixels are in memory while it is decoded."""
+    if held > MAX_PIXELS or declared[0] * declared[1] > MAX_DECLARED_PIXELS:
         raise FileFault(
             f"{declared[0]}x{declared[1]} pixels are over the budget of "
             f"{MAX_PIXELS // 1_000_000} megapixels"
@@ -210,9 +209,9 @@ def _ends_in_grey(image: Image.Image) -> bool:
 
 
 @contextmanager
-def _one_large_picture_at_a_time(image: Image.Image) -> Iterator[None]:
+def _one_large_picture_at_a_time(held: int) -> Iterator[None]:
     """Decoding takes up to 16 bytes a pixel: two large ones side by side need not be."""
-    if image.width * image.height < LARGE_PICTURE:
+    if held < LARGE_PICTURE:
         yield
     else:
         with _large:
