@@ -9,6 +9,7 @@ saves four fifths of the work at a mean difference below 3 of 255.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -44,6 +45,9 @@ DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 LONGEST_WHOLE = 8
 # A camera's thumbnail (160x120) is not its preview: blown up, it would stand for the picture.
 SMALLEST_PREVIEW = 224
+
+# Pillow names the file by its address in memory: another one in each run.
+_MEMORY_FILE = re.compile(r" ?<_io\.BytesIO[^>]*>")
 
 _large = threading.Lock()
 
@@ -255,5 +259,5 @@ def _fit(image: Image.Image, geometry: Geometry) -> Pixels:
 def _first_line(error: Exception) -> str:
     if isinstance(error, struct.error):
         return "its structure is broken"
-    text = str(error).strip().splitlines()
-    return text[0][:200].replace("<_io.BytesIO object", "<file") if text else type(error).__name__
+    text = _MEMORY_FILE.sub("", str(error)).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__

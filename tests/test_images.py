@@ -583,7 +583,7 @@ def test_a_jpeg_without_its_end_is_an_error(name: str, preprocessing: Preprocess
 def test_what_is_no_picture_is_a_fault_in_one_line(data: bytes) -> None:
     reason = fault(data)
     assert "\n" not in reason
-    assert "object at 0x" not in reason
+    assert "0x" not in reason
 
 
 @given(st.data())
