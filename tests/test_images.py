@@ -241,7 +241,10 @@ def test_a_reduced_decode_differs_by_at_most_three_of_255(
 def test_a_reduced_picture_is_cropped_where_the_whole_one_would_be(
     size: tuple[int, int], orientation: int
 ) -> None:
-    """Only its middle is resized: to the same samples, but for the last bit."""
+    """Only its middle is resized: to the same samples, but for rounding (once across, once down).
+
+    One pixel beside, they would differ by ten and more.
+    """
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(picture(2, size), "JPEG", exif=exif)
@@ -251,7 +254,7 @@ def test_a_reduced_picture_is_cropped_where_the_whole_one_would_be(
         whole = tuple(int(224 * side / min(size)) for side in size)
         resized = image.resize(whole, BICUBIC, box=drafted[1])
     expected = torchvision_crop(ImageOps.exif_transpose(resized))
-    assert difference(pixels(data, SCALED), expected) <= 1
+    assert difference(pixels(data, SCALED), expected) <= 2
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
