@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -93,6 +94,7 @@ def clipindex(
 def main() -> NoReturn:
     """Entry point of the `clipindex` command."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: a pool nobody uses
+    gc.set_threshold(50_000)  # a start makes many objects and no garbage: 15 ms less
     try:
         app()
         code = int(ExitCode.DONE)
