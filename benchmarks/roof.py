@@ -1,0 +1,45 @@
+"""The roofline's run: the pipeline's decoding and inference alone, as a process of its own.
+
+    python -m benchmarks.roof LIST BUNDLE
+
+No catalogue, no hashing, no queue, no store: each core reads, decodes and embeds its share of
+the files in batches. Its CPU, spread over the cores, is what the whole program's wall is held to.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from clipindex.bundle import open_bundle
+from clipindex.images import Geometry, Preprocessing, decode
+from clipindex.model import Model
+from clipindex.workers import MODEL_BATCH, usable_cores
+
+
+def main() -> None:
+    files = Path(sys.argv[1]).read_text("utf-8").splitlines()
+    model = Model(open_bundle(Path(sys.argv[2])))
+    spec = model.bundle.manifest.image
+    geometry = Geometry(spec.size, spec.fit)
+    shared = iter(files)
+
+    def work(_: int) -> None:
+        batch = []
+        for path in shared:  # the interpreter's lock makes each step whole
+            batch.append(decode(Path(path).read_bytes(), geometry, Preprocessing.DCT_SCALED)[0])
+            if len(batch) == MODEL_BATCH:
+                model.encode_images(np.stack(batch))
+                batch.clear()
+        if batch:
+            model.encode_images(np.stack(batch))
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(work, range(usable_cores())))
+
+
+if __name__ == "__main__":
+    main()
