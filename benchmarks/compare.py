@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import platformdirs
 
 from benchmarks import agreement, environments, machine, measure, pictures, report
 
+WORK = Path(platformdirs.user_cache_dir("clipindex")) / "benchmarks"
 HERE = Path(__file__).parent
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 START = "start"  # the set of one picture, for what it costs to begin
@@ -77,8 +79,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    work = Path(platformdirs.user_cache_dir("clipindex")) / "benchmarks"
-    parser.add_argument("--work", type=Path, default=work, help=f"kept between runs ({work})")
+    parser.add_argument("--work", type=Path, default=WORK, help=f"kept between runs ({WORK})")
     parser.add_argument("--pictures", type=Path, help="a folder of pictures, not made ones")
     parser.add_argument("--suffix", help="of --pictures those that end so, e.g. .jpg")
     parser.add_argument(
@@ -196,7 +197,8 @@ def alternate(
     for number in range(rounds):
         for chosen in sets:
             for program in programs:
-                if program.name not in runs.left_out:
+                of = f"clipindex {program.precision}" if program.precision else program.name
+                if of not in runs.left_out and program.name not in runs.left_out:
                     _run_once(program, chosen, number, work, runs)
 
 
@@ -207,8 +209,7 @@ def _run_once(program: Program, chosen: Pictures, number: int, work: Path, runs:
     log = leavings.with_suffix(".log")
     run = measure.run(program.command(chosen, leavings), log, OFFLINE)
     if run.exit_code:
-        last = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
-        runs.left_out[program.name] = f"exit code {run.exit_code}: {' '.join(last)}"
+        runs.left_out[program.name] = f"exit code {run.exit_code}: {_last_words(log)}"
     else:
         runs.measured.setdefault((program.name, chosen.name), []).append(run)
     print(
@@ -217,6 +218,11 @@ def _run_once(program: Program, chosen: Pictures, number: int, work: Path, runs:
         file=sys.stderr,
         flush=True,
     )
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines()
+    return next((line.strip(" │") for line in reversed(lines) if re.search(r"\w", line)), "")
 
 
 def leavings_of(name: str, chosen: Pictures, work: Path) -> Path:
@@ -232,7 +238,8 @@ def gather(
     runs: Runs,
 ) -> dict[str, Any]:
     """Everything as it goes into the JSON file."""
-    there = [program for program in programs if program.name not in runs.left_out]
+    last = sets[-1].name
+    there = [each for each in programs if (each.name, last) in runs.measured]
     found: dict[str, Any] = {}
     for chosen in sets[1:]:
         floor = None if options.no_floor else machine.floor(chosen.listed)

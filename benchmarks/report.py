@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -156,12 +156,22 @@ def _versions(versions: dict[str, dict[str, str]]) -> list[str]:
     ]
 
 
+def rows_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of one kind as Markdown; figures to three places, fields that a row lacks empty."""
+    head = list(dict.fromkeys(name for row in rows for name in row))
+    return _markdown(head, [[_cell(row.get(name, "")) for name in head] for row in rows])
+
+
 def _both(ratio: dict[str, float | None] | None) -> str:
     """`2.3 (1.9)`: of whole processes, and of each further picture."""
     if ratio is None:
         return ""
     more = ratio["cpu_more"]
     return _number(ratio["cpu"], 2) + ("" if more is None else f" ({more:.2f})")
+
+
+def _cell(value: object) -> str:
+    return f"{value:,.3f}" if isinstance(value, float) else str(value)
 
 
 def _number(value: float | None, places: int) -> str:
