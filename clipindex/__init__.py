@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         Status,
         Summary,
     )
-    from clipindex.images import Preprocessing
     from clipindex.index import CollectionStatus, Index
+    from clipindex.preprocessing import Preprocessing
     from clipindex.preview import Preview
     from clipindex.recorder import IngestOptions
     from clipindex.search import Hit, QueryOptions, Term
@@ -45,7 +45,7 @@ _HOMES = {
     "Index": "index",
     "IngestOptions": "recorder",
     "Part": "survey",
-    "Preprocessing": "images",
+    "Preprocessing": "preprocessing",
     "Preview": "preview",
     "QueryOptions": "search",
     "RunFinished": "events",

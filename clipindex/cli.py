@@ -4,23 +4,72 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Annotated, NoReturn
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from clipindex import __version__
-from clipindex.commands import collection, demo, ingest, query, transfer
 from clipindex.errors import ExitCode
 
+COMMANDS = {  # command -> module of `commands`, function, in the order of --help
+    "ingest": ("ingest", "ingest"),
+    "reindex": ("ingest", "reindex"),
+    "query": ("query", "query"),
+    "status": ("collection", "status"),
+    "tag": ("collection", "tag"),
+    "untag": ("collection", "untag"),
+    "relocate": ("collection", "relocate"),
+    "forget": ("collection", "forget"),
+    "export": ("transfer", "export"),
+    "import": ("transfer", "import_"),
+    "demo": ("demo", "demo"),
+}
+SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": "rich",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+class Commands(TyperGroup):
+    """Builds a command when it is named: a query does not wait for the options of the others."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _BuiltWhenNamed()  # type: ignore[assignment]  # it is only read
+
+
+class _BuiltWhenNamed(Mapping[str, Any]):
+    def __getitem__(self, name: str) -> Any:
+        return _build(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+@cache
+def _build(name: str) -> Any:
+    module, function = COMMANDS[name]
+    alone = typer.Typer(**SETTINGS)
+    alone.command(name)(getattr(import_module(f"clipindex.commands.{module}"), function))
+    return typer.main.get_command(alone)
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 3 done but some files could not be read, others: an error that"
     " says what to do. The README lists them all.",
+    **SETTINGS,
 )
 
 
@@ -37,22 +86,6 @@ def clipindex(
     if version:
         typer.echo(f"clipindex {__version__}")
         raise typer.Exit
-
-
-for command in (
-    ingest.ingest,
-    ingest.reindex,
-    query.query,
-    collection.status,
-    collection.tag,
-    collection.untag,
-    collection.relocate,
-    collection.forget,
-    transfer.export,
-    demo.demo,
-):
-    app.command()(command)
-app.command("import")(transfer.import_)
 
 
 def main() -> NoReturn:

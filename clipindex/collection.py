@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from clipindex import lock
 from clipindex.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.catalogue import INDEXED, Catalogue, Row
-from clipindex.contract import Contract, StampedContract, bundle_for, contract_of
-from clipindex.errors import ContractMismatch, StoreError
+from clipindex.contract import Contract, StampedContract, bundle_for, contract_of, recipe_of
+from clipindex.errors import StoreError
 from clipindex.identity import path_from_payload
-from clipindex.images import PREPROCESSING_VERSION, Preprocessing, library_versions
+from clipindex.images import library_versions
 from clipindex.payload import Payload
 from clipindex.places import Place
+from clipindex.preprocessing import PREPROCESSING_VERSION, Preprocessing
 from clipindex.stores import Filter, Store
 
 
@@ -63,17 +64,6 @@ def settle(place: Place, settings: Settings) -> StampedContract:
     wanted = settings.preprocessing or recipe_of(stamped.contract)
     stamped.contract.check(contract_of(bundle, wanted.value, PREPROCESSING_VERSION))
     return replace(stamped, bundle=str(bundle.folder))
-
-
-def recipe_of(contract: Contract) -> Preprocessing:
-    """A collection's preprocessing. Raises ContractMismatch for one that is not known here."""
-    name, version = contract.preprocessing, contract.preprocessing_version
-    if name not in set(Preprocessing) or version != PREPROCESSING_VERSION:
-        raise ContractMismatch(
-            f"the collection was made with another preprocessing: {name}, version {version}",
-            hint="use the clipindex that made it, or name another --collection",
-        )
-    return Preprocessing(name)
 
 
 @contextmanager
@@ -146,16 +136,6 @@ def _opened(place: Place, stamped: StampedContract) -> Iterator[Collection]:
             yield Collection(place, stamped.contract, store, catalogue)
     finally:
         store.close()
-
-
-@contextmanager
-def open_for_query(place: Place, expected: StampedContract) -> Iterator[Store]:
-    """Hold a collection for one search.
-
-    Raises ContractMismatch when it is no longer the collection that the query was made for.
-    """
-    with place.asked(expected) as store:
-        yield store
 
 
 def reconcile(collection: Collection) -> None:

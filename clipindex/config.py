@@ -10,8 +10,8 @@ Flag beats environment beats file beats default.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -26,20 +26,40 @@ def default_path() -> Path:
     return Path(platformdirs.user_config_dir("clipindex", appauthor=False)) / "config.toml"
 
 
-def defaults_for(command: str, options: Mapping[str, Set[str]], path: Path | None) -> Values:
-    """Defaults of one command's options by parameter name; `options` are those of all commands.
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a configuration file says."""
 
-    Raises UsageError when a named file is missing, broken, or sets what no command has.
+    file: Path
+    values: Values
+
+
+def read(path: Path | None) -> Configuration | None:
+    """The named file, or the user's own, which need not exist.
+
+    Raises UsageError when a named file is missing, or one is broken.
     """
     file = path or default_path()
+    if path is None and not file.exists():
+        return None
+    import tomllib  # most have no such file
+
     try:
-        raw = tomllib.loads(file.read_text("utf-8"))
+        return Configuration(file, tomllib.loads(file.read_text("utf-8")))
     except FileNotFoundError:
-        if path is None:
-            return {}
         raise UsageError("no such configuration file", path=str(file)) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"the configuration cannot be read: {error}", path=str(file)) from error
+
+
+def defaults_for(
+    configuration: Configuration, command: str, options: Mapping[str, Set[str]]
+) -> Values:
+    """Defaults of one command's options by parameter name; `options` are those of all commands.
+
+    Raises UsageError when the file sets what no command has.
+    """
+    raw = configuration.values
     common = {_name(key): value for key, value in raw.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in raw.items() if isinstance(value, dict)}
     every = set().union(*options.values())
@@ -50,7 +70,7 @@ def defaults_for(command: str, options: Mapping[str, Set[str]], path: Path | Non
     if unknown:
         raise UsageError(
             f"the configuration sets '{unknown[0]}', which no command knows there",
-            path=str(file),
+            path=str(configuration.file),
         )
     own = {_name(key): value for key, value in tables.get(command, {}).items()}
     known = options.get(command, set())

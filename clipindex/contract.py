@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clipindex.bundle import Bundle, find_bundle, open_bundle
 from clipindex.errors import ContractMismatch, ModelError, StoreError
+from clipindex.preprocessing import PREPROCESSING_VERSION, Preprocessing
 
 SCHEMA = 1  # of contract, payload and catalogue together
 
@@ -60,6 +61,17 @@ def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) 
         preprocessing_version,
         manifest.precision,
     )
+
+
+def recipe_of(contract: Contract) -> Preprocessing:
+    """A collection's preprocessing. Raises ContractMismatch for one that is not known here."""
+    name, version = contract.preprocessing, contract.preprocessing_version
+    if name not in set(Preprocessing) or version != PREPROCESSING_VERSION:
+        raise ContractMismatch(
+            f"the collection was made with another preprocessing: {name}, version {version}",
+            hint="use the clipindex that made it, or name another --collection",
+        )
+    return Preprocessing(name)
 
 
 def read_contract(path: Path) -> StampedContract | None:

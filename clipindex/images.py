@@ -13,10 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, features
@@ -26,6 +23,7 @@ from clipindex import __version__, exif, heic, raw
 from clipindex.errors import FileFault
 from clipindex.exif import PictureFacts
 from clipindex.formats import RAW_KINDS, picture_kind
+from clipindex.preprocessing import Geometry, Preprocessing
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]  # [height, width, 3]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
@@ -50,24 +48,6 @@ _large = threading.Lock()
 Image.MAX_IMAGE_PIXELS = None  # we keep our own budget, on what is decoded
 # Remarks on odd metadata. Once for all: warnings.catch_warnings() is not for threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-class Preprocessing(StrEnum):
-    """How pixels are made; part of a collection's contract. Both are at version 1."""
-
-    EXACT = "exact"
-    DCT_SCALED = "dct-scaled"
-
-
-PREPROCESSING_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """What a model wants to see: a square of `size` pixels, cropped or squashed into shape."""
-
-    size: int
-    fit: Literal["crop", "squash"]
 
 
 @cache

@@ -18,19 +18,16 @@ from clipindex.collection import (
     Settings,
     open_for_change,
     open_for_ingest,
-    open_for_query,
-    recipe_of,
 )
-from clipindex.contract import bundle_for
 from clipindex.errors import UsageError
 from clipindex.events import Event
-from clipindex.identity import is_below, resolve_root, shown
-from clipindex.images import Preprocessing
+from clipindex.identity import is_below, point_id, resolve_root, shown
 from clipindex.model import Model
 from clipindex.payload import TAG, check_key
 from clipindex.pipeline import root_from_memory
 from clipindex.places import DEFAULT_COLLECTION, Place
 from clipindex.places.where import AnyPath, place_at
+from clipindex.preprocessing import Preprocessing
 from clipindex.preview import Preview, preview
 from clipindex.recorder import IngestOptions
 from clipindex.relocate import relocate, remembers_below
@@ -153,15 +150,10 @@ class Index:
     ) -> list[Hit]:
         """Pictures nearest to a text, to a picture where `terms` names an existing file, or to
         the weighted sum of several terms."""
-        stamped = self.place.stamped()
-        bundle = bundle_for(stamped, self._settings.model)
-        preprocessing = recipe_of(stamped.contract)
-        if not terms:
-            raise UsageError("a query needs a term")
         wanted = [Term(os.fspath(terms))] if isinstance(terms, str | os.PathLike) else terms
-        query = search.embed_query(wanted, self._loaded(bundle), preprocessing)
-        with open_for_query(self.place, stamped) as store:
-            return search.search(store, query, options)
+        return search.find(
+            self.place, wanted, options, model=self._settings.model, load=self._loaded
+        )
 
     def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
         """Put tags on every indexed picture at or below the paths; returns how many lacked them."""
@@ -284,8 +276,8 @@ def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid
     """Points of this source at or below any of the paths (which need not exist any more)."""
     found: dict[uuid.UUID, None] = {}
     for path in paths:
-        name = shown(resolve_root(path))
-        for field in ("folders", "path"):
-            only = Filter((("source", collection.source), (field, name)))
-            found.update((id, None) for id, _ in collection.store.scroll(only))
+        name = resolve_root(path)
+        only = Filter((("source", collection.source), ("folders", shown(name))))
+        found.update((id, None) for id, _ in collection.store.scroll(only))
+        found.update(dict.fromkeys(collection.store.retrieve([point_id(collection.source, name)])))
     return list(found)

@@ -29,15 +29,16 @@ def _option_names(command: Any) -> set[str]:
 
 def _configure(context: typer.Context, path: Path | None) -> Path | None:
     """Let the configuration file give the command's defaults, below flags and environment."""
-    commands = getattr(context.find_root().command, "commands", {})
-    options = {name: _option_names(command) for name, command in commands.items()}
-    many = {p.name or "" for p in context.command.params if getattr(p, "multiple", False)}
     try:
-        values = config.defaults_for(context.command.name or "", options, path)
-        context.default_map = {
-            name: [value] if name in many and isinstance(value, str) else value
-            for name, value in values.items()
-        }
+        if configuration := config.read(path):
+            commands = getattr(context.find_root().command, "commands", {})
+            options = {name: _option_names(command) for name, command in commands.items()}
+            values = config.defaults_for(configuration, context.command.name or "", options)
+            many = {p.name or "" for p in context.command.params if getattr(p, "multiple", False)}
+            context.default_map = {
+                name: [value] if name in many and isinstance(value, str) else value
+                for name, value in values.items()
+            }
     except ClipIndexError as error:
         where = f" ({error.path})" if error.path else ""
         typer.echo(f"clipindex: {error.message}{where}", err=True)

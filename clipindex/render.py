@@ -1,7 +1,7 @@
 """What people and programs see: results as tables or JSON lines, and errors.
 
-Results go to standard output, everything else to standard error. The door to rich; `progress`
-shows a run while it goes on, and nothing else prints.
+Results go to standard output, everything else to standard error. `progress` shows a run while
+it goes on, and nothing else prints.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from clipindex.errors import ClipIndexError
-from clipindex.events import Summary
-from clipindex.index import CollectionStatus
-from clipindex.preview import Preview
-from clipindex.search import Hit
+
+if TYPE_CHECKING:
+    from clipindex.events import Summary
+    from clipindex.index import CollectionStatus
+    from clipindex.preview import Preview
+    from clipindex.search import Hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,6 @@ def tell(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:  # rich itself would exit with code 1
-        raise BrokenPipeError
-
-
 def show_error(error: ClipIndexError, voice: Voice) -> None:
     """What happened, to which file, what to do next."""
     if voice.json:
@@ -84,11 +78,14 @@ def show_error(error: ClipIndexError, voice: Voice) -> None:
 
 
 def show_summary(summary: Summary) -> None:
-    console = _Console(highlight=False, soft_wrap=True)
+    """How a run went: counts of what there was, and what the collection holds now."""
+    from clipindex.terminal import Terminal, plain_table
+
+    console = Terminal(highlight=False, soft_wrap=True)
     if summary.found == 0:
         console.print("no pictures found: no files are there")
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = plain_table()
     table.add_column(justify="right")
     table.add_column()
     meaning = {
@@ -124,8 +121,10 @@ def show_preview(preview: Preview, voice: Voice) -> None:
     if voice.json:
         json_line({"type": "preview", **asdict(preview)})
         return
+    from clipindex.terminal import Terminal
+
     megabytes = preview.bytes_to_read / 1e6
-    console = _Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     opened = "written" if preview.by_content is not None else "opened or written"
     console.print(
         f"{preview.found:,} files found: {preview.to_read:,} to read ({megabytes:,.1f} MB), "
@@ -177,7 +176,9 @@ def show_count(verb: str, count: int, voice: Voice) -> None:
 
 
 def _show_table(hits: Iterable[Hit]) -> None:
-    table = Table(box=None, pad_edge=False)
+    from clipindex.terminal import Terminal, headed_table
+
+    table = headed_table()
     table.add_column("", justify="right", style="dim")
     table.add_column("score", justify="right")
     table.add_column("picture", overflow="fold")
@@ -185,7 +186,7 @@ def _show_table(hits: Iterable[Hit]) -> None:
         copies = f" [dim](+{len(hit.paths) - 1})[/dim]" if len(hit.paths) > 1 else ""
         name = printable(hit.path).replace("[", r"\[")
         table.add_row(str(hit.rank), f"{hit.score:.4f}", name + copies)
-    _Console(highlight=False).print(table)
+    Terminal(highlight=False).print(table)
 
 
 def show_status(status: CollectionStatus, voice: Voice) -> None:
@@ -193,7 +194,9 @@ def show_status(status: CollectionStatus, voice: Voice) -> None:
     if voice.json:
         json_line({"type": "status", **asdict(status)})
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
+    from clipindex.terminal import Terminal, plain_table
+
+    table = plain_table()
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     table.add_row("collection", f"{status.collection} in {status.store}")
@@ -207,10 +210,12 @@ def show_status(status: CollectionStatus, voice: Voice) -> None:
     if status.last_run is not None:
         ended = status.last_run["finished"] or "not finished (running, or interrupted)"
         table.add_row("last run", f"{status.last_run['started']} to {ended}")
-    _Console(highlight=False).print(table)
+    Terminal(highlight=False).print(table)
 
 
 def _log_error(path: Path, line: str) -> None:
+    from datetime import datetime
+
     try:
         with open(path, "a", encoding="utf-8") as file:
             now = datetime.now().astimezone().isoformat(timespec="seconds")

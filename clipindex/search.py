@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from clipindex.content import read_content
+from clipindex.bundle import Bundle
+from clipindex.contract import bundle_for, recipe_of
 from clipindex.errors import FileFault, ModelError, UsageError
 from clipindex.formats import HEAD, picture_kind
 from clipindex.identity import path_from_payload, resolve_root, shown
-from clipindex.images import Geometry, Preprocessing, decode
-from clipindex.model import Encoder
+from clipindex.model import Encoder, Model
 from clipindex.payload import TAG, Payload, tags_of
+from clipindex.places import Place
+from clipindex.preprocessing import Geometry, Preprocessing
 from clipindex.stores import Filter, Store, Vector, is_unit
-from clipindex.walk import FileRecord
 
 PAGE = 100
 Found = tuple[uuid.UUID, Payload]
@@ -94,6 +95,27 @@ def parse_term(text: str) -> Term:
     return Term(match[2], weight=float(match[1]))
 
 
+def find(
+    place: Place,
+    terms: Sequence[Term],
+    options: QueryOptions = QueryOptions(),
+    *,
+    model: str | None = None,
+    load: Callable[[Bundle], Encoder] = Model,
+) -> list[Hit]:
+    """Pictures of a collection nearest to the weighted sum of the terms.
+
+    `model` says where its bundle is now, should it have moved; `load` makes it an encoder.
+    """
+    stamped = place.stamped()
+    bundle, preprocessing = bundle_for(stamped, model), recipe_of(stamped.contract)
+    if not terms:
+        raise UsageError("a query needs a term")
+    query = embed_query(terms, load(bundle), preprocessing)
+    with place.asked(stamped) as store:
+        return search(store, query, options)
+
+
 def embed_query(terms: Sequence[Term], encoder: Encoder, preprocessing: Preprocessing) -> Query:
     """The weighted sum of the terms' embeddings, brought back to length 1.
 
@@ -134,6 +156,9 @@ def embed_picture(
     picture: str | os.PathLike[str], encoder: Encoder, preprocessing: Preprocessing
 ) -> Query:
     """A picture file as a query. Raises UsageError when it cannot be read."""
+    from clipindex.content import read_content
+    from clipindex.walk import FileRecord
+
     path = resolve_root(picture)
     try:
         content = read_content(FileRecord(path, 0, 0, 0))
@@ -144,6 +169,8 @@ def embed_picture(
 
 
 def _embed_bytes(data: bytes, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Query:
+    from clipindex.images import decode  # a text needs no image library
+
     spec = encoder.bundle.manifest.image
     try:
         pixels, _ = decode(data, Geometry(spec.size, spec.fit), preprocessing)

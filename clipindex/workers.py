@@ -21,8 +21,9 @@ from clipindex.errors import FileFault
 from clipindex.events import StillAt
 from clipindex.exif import PictureFacts
 from clipindex.identity import shown
-from clipindex.images import Geometry, Pixels, Preprocessing, decode, decoders
+from clipindex.images import Pixels, decode, decoders
 from clipindex.model import Encoder
+from clipindex.preprocessing import Geometry, Preprocessing
 from clipindex.stores import Vector, is_unit
 from clipindex.walk import FileRecord
 

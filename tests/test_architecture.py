@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import clipindex
-from conftest import TINY
+from conftest import TINY, make_pictures
 
 PACKAGE = Path(clipindex.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -25,7 +25,7 @@ DOORS = {
     "qdrant_edge": {"stores.edge"},
     "qdrant_client": {"stores.server", "stores.connection", "stores.described"},
     "httpx": {"stores.connection"},
-    "rich": {"render"},
+    "rich": {"terminal"},
     "tqdm": {"progress"},
     "typer": {
         "cli",
@@ -54,11 +54,13 @@ LAYERS = [
     ],
     ["progress", "ending", "options"],
     ["render", "config"],
+    ["terminal"],
     ["index"],
     ["pipeline", "preview", "demo"],
     ["relocate", "tagging", "transfer"],
     ["recorder"],
-    ["workers", "collection", "survey", "search", "places.where"],
+    ["search"],
+    ["workers", "collection", "survey", "places.where"],
     ["places.folder", "places.server"],
     ["places", "plan", "stores.edge", "stores.server", "model", "events"],
     ["lock", "contract", "stores.described"],
@@ -66,6 +68,7 @@ LAYERS = [
     ["catalogue", "text", "stores", "stores.address", "content"],
     ["payload", "bundle"],
     ["images", "walk", "identity"],
+    ["preprocessing"],
     ["formats", "heic", "raw", "exif"],
     ["errors"],
     ["__init__", "commands"],
@@ -139,6 +142,39 @@ def test_help_loads_no_heavy_library(args: list[str]) -> None:
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not modules_after("import clipindex") & HEAVY
+
+
+COMMAND = (
+    "import sys\nfrom clipindex.cli import app\ntry: app({args})\n"
+    "except SystemExit as end: assert not end.code, end.code\n"
+)
+# What a command has no use for, and must not wait for.
+WITHOUT = {
+    "ingest": {"tokenizers", "ftfy", "qdrant_client", "pydantic"},
+    "reindex": {"tokenizers", "ftfy", "qdrant_client", "pydantic"},
+    "query a cat": {"PIL", "sqlite3", "qdrant_client", "pydantic", "ftfy", "rich", "tqdm"},
+    "query PICTURE": {"tokenizers", "ftfy", "qdrant_client", "pydantic", "rich", "tqdm"},
+    "status": {"tokenizers", "ftfy", "qdrant_client", "pydantic"},
+}
+
+
+@pytest.fixture(scope="module")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection of one picture."""
+    folder = tmp_path_factory.mktemp("modules")
+    make_pictures(folder / "pictures", 1)
+    run = [sys.executable, "-m", "clipindex", "ingest", str(folder / "pictures")]
+    subprocess.run([*run, "--store", str(folder / "store"), "--model", str(TINY)], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("command", WITHOUT)
+def test_a_command_loads_only_what_it_needs(small_store: Path, command: str) -> None:
+    one = str(small_store / "pictures" / "000.jpg")
+    name, *term = command.replace("PICTURE", one).split(" ", 1)
+    folders = [str(small_store / "pictures")] if name == "ingest" else []
+    args = [name, *term, *folders, "--store", str(small_store / "store")]
+    assert not modules_after(COMMAND.format(args=args)) & WITHOUT[command]
 
 
 def test_nothing_but_the_server_store_loads_qdrant_client(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import clipindex
 from clipindex.errors import FileFault
 from clipindex.exif import PictureFacts
 from clipindex.formats import picture_kind
-from clipindex.images import Geometry, Preprocessing, decode, decoders
+from clipindex.images import decode, decoders
+from clipindex.preprocessing import Geometry, Preprocessing
 from conftest import TINY, ingest, picture, picture_bytes
 from test_architecture import modules_after
 

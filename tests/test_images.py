@@ -23,14 +23,13 @@ from clipindex.errors import FileFault
 from clipindex.images import (
     MAX_PIXELS,
     MAX_SCANS,
-    Geometry,
     PictureFacts,
     Pixels,
-    Preprocessing,
     decode,
     decoders,
     library_versions,
 )
+from clipindex.preprocessing import Geometry, Preprocessing
 from conftest import TINY, picture
 
 CROP = Geometry(224, "crop")
@@ -647,7 +646,8 @@ IN_LITTLE_MEMORY = """
 import resource, sys
 from pathlib import Path
 from clipindex.errors import FileFault
-from clipindex.images import Geometry, Preprocessing, decode
+from clipindex.images import decode
+from clipindex.preprocessing import Geometry, Preprocessing
 
 for data in (Path(sys.argv[1]).read_bytes(), b"no picture: every decoder is loaded to find out"):
     try:

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import clipindex
-from clipindex.collection import open_for_query
 from clipindex.errors import DiskNotMounted, UsageError, VerificationFailed
 from clipindex.events import BatchVerified
 from clipindex.identity import point_id
@@ -27,7 +26,7 @@ from conftest import TINY, Run, ingest, make_pictures, picture, picture_bytes, r
 
 def stored(index: clipindex.Index) -> dict[str, Point]:
     """Every point of a collection by path."""
-    with open_for_query(index.place, index.place.stamped()) as store:
+    with index.place.asked(index.place.stamped()) as store:
         ids = [id for id, _ in store.scroll()]
         return {str(point.payload["path"]): point for point in store.retrieve(ids).values()}
 
@@ -352,7 +351,7 @@ def test_points_lost_behind_the_catalogues_back_are_made_again_after_an_interrup
     events = index.ingest([tmp_path / "photos"])
     next(events)  # a run that began and never finished
     events.close()
-    with open_for_query(index.place, index.place.stamped()) as store:
+    with index.place.asked(index.place.stamped()) as store:
         store.delete([point_id("local", os.fsencode(paths[0]))])
         store.flush()
     run = ingest(index, tmp_path / "photos")
@@ -451,7 +450,7 @@ def test_a_point_that_reads_back_differently_stops_the_run(
     make_pictures(tmp_path / "photos", 2)
     ingest(index, tmp_path / "photos")
     point = next(iter(stored(index).values()))
-    with open_for_query(index.place, index.place.stamped()) as store:
+    with index.place.asked(index.place.stamped()) as store:
         verify(store, [point])
         _refuses(store, Point(point.id, -point.vector, point.payload), "differs")
         _refuses(store, Point(point.id, point.vector, {**point.payload, "width": 1}), "differs")

@@ -23,7 +23,8 @@ from clipindex.content import read_content
 from clipindex.errors import FileFault
 from clipindex.exif import PictureFacts
 from clipindex.formats import HEAD, RAW_KINDS, picture_kind
-from clipindex.images import Geometry, Pixels, Preprocessing, decode, decoders
+from clipindex.images import Pixels, decode, decoders
+from clipindex.preprocessing import Geometry, Preprocessing
 from clipindex.walk import FileRecord
 from conftest import TINY, ingest, picture, reconciles
 

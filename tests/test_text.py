@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
+import re
 from pathlib import Path
 
+import ftfy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from clipindex.bundle import TextSpec, open_bundle
 from clipindex.errors import ModelError
-from clipindex.text import TextTokenizer, Tokens, clean
+from clipindex.text import TextTokenizer, Tokens, clean, cut_down
 from conftest import TINY
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "tokens.json").read_text("utf-8"))
@@ -126,6 +129,26 @@ def test_cleaning_makes_what_a_person_meant(text: str, cleaned: str) -> None:
     assert clean(text) == cleaned
 
 
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_plain_text_is_cleaned_alike_whether_mended_first_or_not(text: str) -> None:
+    mended = html.unescape(html.unescape(ftfy.fix_text(text)))
+    assert clean(text) == re.sub(r"\s+", " ", mended).strip().lower()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
+def test_the_first_text_has_the_ids_that_it_has_later(spec: TextSpec, text: str) -> None:
+    fresh = TextTokenizer(TINY / "tokenizer.json", spec)
+    assert fresh.encode(text) == fresh.encode(text)
+
+
+@pytest.mark.parametrize("text", ["na\u00efve", "\U0001f600", "\u732b"])
+def test_only_plain_text_is_encoded_by_a_part_of_the_tokenizer(text: str) -> None:
+    whole = json.loads((TINY / "tokenizer.json").read_text("utf-8"))
+    assert cut_down(whole, text) is None
+    assert len(cut_down(whole, "a dog")["model"]["vocab"]) < 20  # type: ignore[index]
+
+
 def test_a_bundle_may_ask_for_no_cleaning(spec: TextSpec) -> None:
     raw = TextTokenizer(TINY / "tokenizer.json", dataclasses.replace(spec, cleaning="none"))
     curly = "it\u2019s"
@@ -143,8 +166,8 @@ def test_a_damaged_tokenizer_is_a_model_error(
     path = tmp_path / "tokenizer.json"
     path.write_bytes(content)
     with pytest.raises(ModelError, match="tokenizer cannot be read") as caught:
-        TextTokenizer(path, spec)
+        TextTokenizer(path, spec).encode("a dog")
     assert caught.value.path == str(path)
     path.unlink()
     with pytest.raises(ModelError):
-        TextTokenizer(path, spec)
+        TextTokenizer(path, spec).encode("a dog")

@@ -102,9 +102,9 @@ def ingest(
     """
     with ending(json, quiet, verbose, log_file) as voice:
         from clipindex import render, walk
-        from clipindex.images import Preprocessing
         from clipindex.index import Index
         from clipindex.payload import parse_tag
+        from clipindex.preprocessing import Preprocessing
         from clipindex.recorder import IngestOptions
 
         if not paths and files_from is None:

@@ -88,17 +88,18 @@ def query(
     """
     with ending(json, quiet, verbose) as voice:
         from clipindex import render
-        from clipindex.index import Index
         from clipindex.payload import parse_tag
-        from clipindex.search import QueryOptions
+        from clipindex.places.where import place_at
+        from clipindex.search import QueryOptions, find
 
         if under is not None and not under.exists():
             render.say(f"note: there is no folder '{under}'; searching what was indexed below it")
         wanted = _terms(terms or (), minus or (), image or (), text or ())
-        index = Index(store, collection=collection, model=model, server=options.server(url))
+        place = place_at(store, options.server(url), collection, None)
         with_tags = tuple(map(parse_tag, where or ()))
         without = tuple(map(parse_tag, where_not or ()))
-        hits = index.query(wanted, QueryOptions(limit, min_score, under, with_tags, without))
+        only = QueryOptions(limit, min_score, under, with_tags, without)
+        hits = find(place, wanted, only, model=model)
         if paths or null:
             render.show_paths(hits, zero=null)
         else:

@@ -59,7 +59,10 @@ class Place(Protocol):
         """Put the contract in its place, last of all: from then on the collection exists."""
 
     def asked(self, stamped: StampedContract) -> AbstractContextManager[Store]:
-        """The points, open for one search."""
+        """The points, open for one search.
+
+        Raises ContractMismatch when this is no longer the collection that `stamped` describes.
+        """
 
     def find_catalogue(self) -> Path | None:
         """The catalogue's file, None where there is none yet."""

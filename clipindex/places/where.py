@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -11,8 +12,9 @@ from clipindex.errors import UsageError
 from clipindex.identity import LOCAL
 from clipindex.places import Place
 from clipindex.places.folder import FolderPlace
-from clipindex.places.server import ServerPlace, host_source
-from clipindex.stores.address import Server
+
+if TYPE_CHECKING:
+    from clipindex.stores.address import Server
 
 AnyPath = str | os.PathLike[str]
 
@@ -34,4 +36,6 @@ def place_at(
             f"both a folder and a server are named: {store}, {server.url}",
             hint="give --store or --url, not both",
         )
+    from clipindex.places.server import ServerPlace, host_source
+
     return ServerPlace(server, collection, source or host_source())

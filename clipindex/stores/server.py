@@ -48,7 +48,7 @@ class ServerStore:
 
     def index_missing_fields(self) -> None:
         """The payload indexes that every collection has; a strict server filters by no others."""
-        for field in INDEXED_FIELDS:
+        for field in (*INDEXED_FIELDS, "source", "path"):
             if field not in self._described.indexed_fields:
                 self.index_field(field)
 
