@@ -137,7 +137,7 @@ def ours(options: argparse.Namespace, work: Path) -> list[Program]:
 
 def _ingest(bundle: Path, extra: Sequence[str]) -> Callable[[Pictures, Path], list[str]]:
     def command(chosen: Pictures, leavings: Path) -> list[str]:
-        where = ["--store", str(leavings), "--model", str(bundle.resolve()), "--quiet"]
+        where = ["--store", str(leavings), "--model", str(bundle.resolve()), "--json"]
         return [sys.executable, "-m", "clipindex", "ingest", *chosen.arguments, *where, *extra]
 
     return command
@@ -210,6 +210,8 @@ def _run_once(program: Program, chosen: Pictures, number: int, work: Path, runs:
     run = measure.run(program.command(chosen, leavings), log, OFFLINE)
     if run.exit_code:
         runs.left_out[program.name] = f"exit code {run.exit_code}: {_last_words(log)}"
+    elif program.name.startswith("clipindex") and (why := _amiss(program, chosen, log)):
+        runs.left_out[program.name] = why
     else:
         runs.measured.setdefault((program.name, chosen.name), []).append(run)
     print(
@@ -220,9 +222,28 @@ def _run_once(program: Program, chosen: Pictures, number: int, work: Path, runs:
     )
 
 
+def _amiss(program: Program, chosen: Pictures, log: Path) -> str | None:
+    """What the summary of a finished ingest says against it, if anything."""
+    (summary,) = [
+        line
+        for line in map(json.loads, filter(_is_json, log.read_text("utf-8").splitlines()))
+        if line["type"] == "summary"
+    ]
+    if summary["points"] != len(chosen.files):
+        return f"{summary['points']} points of {len(chosen.files)} pictures"
+    if program.precision == "bf16" and "bf16" not in summary["provider"]:
+        return f"no bf16 on this CPU: it ran on {summary['provider']}"
+    return None
+
+
+def _is_json(line: str) -> bool:
+    return line.startswith("{")
+
+
 def _last_words(log: Path) -> str:
-    lines = log.read_text("utf-8", "replace").splitlines()
-    return next((line.strip(" │") for line in reversed(lines) if re.search(r"\w", line)), "")
+    """The last two lines of a log in which something is said."""
+    lines = [line.strip(" │") for line in log.read_text("utf-8", "replace").splitlines()]
+    return " / ".join([line for line in lines if re.search(r"\w", line)][-2:])
 
 
 def leavings_of(name: str, chosen: Pictures, work: Path) -> Path:

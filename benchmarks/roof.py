@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from clipindex.bundle import open_bundle
-from clipindex.images import Geometry, Preprocessing, decode
+from clipindex.images import decode
 from clipindex.model import Model
+from clipindex.preprocessing import Geometry, Preprocessing
 from clipindex.workers import MODEL_BATCH, usable_cores
 
 
