@@ -31,6 +31,8 @@ def figures(runs: Sequence[Measured], pictures: int, starts: Sequence[Measured])
     if starts and pictures > 1:
         cpu_more = (cpu - median(run.cpu for run in starts)) / (pictures - 1) * 1e3
         wall_more = wall - median(run.wall for run in starts)
+        if min(cpu_more, wall_more) <= 0:  # too few pictures, or too much noise, to tell
+            cpu_more = wall_more = None
     loads = [run.others for run in runs if run.others is not None]
     return Figures(
         pictures_per_second=pictures / wall,
