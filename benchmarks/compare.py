@@ -15,41 +15,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from benchmarks import agreement, machine, measure, pictures, report
+from benchmarks.programs import OFFLINE, WORK, Pictures, Program, leavings_of, ours, peers
 
-from benchmarks import agreement, environments, machine, measure, pictures, report
-
-WORK = Path(platformdirs.user_cache_dir("clipindex")) / "benchmarks"
-HERE = Path(__file__).parent
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 START = "start"  # the set of one picture, for what it costs to begin
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """A set: its files, as a list on disk too, and the arguments that name them to clipindex."""
-
-    name: str
-    files: tuple[Path, ...]
-    listed: Path
-    arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Program:
-    """Something that is run over a set; its vectors, if any, can be asked for afterwards."""
-
-    name: str
-    command: Callable[[Pictures, Path], list[str]]  # the folder is for what the run leaves
-    precision: str | None = None  # of clipindex and its roofs
-    version: Callable[[], dict[str, str]] | None = None
 
 
 @dataclass
@@ -65,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work: Path = options.work.resolve()
     runs = Runs()
     sets = picture_sets(options, work)
-    programs = [*ours(options, work), *peers(options, work, runs)]
+    programs = [*ours(options, work, runs.left_out), *peers(options, work, runs.left_out)]
     alternate(programs, sets, options.rounds, work, runs)
     results = gather(programs, sets, options, work, runs)
     if options.json:
@@ -89,7 +65,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", action="append", help="these programs and no others")
     parser.add_argument("--fp32-bundle", type=Path, help="default: random ViT-B/32, made here")
-    parser.add_argument("--int8-bundle", type=Path, help="for the static int8 column")
+    parser.add_argument("--int8-bundle", type=Path, help="default: the same weights, made here")
     parser.add_argument("--no-floor", action="store_true", help="neither roofline nor floor")
     parser.add_argument("--json", type=Path, help="write all figures there")
     return parser.parse_args(arguments)
@@ -115,79 +91,6 @@ def _listed(name: str, files: Sequence[Path], work: Path) -> Pictures:
     listed = work / "lists" / f"{name}.txt"
     listed.write_text("".join(f"{path}\n" for path in files), "utf-8")
     return Pictures(name, tuple(files), listed, ("--files-from", str(listed)))
-
-
-def ours(options: argparse.Namespace, work: Path) -> list[Program]:
-    """clipindex in each precision, each followed by its roof."""
-    bundle = options.fp32_bundle or weights(work) / "bundle"
-    columns: dict[str, tuple[Path, list[str]]] = {
-        "fp32": (bundle, []),
-        "bf16": (bundle, ["--provider", "openvino"]),
-    }
-    if options.int8_bundle:
-        columns["int8"] = (options.int8_bundle, [])
-    programs = []
-    for precision, (model, extra) in columns.items():
-        name = f"clipindex {precision}"
-        programs.append(Program(name, _ingest(model, extra), precision, machine.our_versions))
-        if not options.no_floor:
-            programs.append(Program(f"roof {precision}", _roof(model, extra), precision))
-    return [program for program in programs if _wanted(program.name, options)]
-
-
-def _ingest(bundle: Path, extra: Sequence[str]) -> Callable[[Pictures, Path], list[str]]:
-    def command(chosen: Pictures, leavings: Path) -> list[str]:
-        where = ["--store", str(leavings), "--model", str(bundle.resolve()), "--json"]
-        return [sys.executable, "-m", "clipindex", "ingest", *chosen.arguments, *where, *extra]
-
-    return command
-
-
-def _roof(bundle: Path, extra: Sequence[str]) -> Callable[[Pictures, Path], list[str]]:
-    def command(chosen: Pictures, _: Path) -> list[str]:
-        script = [sys.executable, "-m", "benchmarks.roof", str(chosen.listed)]
-        return [*script, str(bundle.resolve()), *extra]
-
-    return command
-
-
-def peers(options: argparse.Namespace, work: Path, runs: Runs) -> list[Program]:
-    """The peers whose environments are there or can be made."""
-    programs = []
-    for name in environments.PEERS:
-        if not _wanted(name, options):
-            continue
-        try:
-            python = environments.python_of(name, work / "environments")
-        except environments.Unavailable as error:
-            runs.left_out[name] = str(error)
-            continue
-        programs.append(_peer(name, python, weights(work)))
-    return programs
-
-
-def _peer(name: str, python: Path, folder: Path) -> Program:
-    def command(chosen: Pictures, leavings: Path) -> list[str]:
-        script = [str(python), "-P", str(HERE / "peer.py"), name, "--weights", str(folder)]
-        out = ["--files", str(chosen.listed), "--out", str(leavings / "vectors.npy")]
-        return [*script, *out, "--threads", str(machine.cores())]
-
-    return Program(name, command, version=lambda: environments.versions(python, name))
-
-
-def _wanted(name: str, options: argparse.Namespace) -> bool:
-    return not options.only or name in options.only
-
-
-def weights(work: Path) -> Path:
-    """The folder of all layouts of one set of weights, made once."""
-    folder = work / "weights"
-    if not (folder / "bundle" / "model.json").exists():
-        print("making weights...", file=sys.stderr, flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        made = [sys.executable, "-m", "benchmarks.weights", str(folder)]
-        subprocess.run(made, cwd=measure.ROOT, check=True, stdout=sys.stderr)
-    return folder
 
 
 def alternate(
@@ -244,11 +147,6 @@ def _last_words(log: Path) -> str:
     """The last two lines of a log in which something is said."""
     lines = [line.strip(" │") for line in log.read_text("utf-8", "replace").splitlines()]
     return " / ".join([line for line in lines if re.search(r"\w", line)][-2:])
-
-
-def leavings_of(name: str, chosen: Pictures, work: Path) -> Path:
-    """Where a run leaves its store or its vectors."""
-    return work / "runs" / chosen.name / name.replace(" ", "-")
 
 
 def gather(

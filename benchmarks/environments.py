@@ -43,7 +43,7 @@ TELLING = ("onnxruntime", "torch", "transformers", "pillow", "numpy")
 
 
 class Unavailable(Exception):
-    """A peer's environment cannot be made here."""
+    """What a program of the comparison needs cannot be made here."""
 
 
 def python_of(peer: str, folder: Path) -> Path:

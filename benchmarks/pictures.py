@@ -9,6 +9,7 @@ is progressive, one in four is turned by its EXIF tag.
 from __future__ import annotations
 
 import argparse
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ KINDS = {
     "mixed": Kind((2, 12), (*("jpg",) * 9, "png", *("jpg",) * 9, "webp"), 120),
     "web": Kind((0.3, 0.3), ("jpg",), 108),
     "png": Kind((2, 12), ("png",), 36),
+    "calibration": Kind((1, 3), ("jpg",), 100),
 }
 
 
@@ -49,16 +51,19 @@ def make(name: str, folder: Path, count: int | None = None) -> list[Path]:
         folder / f"{name}-{number:05d}.{formats[number]}" for number in range(count or kind.count)
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = [(kind, number, path) for number, path in enumerate(paths) if not path.exists()]
+    seed = [SEED, zlib.crc32(name.encode())]
+    tasks = [
+        (kind, [*seed, number], path) for number, path in enumerate(paths) if not path.exists()
+    ]
     if tasks:
         with ProcessPoolExecutor() as pool:
             list(pool.map(_make_one, tasks))
     return paths
 
 
-def _make_one(task: tuple[Kind, int, Path]) -> None:
-    kind, number, path = task
-    rng = np.random.default_rng([SEED, number])
+def _make_one(task: tuple[Kind, list[int], Path]) -> None:
+    kind, seed, path = task
+    rng = np.random.default_rng(seed)
     unfinished = path.with_name(f".{path.name}")
     save(rng, photograph(rng, rng.uniform(*kind.megapixels)), unfinished, path.suffix)
     unfinished.rename(path)

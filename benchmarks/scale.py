@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import compare, machine, measure, pictures, report
+from benchmarks import machine, measure, pictures, report
+from benchmarks.programs import OFFLINE, WORK, weights
 from clipindex.catalogue import INDEXED, Row
 from clipindex.collection import Settings, open_for_import, settle
 from clipindex.exif import PictureFacts
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     work = options.work.resolve() / "scale"
     work.mkdir(parents=True, exist_ok=True)
-    bundle = (options.fp32_bundle or compare.weights(options.work.resolve()) / "bundle").resolve()
+    bundle = (options.fp32_bundle or weights(options.work.resolve()) / "bundle").resolve()
     parts: dict[str, Callable[[], Any]] = {
         "memory": lambda: memory(options.memory, bundle, work),
         "plan": lambda: plan(options.plan, bundle, work, options.rounds),
@@ -73,7 +74,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, default=compare.WORK, help="kept between runs")
+    parser.add_argument("--work", type=Path, default=WORK, help="kept between runs")
     parser.add_argument("--fp32-bundle", type=Path, help="default: random ViT-B/32, made here")
     parser.add_argument("--only", action="append", choices=["memory", "plan", "query"])
     parser.add_argument("--memory", type=int, nargs="+", default=MEMORY, metavar="PICTURES")
@@ -224,7 +225,7 @@ def clipindex(work: Path, command: str, *what: str, store: Path) -> measure.Meas
     """One run of the program; anything but success ends the benchmark with its last words."""
     log = work / "clipindex.log"
     line = [sys.executable, "-m", "clipindex", command, *what, "--store", str(store)]
-    run = measure.run(line, log, compare.OFFLINE)
+    run = measure.run(line, log, OFFLINE)
     if run.exit_code:
         raise SystemExit(f"clipindex {command}: {log.read_text('utf-8')}")
     return run

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import agreement, compare, environments, measure, pictures, report
+from benchmarks import agreement, compare, environments, measure, pictures, programs, report
 from benchmarks.measure import Measured
 from conftest import TINY, make_pictures
 
@@ -122,10 +122,9 @@ def test_a_peer_that_is_not_to_be_had_is_left_out_and_named(
     monkeypatch.setitem(environments.PEERS, "rclip", environments.Needs(("no-index-has-this",)))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    runs = compare.Runs()
-    options = compare.parse(["--only", "rclip"])
-    assert compare.peers(options, tmp_path, runs) == []
-    assert "no-index-has-this" in runs.left_out["rclip"]
+    left_out: dict[str, str] = {}
+    assert programs.peers(compare.parse(["--only", "rclip"]), tmp_path, left_out) == []
+    assert "no-index-has-this" in left_out["rclip"]
 
 
 def test_scale_runs_small(tmp_path: Path) -> None:
