@@ -23,11 +23,12 @@ if TYPE_CHECKING:
         Status,
         Summary,
     )
-    from clipindex.index import CollectionStatus, Index
+    from clipindex.index import Index
     from clipindex.preprocessing import Preprocessing
     from clipindex.preview import Preview
     from clipindex.recorder import IngestOptions
     from clipindex.search import Hit, QueryOptions, Term
+    from clipindex.status import CollectionStatus
     from clipindex.stores.address import Server
     from clipindex.survey import Part
     from clipindex.walk import WalkPolicy
@@ -36,7 +37,7 @@ _HOMES = {
     "BatchVerified": "events",
     "ClipIndexError": "errors",
     "ClipIndexWarning": "errors",
-    "CollectionStatus": "index",
+    "CollectionStatus": "status",
     "Event": "events",
     "ExitCode": "errors",
     "FileDone": "events",

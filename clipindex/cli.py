@@ -25,6 +25,8 @@ COMMANDS = {  # command -> module of `commands`, function, in the order of --hel
     "untag": ("collection", "untag"),
     "relocate": ("collection", "relocate"),
     "forget": ("collection", "forget"),
+    "alias": ("collection", "alias"),
+    "unalias": ("collection", "unalias"),
     "export": ("transfer", "export"),
     "import": ("transfer", "import_"),
     "demo": ("demo", "demo"),

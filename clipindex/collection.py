@@ -69,6 +69,7 @@ def settle(place: Place, settings: Settings) -> StampedContract:
 @contextmanager
 def open_for_ingest(place: Place, settings: Settings) -> Iterator[tuple[Collection, Bundle]]:
     """Hold a collection for writing, making it when it is missing; its model is checked whole."""
+    place = place.followed()
     bundle = bundle_for(settle(place, settings), settings.model)
     bundle.verify()
     _make_folder(place)
@@ -83,6 +84,7 @@ def open_for_ingest(place: Place, settings: Settings) -> Iterator[tuple[Collecti
 def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
     """Hold an existing collection for a change that needs no model; noted as a run, so that
     the next one compares points and catalogue if this one is interrupted."""
+    place = place.followed()
     place.stamped()
     _make_folder(place)
     with (
@@ -97,6 +99,7 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
 def open_for_import(place: Place, stamped: StampedContract) -> Iterator[Collection]:
     """Hold a collection that is to receive points made elsewhere under `stamped`, making it
     when it is missing. Raises ContractMismatch when it was made otherwise."""
+    place = place.followed()
     _make_folder(place)
     with lock.locked(place.lock, "import", lock.INGEST_PATIENCE):
         there = place.read()

@@ -6,13 +6,11 @@ import os
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from clipindex import pipeline, search
 from clipindex.bundle import Bundle
-from clipindex.catalogue import Catalogue
 from clipindex.collection import (
     Collection,
     Settings,
@@ -32,30 +30,12 @@ from clipindex.preview import Preview, preview
 from clipindex.recorder import IngestOptions
 from clipindex.relocate import relocate, remembers_below
 from clipindex.search import Hit, QueryOptions, Term
+from clipindex.status import CollectionStatus, catalogue_of, status_of
 from clipindex.stores import Filter
 from clipindex.stores.address import Server
 from clipindex.survey import Part, Scope, check_roots
 from clipindex.tagging import put_tags, take_tags
 from clipindex.walk import Root, WalkPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionStatus:
-    """What a collection holds and how its latest run went; read without opening the points."""
-
-    store: str
-    collection: str
-    model: str
-    revision: str
-    preprocessing: str
-    precision: str
-    dimension: int
-    bundle: str
-    indexed: int
-    quarantined: int
-    skipped: int
-    roots: list[str]
-    last_run: dict[str, object] | None
 
 
 class Index:
@@ -106,13 +86,15 @@ class Index:
 
         Raises UsageError when no root is remembered.
         """
-        self.place.stamped()
-        place = self.place.of_part(part.number, part.of)
-        memories = _roots_remembered(place) or _roots_remembered(self.place)
+        whole = self.place.followed()
+        whole.stamped()
+        place = whole.of_part(part.number, part.of)
+        memories = _roots_remembered(place) or _roots_remembered(whole)
         if not memories:
             raise UsageError(
-                "the collection remembers no folder",
-                hint="ingest one by hand: clipindex ingest FOLDER",
+                f"the collection remembers no folder of source '{whole.source}'",
+                hint="ingest one by hand: clipindex ingest FOLDER. Folders are remembered for each "
+                "--source, of a server's collection by the very machine that ingested them",
             )
         roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
         scope = Scope(roots, part=part, avoid=self._own_folder(), retag=False)
@@ -137,7 +119,7 @@ class Index:
     ) -> Preview:
         """What `ingest` would read. Nothing is written or locked, and without `checksum`
         nothing is opened."""
-        catalogue = _catalogue(self.place.of_part(part.number, part.of))
+        catalogue = catalogue_of(self.place.of_part(part.number, part.of))
         try:
             scope = self._scope(paths, policy, files, part)
             return preview(scope, catalogue, limit, checksum=checksum)
@@ -205,31 +187,16 @@ class Index:
 
     def status(self) -> CollectionStatus:
         """Contract, counts, roots and latest run; works while another process ingests."""
-        stamped = self.place.stamped()
-        contract = stamped.contract
-        counts: dict[str, int] = {}
-        roots: list[str] = []
-        last_run: dict[str, object] | None = None
-        if catalogue := _catalogue(self.place):
-            counts, roots = catalogue.counts(), [shown(path) for path in catalogue.roots()]
-            if run := catalogue.last_run():
-                last_run = {"started": run[0], "finished": run[1], "summary": run[2]}
-            catalogue.close()
-        return CollectionStatus(
-            self.place.name,
-            self.place.collection,
-            contract.model,
-            contract.revision,
-            contract.preprocessing,
-            contract.precision,
-            contract.dimension,
-            stamped.bundle,
-            counts.get("indexed", 0),
-            counts.get("quarantined", 0),
-            counts.get("skipped", 0),
-            roots,
-            last_run,
-        )
+        return status_of(self.place)
+
+    def alias(self, name: str) -> str | None:
+        """Let `name` stand for this collection of a server from now on, in one step; returns
+        what it stood for. Raises UsageError where a collection has that name, or in a folder."""
+        return self.place.point_alias(name)
+
+    def unalias(self, name: str) -> str:
+        """Take an alias away; returns what it stood for."""
+        return self.place.drop_alias(name)
 
     def _scope(
         self,
@@ -253,20 +220,15 @@ class Index:
         return self._model
 
 
-def _catalogue(place: Place) -> Catalogue | None:
-    path = place.find_catalogue()
-    return None if path is None else Catalogue(path)
-
-
 def _roots_remembered(place: Place) -> dict[bytes, dict[str, Any]]:
-    if (catalogue := _catalogue(place)) is None:
+    if (catalogue := catalogue_of(place)) is None:
         return {}
     with closing(catalogue):
         return catalogue.roots()
 
 
 def _folders_remembered(place: Place) -> dict[bytes, int]:
-    if (catalogue := _catalogue(place)) is None:
+    if (catalogue := catalogue_of(place)) is None:
         return {}
     with closing(catalogue):
         return catalogue.indexed_by_folder()

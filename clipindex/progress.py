@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +54,20 @@ def ingest_view(voice: Voice) -> IngestView:
     """JSON lines or a view for people; beside it a log file where one is asked for."""
     view: IngestView = JsonView(voice) if voice.json else PeopleView(voice)
     return view if voice.log_file is None else Logged(view, voice.log_file)
+
+
+@contextmanager
+def points_bar(voice: Voice) -> Iterator[Callable[[int, int], None]]:
+    """Gives what takes how many points are through, of how many: a bar where somebody looks on,
+    nothing elsewhere."""
+    unseen = voice.json or voice.quiet or not sys.stderr.isatty()
+    with tqdm(unit=" points", disable=unseen, dynamic_ncols=True, leave=False) as bar:
+
+        def moved(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield moved
 
 
 class JsonView:

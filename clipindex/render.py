@@ -18,9 +18,9 @@ from clipindex.errors import ClipIndexError
 
 if TYPE_CHECKING:
     from clipindex.events import Summary
-    from clipindex.index import CollectionStatus
     from clipindex.preview import Preview
     from clipindex.search import Hit
+    from clipindex.status import CollectionStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +175,16 @@ def show_count(verb: str, count: int, voice: Voice) -> None:
         print(f"{count:,} {verb}")
 
 
+def show_alias(alias: str, collection: str | None, before: str | None, voice: Voice) -> None:
+    """What an alias stands for now, and what it stood for."""
+    if voice.json:
+        json_line({"type": "alias", "alias": alias, "collection": collection, "before": before})
+    elif not voice.quiet:
+        now = f"stands for '{collection}'" if collection is not None else "stands for nothing"
+        was = f" (until now for '{before}')" if before not in (None, collection) else ""
+        print(f"'{alias}' {now}{was}")
+
+
 def _show_table(hits: Iterable[Hit]) -> None:
     from clipindex.terminal import Terminal, headed_table
 
@@ -200,6 +210,8 @@ def show_status(status: CollectionStatus, voice: Voice) -> None:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     table.add_row("collection", f"{status.collection} in {status.store}")
+    if status.aliases:
+        table.add_row("aliases", ", ".join(status.aliases))
     table.add_row("model", f"{status.model}, revision {status.revision} ({status.bundle})")
     table.add_row("preprocessing", f"{status.preprocessing}, {status.precision}")
     table.add_row("pictures", f"{status.indexed:,}")

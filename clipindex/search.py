@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from clipindex.places import Place
 from clipindex.preprocessing import Geometry, Preprocessing
 from clipindex.stores import Filter, Store, Vector, is_unit
 
-PAGE = 100
+CONTENTS_AT_ONCE = 100
+TIES = 10  # contents looked at beyond the limit: of equal scores the first path wins
 Found = tuple[uuid.UUID, Payload]
 SMALLEST_SUM = 1e-6  # of unit vectors: below it they have cancelled out
 
@@ -107,6 +109,7 @@ def find(
 
     `model` says where its bundle is now, should it have moved; `load` makes it an encoder.
     """
+    place = place.followed()
     stamped = place.stamped()
     bundle, preprocessing = bundle_for(stamped, model), recipe_of(stamped.contract)
     if not terms:
@@ -196,12 +199,11 @@ def search(store: Store, query: Query, options: QueryOptions) -> list[Hit]:
     )
     if options.under is not None:
         only = only.also(("folders", shown(resolve_root(options.under))))
-    scores = _best_contents(store, query, only, options.limit)
+    scores = _best_contents(store, query, only, options)
     copies = _copies(store, only, scores)
     hits = [
         _hit(query, copies[content], content, score)
         for content, score in scores.items()
-        if options.min_score is None or score >= options.min_score
         if content in copies
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
@@ -209,29 +211,33 @@ def search(store: Store, query: Query, options: QueryOptions) -> list[Hit]:
     return [replace(hit, rank=rank) for rank, hit in enumerate(hits[: options.limit], 1)]
 
 
-def _best_contents(store: Store, query: Query, only: Filter, wanted: int) -> dict[str, float]:
-    """Digest -> score of at least `wanted` different pictures, as far as there are so many."""
-    scores: dict[str, float] = {}
+def _best_contents(
+    store: Store, query: Query, only: Filter, options: QueryOptions
+) -> dict[str, float]:
+    """Digest -> score of every picture that may be a hit: the best, and those that tie with the
+    last of them."""
+    own: dict[str, float] = {}
     if query.sha256 is not None:  # found by content too, for an index that only approximates
         same = only.also(("sha256", query.sha256.hex()))
         copies = [id for id, _ in store.scroll(same)]
         for point in store.retrieve(copies[:1]).values():
-            scores[query.sha256.hex()] = _cosine(float(point.vector @ query.vector))
-    offset, page = 0, max(wanted, PAGE)
-    while True:
-        found = store.search(query.vector, limit=page, only=only, offset=offset)
-        for hit in found:
-            scores.setdefault(str(hit.payload["sha256"]), _cosine(hit.score))
-        if len(scores) >= wanted or len(found) < page:
-            return scores
-        offset, page = offset + page, 2 * page
+            own[query.sha256.hex()] = _cosine(float(point.vector @ query.vector))
+    found = store.search(query.vector, limit=options.limit + TIES, only=only)
+    scores = {each.sha256: _cosine(each.score) for each in found} | own
+    last = min(nlargest(options.limit, scores.values()), default=1.0)
+    asked = -1.0 if options.min_score is None else options.min_score
+    return {
+        content: score
+        for content, score in scores.items()
+        if score >= asked and (score >= last or content in own)
+    }
 
 
 def _copies(store: Store, only: Filter, contents: Iterable[str]) -> dict[str, list[Found]]:
     """Every point of each content, a hundred contents a request: a server may be far away."""
     found: dict[str, list[Found]] = {}
     wanted = iter(contents)
-    while some := list(islice(wanted, PAGE)):
+    while some := list(islice(wanted, CONTENTS_AT_ONCE)):
         for id, payload in store.scroll(only.also_among("sha256", some)):
             found.setdefault(str(payload["sha256"]), []).append((id, payload))
     return found

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -37,6 +37,7 @@ POINTS_AT_ONCE = 250
 POINTS_PER_FILE = 10_000
 FORMAT = 1
 MANIFEST = "export.json"
+Moved = Callable[[int, int], object]  # told how many points are through, of how many
 OURS = re.compile(r"(points-\d{5}\.jsonl|vectors-\d{5}\.npy|export\.json)(\.partial)?")
 
 
@@ -51,19 +52,26 @@ class Shipment:
     points: Iterable[Sequence[Point]]
 
 
-def export(place: Place, folder: Path) -> int:
+def _quietly(done: int, total: int) -> None:
+    """Nobody looks on."""
+
+
+def export(place: Place, folder: Path, moved: Moved = _quietly) -> int:
     """Write a collection into a folder; returns how many points it holds.
 
     Raises UsageError where other things lie in the folder.
     """
     _prepare(folder)
+    place = place.followed()
     stamped = place.stamped()
+    files: list[dict[str, Any]] = []
+    count = 0
     with place.asked(stamped) as store:
-        files = [
-            _write_part(folder, number, part, store)
-            for number, part in enumerate(_pages(store, POINTS_PER_FILE))
-        ]
-    count: int = sum(file["points"] for file in files)
+        total = store.count()
+        for number, part in enumerate(_pages(store, POINTS_PER_FILE)):
+            files.append(_write_part(folder, number, part, store))
+            count += len(part)
+            moved(count, total)
     known = {f"{kind}-{n:05d}.{e}" for n in range(len(files)) for kind, e in KINDS}
     for path in folder.iterdir():
         if path.name not in known:  # of an earlier, larger export
@@ -84,29 +92,31 @@ def export(place: Place, folder: Path) -> int:
     return count
 
 
-def import_(folder: Path, place: Place) -> int:
+def import_(folder: Path, place: Place, moved: Moved = _quietly) -> int:
     """Bring an export into a collection, verified; returns how many points were written.
 
     Raises StoreError where the export is unfinished or damaged, ContractMismatch where the
     collection was made with another model.
     """
-    return _receive(_read_export(folder), place)
+    return _receive(_read_export(folder), place, moved)
 
 
-def copy(origin: Place, target: Place) -> int:
+def copy(origin: Place, target: Place, moved: Moved = _quietly) -> int:
     """Bring one collection into another directly; returns how many points were written.
 
     Raises UsageError where both are the same.
     """
+    origin, target = origin.followed(), target.followed()
     if (origin.name, origin.collection) == (target.name, target.collection):
         raise UsageError("a collection cannot be copied onto itself", path=origin.name)
     stamped, roots = origin.stamped(), _roots(origin)
     with origin.asked(stamped) as store:
         points = (_whole(store, page) for page in _pages(store, POINTS_AT_ONCE))
-        return _receive(Shipment(stamped, origin.source, roots, store.count(), points), target)
+        shipment = Shipment(stamped, origin.source, roots, store.count(), points)
+        return _receive(shipment, target, moved)
 
 
-def _receive(shipment: Shipment, place: Place) -> int:
+def _receive(shipment: Shipment, place: Place, moved: Moved) -> int:
     """Every point compared, written where it is missing or differs, read back; then the rows."""
     written = seen = 0
     with open_for_import(place, shipment.stamped) as collection:
@@ -127,6 +137,7 @@ def _receive(shipment: Shipment, place: Place) -> int:
                 if missing:
                     write_verified(store, missing)
                 written, seen = written + len(missing), seen + len(mine)
+                moved(seen, shipment.count)
         _check_counts(store, shipment.count, seen)
         _remember(collection, shipment.roots)
     return written

@@ -1,7 +1,8 @@
 """A loopback double of a Qdrant server: its REST protocol over the real embedded engine.
 
-Good enough for an unmodified QdrantClient, with faults on demand and a log of every request.
-What it does not prove stands in the README: limits, replicas, the background optimizer, TLS.
+Good enough for an unmodified QdrantClient, with faults on demand and a log of every request;
+filters go through the embedded store's own translation. What it does not prove stands in the
+README: limits, replicas, the background optimizer, TLS.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from typing import Any
 
 import qdrant_edge
 
+from clipindex.stores.edge import engine_filter
+
 Json = dict[str, Any]
 engine: Any = qdrant_edge
+GROUPING_SEARCHES = 5  # a server looks so often for further groups, and then makes do
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,9 @@ class Double:
                 return {"collections": [{"name": name} for name in sorted(self.shards)]}
             case ["POST", "collections", "aliases"]:
                 return self.change_aliases(request.body)
+            case ["GET", "aliases"]:
+                named = sorted(self.aliases.items())
+                return {"aliases": [{"alias_name": a, "collection_name": c} for a, c in named]}
             case ["GET", "collections", name]:
                 return self.info(self.shard(name))
             case ["GET", "collections", name, "exists"]:
@@ -156,8 +163,10 @@ class Double:
 
     def create(self, name: str, body: Json) -> bool:
         with self.lock:
-            if name in self.shards or name in self.aliases:
+            if name in self.shards:
                 raise Problem(409, f"Wrong input: Collection `{name}` already exists!")
+            if name in self.aliases:
+                raise Problem(400, f"Wrong input: Can't create collection with name {name}. Alias")
             hnsw = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000}
             config = {
                 "params": {"vectors": body["vectors"]},
@@ -185,17 +194,30 @@ class Double:
     def drop(self, name: str) -> bool:
         shard = self.shards.pop(name, None)
         if shard is not None:
+            self.aliases = {
+                a: stands_for for a, stands_for in self.aliases.items() if stands_for != name
+            }
             with shard.lock:
                 shard.points.close()
             shutil.rmtree(shard.folder)
         return shard is not None
 
     def change_aliases(self, body: Json) -> bool:
-        for action in body["actions"]:
-            if made := action.get("create_alias"):
-                self.aliases[made["alias_name"]] = made["collection_name"]
-            elif gone := action.get("delete_alias"):
-                self.aliases.pop(gone["alias_name"], None)
+        """All actions before anybody else's request; one that fails leaves the earlier ones done,
+        as the real server does. Making an alias that is there replaces it."""
+        with self.lock:
+            for action in body["actions"]:
+                if made := action.get("create_alias"):
+                    alias, collection = made["alias_name"], made["collection_name"]
+                    if collection not in self.shards:
+                        raise Problem(404, f"Not found: Collection `{collection}` doesn't exist!")
+                    if alias in self.shards:
+                        raise Problem(409, f"Wrong input: Collection `{alias}` already exists!")
+                    self.aliases[alias] = collection
+                elif gone := action.get("delete_alias"):
+                    self.aliases.pop(gone["alias_name"], None)
+                else:
+                    raise Problem(400, f"an action that clipindex never asks for: {action}")
         return True
 
     def info(self, shard: Shard) -> Json:
@@ -225,7 +247,9 @@ class Double:
         if request.method == "PUT" or operation == ["delete"]:
             if "wait=true" not in query:
                 raise Problem(400, "the tests want every write to be waited for")
-            change = _deletion(body) if operation else _upsert(shard, body)
+            ids = [_id(id) for id in body["points"]] if operation else []
+            delete = engine.UpdateOperation.delete_points
+            change = delete(ids) if operation else _upsert(shard, body)
             _run(shard, lambda points: points.update(change))
             return {"operation_id": 0, "status": "completed"}
         match operation:
@@ -237,25 +261,43 @@ class Double:
             case ["count"]:
                 asked = engine.CountRequest(True, _filter(body.get("filter")))
                 return {"count": _run(shard, lambda points: points.count(asked))}
-            case ["query"]:
-                return {"points": self.search(shard, body)}
+            case ["query", "groups"]:
+                return {"groups": self.groups(shard, body)}
             case ["scroll"]:
                 return self.scroll(shard, body)
         raise Problem(404, "")
 
-    def search(self, shard: Shard, body: Json) -> list[Json]:
+    def groups(self, shard: Shard, body: Json) -> list[Json]:
+        """As a server does it: a few searches, each without the groups that are full already."""
+        if body.get("group_size") != 1 or body.get("offset"):
+            raise Problem(400, "the double gives one point of each group, from the first on")
+        field, limit, filled = body["group_by"], body.get("limit") or 3, dict[str, Any]()
+        conditions = body.get("filter") or {}
+        for _ in range(GROUPING_SEARCHES):
+            full = {"key": field, "match": {"any": list(filled)}}
+            others = [*(conditions.get("must_not") or ()), full]
+            hits = self.search(shard, body, limit, {**conditions, "must_not": others})
+            for hit in hits:
+                filled.setdefault(hit.payload[field], hit)
+            if len(filled) >= limit or not hits:
+                break
+        best = sorted(filled.items(), key=lambda group: -group[1].score)[:limit]
+        return [
+            {"id": key, "hits": [{**_record(hit, False), "score": hit.score, "version": 0}]}
+            for key, hit in best
+        ]
+
+    def search(self, shard: Shard, body: Json, limit: int, conditions: Json) -> Any:
         vector = body["query"]["nearest"] if isinstance(body["query"], dict) else body["query"]
         asked = engine.QueryRequest(
-            limit=body.get("limit") or 10,
-            offset=body.get("offset") or 0,
+            limit=limit,
             query=engine.Query.Nearest(vector),
-            filter=_filter(body.get("filter")),
-            with_payload=True,
+            filter=_filter(conditions),
+            with_payload=[body["group_by"]],
             with_vector=False,
             params=engine.SearchParams(exact=True),
         )
-        found = _run(shard, lambda points: points.query(asked))
-        return [{**_record(hit, False), "score": hit.score, "version": 0} for hit in found]
+        return _run(shard, lambda points: points.query(asked))
 
     def scroll(self, shard: Shard, body: Json) -> Json:
         offset = body.get("offset")
@@ -279,12 +321,13 @@ class Double:
         if not strict.get("enabled"):
             return
         limit = strict.get("max_query_limit")
-        if limit and operation in (["query"], ["scroll"]) and body.get("limit", 10) > limit:
-            raise Problem(400, f"Bad request: Limit exceeded {body['limit']} > {limit}")
+        asked = body.get("limit", 10) * body.get("group_size", 1)
+        if limit and operation in (["query", "groups"], ["scroll"]) and asked > limit:
+            raise Problem(400, f"Bad request: Limit exceeded {asked} > {limit}")
         most = strict.get("upsert_max_batchsize")
         if most and len(body.get("points", ())) > most and not operation:
             raise Problem(400, f"Bad request: Upsert limit exceeded > {most}")
-        for name in _fields(body.get("filter")):
+        for name in _fields(body):
             if strict.get("unindexed_filtering_retrieve") is False and name not in shard.indexes:
                 raise Problem(400, f'Bad request: Index required but not found for "{name}"')
 
@@ -318,30 +361,18 @@ def _upsert(shard: Shard, body: Json) -> Any:
     )
 
 
-def _deletion(body: Json) -> Any:
-    if "points" in body:
-        return engine.UpdateOperation.delete_points([_id(id) for id in body["points"]])
-    return engine.UpdateOperation.delete_points_by_filter(_filter(body["filter"]))
+def _filter(conditions: Json | None) -> Any:
+    try:
+        return engine_filter({k: v for k, v in (conditions or {}).items() if v})
+    except (KeyError, TypeError, ValueError) as error:
+        raise Problem(400, f"a filter that clipindex never asks for: {conditions}") from error
 
 
-def _filter(spec: Json | None) -> Any:
-    if not spec:
-        return None
-    clauses = {name: [_condition(c) for c in spec.get(name) or ()] for name in ("must", "must_not")}
-    return engine.Filter(**clauses)
-
-
-def _condition(spec: Json) -> Any:
-    if "has_id" in spec:
-        return engine.HasIdCondition({_id(id) for id in spec["has_id"]})
-    match = spec["match"]
-    value = engine.MatchValue(match["value"]) if "value" in match else engine.MatchAny(match["any"])
-    return engine.FieldCondition(spec["key"], match=value)
-
-
-def _fields(spec: Json | None) -> list[str]:
-    clauses = ((spec or {}).get(name) or () for name in ("must", "must_not"))
-    return [condition["key"] for clause in clauses for condition in clause if "key" in condition]
+def _fields(body: Json) -> list[str]:
+    """Every payload field that a request filters or groups by."""
+    conditions = (body.get("filter") or {}).values()
+    filtered = [condition["key"] for clause in conditions for condition in clause or ()]
+    return [*filtered, *filter(None, [body.get("group_by")])]
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -56,7 +56,7 @@ LAYERS = [
     ["render", "config"],
     ["terminal"],
     ["index"],
-    ["pipeline", "preview", "demo"],
+    ["pipeline", "preview", "demo", "status"],
     ["relocate", "tagging", "transfer"],
     ["recorder"],
     ["search"],
@@ -154,7 +154,7 @@ WITHOUT = {
     "reindex": {"tokenizers", "ftfy", "qdrant_client", "pydantic"},
     "query a cat": {"PIL", "sqlite3", "qdrant_client", "pydantic", "ftfy", "rich", "tqdm"},
     "query PICTURE": {"tokenizers", "ftfy", "qdrant_client", "pydantic", "rich", "tqdm"},
-    "status": {"tokenizers", "ftfy", "qdrant_client", "pydantic"},
+    "status": {"tokenizers", "ftfy", "qdrant_client", "pydantic", "onnxruntime", "PIL"},
 }
 
 

@@ -37,7 +37,7 @@ PREVIEW_FIELDS = {
 }
 STATUS_FIELDS = {
     *("type", "store", "collection", "model", "revision", "preprocessing", "precision"),
-    *("dimension", "bundle", "indexed", "quarantined", "skipped", "roots", "last_run"),
+    *("dimension", "bundle", "indexed", "quarantined", "skipped", "roots", "last_run", "aliases"),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|4[0-7]|48|9[0-7])\b[0-9;]*m")

@@ -5,23 +5,36 @@ from __future__ import annotations
 import copy
 import itertools
 import random
+import re
 import threading
 import time
+import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from qdrant_client import models
 from qdrant_client.common import client_exceptions
 from qdrant_client.http import exceptions
 
 import clipindex
-from clipindex.errors import ClipIndexError, ContractMismatch, Refused, StoreError, UsageError
-from clipindex.stores import connection, server
+from clipindex.errors import (
+    ClipIndexError,
+    CollectionBusy,
+    ContractMismatch,
+    Refused,
+    StoreError,
+    UsageError,
+    VerificationFailed,
+)
+from clipindex.recorder import write_verified
+from clipindex.stores import Point, connection, described, server
 from clipindex.stores.address import Server
 from clipindex.stores.connection import Answer, Connection, Manners, understand
 from conftest import TINY, Run, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
@@ -70,6 +83,43 @@ def test_a_server_ends_up_with_what_a_folder_would_hold(double: Double, tmp_path
     assert same_state(remote, local)
 
 
+def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
+    double: Double, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 20)
+    for number in range(0, 20, 3):
+        for each in range(number):
+            place = photos / f"copies {each % 4}" / f"{number}-{each}.jpg"
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes((photos / f"{number:03d}.jpg").read_bytes())
+    remote, local = on(double), clipindex.Index(tmp_path / "s", model=str(TINY), source="here")
+    for index in (remote, local):
+        ingest(index, photos)
+        index.tag({"who": "ann"}, [photos / "copies 1", photos / "004.jpg"])
+    asked = [
+        clipindex.QueryOptions(limit, min_score, under, where, where_not)
+        for limit, min_score in ((1, None), (3, 0.5), (10, None), (100, -0.2))
+        for under in (None, photos / "copies 2")
+        for where, where_not in (((), ()), ((("who", "ann"),), ()), ((), (("who", "ann"),)))
+    ]
+    for options in asked:
+        for term in ("a dog", photos / "009.jpg"):
+            assert remote.query(term, options) == local.query(term, options), (term, options)
+    assert len(remote.query("a dog", clipindex.QueryOptions(100))) == 20
+
+
+def test_a_query_costs_no_more_than_its_hits(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 40)
+    ingest(on(double), tmp_path / "photos")
+    double.log.clear()
+    assert len(on(double).query("a dog", clipindex.QueryOptions(3))) == 3
+    grouped, copies = double.requests("/points/")
+    assert grouped.path.split("?")[0].endswith("/points/query/groups")
+    (condition,) = copies.body["filter"]["must"]
+    assert len(condition["match"]["any"]) < 10
+
+
 def test_a_second_run_sends_nothing_that_writes(double: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 5)
     ingest(on(double), tmp_path / "photos")
@@ -98,17 +148,6 @@ def test_a_collection_made_anew_does_not_inherit_the_catalogue(
     assert ingest(on(double), tmp_path / "photos").summary.new == 3
 
 
-def test_an_alias_stands_for_its_collection(double: Double, tmp_path: Path) -> None:
-    make_pictures(tmp_path / "photos", 3)
-    ingest(on(double, collection="v1"), tmp_path / "photos")
-    double.change_aliases(
-        {"actions": [{"create_alias": {"alias_name": "current", "collection_name": "v1"}}]}
-    )
-    assert ingest(on(double, collection="current"), tmp_path / "photos").summary.unchanged == 3
-    assert len(on(double, collection="current").query("a dog")) == 3
-    assert sorted(double.shards) == ["v1"]
-
-
 def test_a_strict_server_is_asked_for_no_more_than_it_allows(
     double: Double, tmp_path: Path
 ) -> None:
@@ -125,6 +164,160 @@ def test_a_strict_server_is_asked_for_no_more_than_it_allows(
     assert len(stored(index)) == 20
     options = clipindex.QueryOptions(limit=20, where=(("owner", "ann"),))
     assert len(index.query("a dog", options)) == 20
+
+
+# --- aliases ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(double: Double, tmp_path: Path) -> Double:
+    """Collections v1 and v2 of the same three pictures; `photos` stands for v1."""
+    make_pictures(tmp_path / "photos", 3)
+    ingest(on(double, collection="v1"), tmp_path / "photos")
+    exact = clipindex.Preprocessing.EXACT  # as after a change of the model
+    ingest(on(double, collection="v2", preprocessing=exact), tmp_path / "photos")
+    assert on(double, collection="v1").alias("photos") is None
+    return double
+
+
+def test_an_alias_stands_for_its_collection_in_every_command(two: Double, tmp_path: Path) -> None:
+    index = on(two, collection="photos")
+    assert ingest(index, tmp_path / "photos").summary.unchanged == 3
+    assert len(index.query("a dog")) == 3
+    assert index.tag({"who": "ann"}, [tmp_path / "photos"]) == 3
+    assert on(two, collection="v1").untag(["who"], [tmp_path / "photos"]) == 3
+    last = list(index.reindex())[-1]
+    assert isinstance(last, clipindex.RunFinished)
+    assert (last.summary.collection, last.summary.unchanged) == ("v1", 3)
+    assert (index.status().collection, index.status().aliases) == ("v1", ["photos"])
+    assert sorted(two.shards) == ["v1", "v2"]
+
+
+def test_a_switch_is_one_request_and_those_who_ask_notice_nothing(
+    two: Double, tmp_path: Path
+) -> None:
+    reader = on(two, collection="photos")
+    assert reader.status().preprocessing == "dct-scaled"
+    two.log.clear()
+    assert on(two, collection="v2").alias("photos") == "v1"
+    (change,) = [r for r in two.requests("/collections/aliases") if r.method == "POST"]
+    assert len(change.body["actions"]) == 1
+    assert reader.status().preprocessing == "exact"
+    assert reader.status().roots == [str(tmp_path / "photos")]
+    assert len(reader.query("a dog")) == 3
+    last = list(reader.reindex())[-1]  # the night after knows the folders
+    assert isinstance(last, clipindex.RunFinished)
+    assert (last.summary.collection, last.summary.unchanged) == ("v2", 3)
+    assert on(two, collection="v1").alias("photos") == "v2"  # and back
+    assert reader.status().collection == "v1"
+
+
+def test_a_run_ends_in_the_collection_it_began_with(two: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "more", 9, first_seed=50)
+    run = on(two, collection="photos").ingest(
+        [tmp_path / "more"], clipindex.IngestOptions(batch_size=3)
+    )
+    for event in run:
+        if isinstance(event, clipindex.BatchVerified):
+            on(two, collection="v2").alias("photos")
+    assert [len(stored(on(two, collection=name))) for name in ("v1", "v2")] == [12, 3]
+
+
+def test_a_query_ends_in_the_collection_it_began_with(two: Double) -> None:
+    def switch(request: Request) -> bool:
+        if request.path.startswith("/collections/v1/points/query"):
+            two.change_aliases({"actions": [named("photos", "v2")]})
+        return False
+
+    two.fail("503", when=switch)
+    two.drop("v2")
+    two.create("v2", {"vectors": {"size": 512, "distance": "Cosine"}})
+    assert len(on(two, collection="photos").query("a dog")) == 3
+    assert two.aliases == {"photos": "v2"}
+
+
+def named(alias: str, collection: str) -> dict[str, object]:
+    return {"create_alias": {"alias_name": alias, "collection_name": collection}}
+
+
+def test_an_alias_is_locked_as_its_collection_is(two: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "more", 2, first_seed=50)
+    run = on(two, collection="photos").ingest([tmp_path / "more"])
+    next(run)
+    with pytest.raises(CollectionBusy):
+        on(two, collection="v1").forget(tmp_path / "photos")
+    run.close()
+
+
+def test_an_alias_never_takes_the_place_of_something_else(two: Double) -> None:
+    two.create("chat", {"vectors": {"size": 512, "distance": "Cosine"}})
+    two.change_aliases({"actions": [named("assistant", "chat")]})
+    before = dict(two.aliases)
+    with pytest.raises(UsageError, match="'v2' is a collection of its own"):
+        on(two, collection="v1").alias("v2")
+    with pytest.raises(ContractMismatch, match="stands for 'chat', which was not made by clip"):
+        on(two, collection="v1").alias("assistant")
+    with pytest.raises(ContractMismatch, match="stands for 'chat', which was not made by clip"):
+        on(two).unalias("assistant")
+    with pytest.raises(StoreError, match="there is no collection 'v3'"):
+        on(two, collection="v3").alias("photos")
+    with pytest.raises(StoreError, match="there is no collection 'chat'"):  # an empty one
+        on(two, collection="chat").alias("photos")
+    with pytest.raises(UsageError, match="cannot name a collection"):
+        on(two, collection="v1").alias("no/name")
+    with pytest.raises(UsageError, match="no alias 'nothing'"):
+        on(two).unalias("nothing")
+    assert two.aliases == before
+
+
+def test_a_target_that_vanishes_meanwhile_leaves_the_alias_as_it_was(two: Double) -> None:
+    def vanish(request: Request) -> bool:
+        if request.path.startswith("/collections/aliases"):
+            two.drop("v2")
+        return False
+
+    two.fail("503", when=vanish)
+    with pytest.raises(StoreError, match="Collection `v2` doesn't exist"):
+        on(two, collection="v2").alias("photos")
+    assert two.aliases == {"photos": "v1"}
+
+
+def test_a_switch_that_another_undoes_at_once_is_not_called_done(
+    two: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(described, "PAUSES", (0.0, 0.01))
+    asked = itertools.count()
+
+    def undo(request: Request) -> bool:
+        if request.path == "/aliases" and next(asked) > 1:  # after it was looked up
+            two.change_aliases({"actions": [named("photos", "v1")]})
+        return False
+
+    two.fail("503", when=undo)
+    with pytest.raises(VerificationFailed, match="does not stand for what it was given"):
+        on(two, collection="v2").alias("photos")
+
+
+def test_the_commands_switch_show_and_take_away(two: Double) -> None:
+    env = {"CLIPINDEX_URL": two.url, "CLIPINDEX_SOURCE": "here"}
+    done = run_clipindex("alias", "photos", "--collection", "v2", env=env)
+    assert (done.code, done.out) == (0, "'photos' stands for 'v2' (until now for 'v1')\n")
+    again = run_clipindex("alias", "photos", "--collection", "v2", "--json", env=env)
+    wanted = {"type": "alias", "alias": "photos", "collection": "v2", "before": "v2"}
+    assert again.lines == [wanted]
+    status = run_clipindex("status", "--collection", "photos", env=env)
+    assert re.search(r"collection\s+v2 in http", status.out)
+    assert re.search(r"aliases\s+photos", status.out)
+    assert run_clipindex("unalias", "photos", env=env).code == 0
+    assert two.aliases == {}
+    assert sorted(two.shards) == ["v1", "v2"]
+
+
+def test_a_folder_has_no_aliases_and_says_so(tmp_path: Path) -> None:
+    for command in ("alias", "unalias"):
+        done = run_clipindex(command, "photos", "--store", tmp_path / "store")
+        assert done.code == 2
+        assert "a folder" in done.err
 
 
 # --- contract and adoption -------------------------------------------------------------------
@@ -170,7 +363,7 @@ def test_a_collection_of_somebody_else_is_left_alone(double: Double, tmp_path: P
     make_pictures(tmp_path / "photos", 2)
     vectors = {"size": 512, "distance": "Cosine"}
     double.create("theirs", {"vectors": vectors})
-    point = {"id": str(server.uuid.uuid4()), "vector": [1.0] + [0.0] * 511, "payload": {"a": 1}}
+    point = {"id": str(uuid.uuid4()), "vector": [1.0] + [0.0] * 511, "payload": {"a": 1}}
     client = Connection(Server(double.url), QUICK)
     points = [models.PointStruct(**point)]
     client.call("filling", lambda qdrant: qdrant.upsert("theirs", points=points))
@@ -527,6 +720,9 @@ def test_reindex_of_a_part_knows_what_any_run_here_remembered(
         assert last.summary.written == 0
         found += last.summary.found
     assert found == 12
+    with pytest.raises(UsageError, match="no folder of source 'elsewhere'") as caught:
+        list(on(double, "elsewhere").reindex(part=clipindex.Part(1, 3)))
+    assert "for each --source" in caught.value.hint
 
 
 def test_two_hosts_have_two_sources(double: Double, tmp_path: Path) -> None:
@@ -578,6 +774,69 @@ def test_a_killed_large_load_does_not_leave_the_index_off(
     assert links(double) == 0
     double.faults.clear()
     ingest(on(double), tmp_path / "photos")
+    assert links(double) == 16
+
+
+@contextmanager
+def opened(double: Double, dimension: int) -> Iterator[server.ServerStore]:
+    """A collection of short vectors on the double, as a run opens it."""
+    client = Connection(Server(double.url), connection.WRITING)
+    described.make(client, "image_embeddings", dimension, {})
+    yield server.ServerStore(client, "image_embeddings", dimension)
+    client.close()
+
+
+def little_points(start: int, end: int) -> list[Point]:
+    angles = np.arange(start, end) / 100_001
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    return [
+        Point(uuid.UUID(int=number + 1), vector, {"path": f"/{number}.jpg"})
+        for number, vector in enumerate(vectors, start)
+    ]
+
+
+def load(store: server.ServerStore, start: int, end: int) -> None:
+    for first in range(start, end, 250):
+        write_verified(store, little_points(first, min(first + 250, end)))
+
+
+@pytest.mark.slow
+def test_a_first_load_of_more_than_100_000_points_builds_the_index_at_its_end(
+    double: Double,
+) -> None:
+    with opened(double, 2) as store, store.loading(100_000):
+        assert links(double) == 16  # one fewer is no large load
+    planned = 100_001
+
+    def first_run(store: server.ServerStore) -> None:
+        with store.loading(planned):
+            load(store, 0, 60_000)
+            # a process that is killed says nothing at its end
+            double.fail("401", when=lambda request: request.method == "PATCH")
+
+    with opened(double, 2) as store, pytest.raises(StoreError, match="denies access"):
+        first_run(store)
+    assert links(double) == 0
+    with opened(double, 2) as store:
+        with store.loading(planned - 60_000):
+            load(store, 60_000, planned)
+            assert links(double) == 0
+        assert (links(double), store.count()) == (16, planned)
+    double.log.clear()
+    with opened(double, 2) as store, store.loading(planned):
+        assert links(double) == 16  # no first load any more
+    assert all(request.method == "GET" for request in double.log)
+
+
+def test_a_first_load_that_fails_leaves_the_index_on(double: Double) -> None:
+    def interrupted(store: server.ServerStore) -> None:
+        with store.loading(100_001):
+            load(store, 0, 500)
+            assert links(double) == 0
+            raise KeyboardInterrupt
+
+    with opened(double, 2) as store, pytest.raises(KeyboardInterrupt):
+        interrupted(store)
     assert links(double) == 16
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import string
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from qdrant_client import QdrantClient
 
-from clipindex.errors import DiskFull, VerificationFailed
+from clipindex import search
+from clipindex.errors import DiskFull, StoreError, VerificationFailed
 from clipindex.identity import folders_of
 from clipindex.stores import Filter, Point, Store, edge, server
 from clipindex.stores.address import Server
 from clipindex.stores.connection import WRITING, Connection
-from clipindex.stores.described import make
+from clipindex.stores.described import aliases, describe, make, point_alias
 from clipindex.stores.edge import EdgeStore
 from clipindex.stores.server import ServerStore
 
@@ -29,25 +35,33 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     if request.param == "edge":
         yield lambda: EdgeStore(tmp_path / "collection" / "shard", 512)
         return
-    url = os.environ.get("CLIPINDEX_TEST_QDRANT_URL", "")
-    if request.param == "server":
-        url = request.getfixturevalue("double").url
-    elif not url:
-        pytest.skip("CLIPINDEX_TEST_QDRANT_URL is not set")
-    name = f"clipindex-test-{uuid.uuid4().hex}"
-    key = os.environ.get("CLIPINDEX_TEST_QDRANT_KEY", "")
+    address, name = address_of(request.param, request), new_name()
 
     def open_server() -> Store:
-        connection = Connection(Server(url, key), WRITING)
+        connection = Connection(address, WRITING)
         make(connection, name, 512, {"of": "a test"})
         store = ServerStore(connection, name, 512)
         store.index_missing_fields()
         return store
 
     yield open_server
-    connection = Connection(Server(url, key), WRITING)
+    connection = Connection(address, WRITING)
     connection.call("cleaning up", lambda client: client.delete_collection(name))
     connection.close()
+
+
+def address_of(kind: str, request: pytest.FixtureRequest) -> Server:
+    """The double's, or that of a real server where one is named."""
+    if kind == "server":
+        return Server(request.getfixturevalue("double").url)
+    url = os.environ.get("CLIPINDEX_TEST_QDRANT_URL", "")
+    if not url:
+        pytest.skip("CLIPINDEX_TEST_QDRANT_URL is not set")
+    return Server(url, os.environ.get("CLIPINDEX_TEST_QDRANT_KEY", ""))
+
+
+def new_name() -> str:
+    return f"clipindex-test-{uuid.uuid4().hex}"
 
 
 @pytest.fixture
@@ -68,6 +82,7 @@ def point(seed: int, path: str = "", **payload: object) -> Point:
         "sha256": f"{seed:064x}",
         "mtime_ns": 1_700_000_000_123_456_789 + seed,
         "width": 640,
+        "height": 480,
         "location": {"lat": 47.5, "lon": -8.25},
         **payload,
     }
@@ -111,9 +126,10 @@ def test_the_nearest_come_first_with_their_cosine(store: Store) -> None:
     query = points[7].vector
     hits = store.search(query, limit=5)
     expected = sorted((float(each.vector @ query) for each in points), reverse=True)[:5]
-    assert hits[0].id == points[7].id
+    assert hits[0].sha256 == points[7].payload["sha256"]
     assert np.allclose([hit.score for hit in hits], expected, atol=1e-6)
-    assert [hit.id for hit in store.search(query, limit=4, offset=1)] == [h.id for h in hits[1:]]
+    assert store.search(query, limit=3) == hits[:3]
+    assert store.search(query, limit=0) == []
 
 
 def test_filters_match_exact_values_and_members_of_lists(store: Store) -> None:
@@ -122,12 +138,106 @@ def test_filters_match_exact_values_and_members_of_lists(store: Store) -> None:
     store.flush()
     only = Filter((("folders", "/a"),))
     assert [id for id, _ in store.scroll(only)] == [inside.id]
-    assert [hit.id for hit in store.search(namesake.vector, limit=9, only=only)] == [inside.id]
+    hits = store.search(namesake.vector, limit=9, only=only)
+    assert [hit.sha256 for hit in hits] == [inside.payload["sha256"]]
     both = Filter((("folders", "/"), ("sha256", str(namesake.payload["sha256"]))))
     assert [id for id, _ in store.scroll(both)] == [namesake.id]
     among = Filter().also_among("path", ["/a/1.jpg", "/nowhere.jpg"])
     assert [id for id, _ in store.scroll(among)] == [inside.id]
     assert list(store.scroll(among.also(("folders", "/ab")))) == []
+    outside = Filter().also_outside("path", ["/a/1.jpg", "/nowhere.jpg"])
+    assert [id for id, _ in store.scroll(outside)] == [namesake.id]
+
+
+FILTERS = [
+    Filter(),
+    Filter((("folders", "/odd"),)),
+    Filter((("folders", "/even"), ("tag_year", "1"))),
+    Filter(differs=(("tag_year", "0"),)),
+    Filter((("folders", "/odd"),), (("tag_year", "0"), ("tag_year", "1"))),
+    Filter().also_among("sha256", [f"{seed:064x}" for seed in range(3, 12)]),
+    Filter().also_outside("sha256", [f"{seed:064x}" for seed in range(4)]),
+    Filter((("folders", "/nowhere"),)),
+]
+
+
+def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "FOLDED_AT_ONCE", 3)
+    points = []
+    for seed in range(16):
+        for copy in range(2 ** (seed % 8)):  # of some pictures one, of others 128
+            path = f"/{'odd' if copy % 2 else 'even'}/{seed}-{copy}.jpg"
+            made = point(seed, path, tag_year=str(seed % 3))
+            points.append(replace(made, id=uuid.UUID(int=1000 * (seed + 1) + copy)))
+    store.index_field("tag_year")
+    store.upsert(points)
+    store.flush()
+    query = point(99).vector
+    for only in FILTERS:
+        scores = {
+            str(each.payload["sha256"]): float(each.vector @ query)
+            for each in points
+            if lets_through(only, each)
+        }
+        best = sorted(scores.items(), key=lambda found: -found[1])
+        for limit in (1, 5, 10, 16, 50):
+            hits = store.search(query, limit=limit, only=only)
+            assert [hit.sha256 for hit in hits] == [sha256 for sha256, _ in best[:limit]], only
+            assert np.allclose([hit.score for hit in hits], [s for _, s in best[:limit]], atol=1e-6)
+
+
+@pytest.mark.parametrize("copies", range(1, 8))
+def test_no_picture_is_lost_behind_the_copies_of_a_better_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, copies: int
+) -> None:
+    monkeypatch.setattr(edge, "FOLDED_AT_ONCE", 3)
+    vectors = [point(1).vector + 0.1 * number * point(2).vector for number in range(6)]
+    order = [replace(point(n + 3), vector=v / np.linalg.norm(v)) for n, v in enumerate(vectors)]
+    store.upsert([*order, *(replace(order[0], id=uuid.uuid4()) for _ in range(copies))])
+    store.flush()
+    hits = store.search(point(1).vector, limit=4)
+    assert [hit.sha256 for hit in hits] == [each.payload["sha256"] for each in order[:4]]
+
+
+def test_of_equal_scores_at_the_limit_the_first_path_wins(store: Store) -> None:
+    vector = point(1).vector
+    alike = [replace(point(seed, f"/{seed}.jpg"), vector=vector) for seed in range(19, 9, -1)]
+    store.upsert([point(2), *alike])
+    store.flush()
+    hits = search.search(store, search.Query(vector), search.QueryOptions(3))
+    assert [hit.path for hit in hits] == ["/10.jpg", "/11.jpg", "/12.jpg"]
+    assert {hit.score for hit in hits} == {1.0}
+
+
+names = st.text(string.ascii_lowercase, min_size=1, max_size=5)
+pairs = st.lists(st.tuples(names, st.text(max_size=5)), max_size=3).map(tuple)
+several = st.lists(
+    st.tuples(names, st.lists(st.text(max_size=5), min_size=1, max_size=3).map(tuple)), max_size=3
+).map(tuple)
+
+
+@given(st.builds(Filter, pairs, pairs, several, several))
+def test_a_server_is_sent_the_filter_that_the_folder_reads(only: Filter) -> None:
+    sent = server.rest_filter(only)
+    json = None if sent is None else sent.model_dump(mode="json", exclude_unset=True)
+    assert json == only.conditions()
+
+
+def lets_through(only: Filter, point: Point) -> bool:
+    """What a filter means, said once more without any engine."""
+
+    def values(field: str) -> set[object]:
+        value = point.payload.get(field)
+        return set(value) if isinstance(value, list) else {value}
+
+    return (
+        all(value in values(field) for field, value in only.equals)
+        and not any(value in values(field) for field, value in only.differs)
+        and all(values(field) & set(several) for field, several in only.among)
+        and not any(values(field) & set(several) for field, several in only.outside)
+    )
 
 
 def test_scrolling_meets_every_point_once_over_many_pages(
@@ -171,6 +281,34 @@ def test_more_points_than_one_update_may_carry_are_written_whole(store: Store) -
     store.upsert(points)
     store.flush()
     assert store.count() == 600
+
+
+@pytest.mark.parametrize("kind", ["server", "real server"])
+def test_an_alias_is_made_moved_and_taken_away(kind: str, request: pytest.FixtureRequest) -> None:
+    connection = Connection(address_of(kind, request), WRITING)
+    alias, first, second = new_name(), new_name(), new_name()
+    try:
+        for name in (first, second):
+            make(connection, name, 4, {"of": name})
+        for name in (first, second, second, first):
+            point_alias(connection, alias, name)
+            found = describe(connection, alias)
+            assert found is not None
+            assert found.note == {"of": name}
+        with pytest.raises(StoreError, match="409"):
+            point_alias(connection, second, first)
+        with pytest.raises(StoreError, match="404"):
+            point_alias(connection, alias, new_name())
+        assert aliases(connection)[alias] == first
+        point_alias(connection, alias, None)
+        assert alias not in aliases(connection)
+        assert describe(connection, alias) is None
+    finally:
+        for name in (first, second):
+            connection.call(
+                "cleaning up", partial(QdrantClient.delete_collection, collection_name=name)
+            )
+        connection.close()
 
 
 def test_a_shard_left_half_made_by_a_kill_is_made_anew(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from clipindex.stores import connection
 from clipindex.stores.address import Server
 from conftest import TINY, ingest, make_pictures, run_clipindex
 from qdrant_double import Double, Request
+from test_cli import in_terminal
 from test_ingest import same_state, stored
 
 
@@ -181,6 +183,38 @@ def test_the_commands_go_there_and_back(
     assert run_clipindex("import", out, "--store", other).out == "30 imported\n"
     assert same_state(filled, empty(tmp_path))
     assert run_clipindex("export", out, "--to-store", other).code == 2
+
+
+def test_a_transfer_tells_how_far_it_is(filled: clipindex.Index, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def moved(done: int, total: int) -> None:
+        seen.append((done, total))
+
+    transfer.export(filled.place, tmp_path / "out", moved)
+    assert seen == [(7, 30), (14, 30), (21, 30), (28, 30), (30, 30)]
+    for bring in (
+        lambda: transfer.import_(tmp_path / "out", empty(tmp_path).place, moved),
+        lambda: transfer.copy(filled.place, empty(tmp_path, "third").place, moved),
+    ):
+        seen.clear()
+        assert bring() == 30
+        assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+        assert (seen[-1], {total for _, total in seen}) == ((30, 30), {30})
+
+
+def test_only_a_terminal_shows_how_far_a_transfer_is(
+    filled: clipindex.Index, tmp_path: Path
+) -> None:
+    export = ("export", tmp_path / "out", "--store", filled.place.name)
+    code, screen = in_terminal(*export)
+    assert code == 0
+    assert re.search(r"30/30 .*points/s", screen)
+    assert screen.rstrip().endswith("30 exported")
+    for silent in ("--quiet", "--json"):
+        assert "points/s" not in in_terminal(*export, silent)[1]
+    piped = run_clipindex("import", tmp_path / "out", "--store", tmp_path / "other")
+    assert (piped.out, piped.err) == ("30 imported\n", "")
 
 
 def test_a_large_import_builds_the_index_once(

@@ -1,4 +1,4 @@
-"""Commands on what is indexed already: status, tag, untag, relocate, forget."""
+"""Commands on what is indexed already: status, tag, untag, relocate, forget, alias, unalias."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def status(
     """Show what a collection holds, its model, its remembered folders and its latest run."""
     with ending(json, quiet, verbose) as voice:
         from clipindex import render
-        from clipindex.index import Index
+        from clipindex.places.where import place_at
+        from clipindex.status import status_of
 
-        index = Index(store, collection=collection, source=source, server=options.server(url))
-        render.show_status(index.status(), voice)
+        place = place_at(store, options.server(url), collection, source)
+        render.show_status(status_of(place), voice)
 
 
 def tag(
@@ -117,3 +118,45 @@ def forget(
 
         Index(store, collection=collection, source=source, server=options.server(url)).forget(path)
         render.show_count("forgotten", 1, voice)
+
+
+def alias(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The alias.")],
+    store: options.Store = None,
+    url: options.Url = None,
+    collection: options.Collection = DEFAULT_COLLECTION,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """Let NAME stand for --collection on a Qdrant server, whatever it stood for before.
+
+    Whoever names NAME as its --collection meets the new one from then on; a run under way ends
+    where it began. Nothing is copied or deleted: the same command switches back.
+    """
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.places.where import place_at
+
+        place = place_at(store, options.server(url), collection, None).followed()
+        before = place.point_alias(name)
+        render.show_alias(name, place.collection, before, voice)
+
+
+def unalias(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The alias.")],
+    store: options.Store = None,
+    url: options.Url = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    config: options.Config = None,
+) -> None:
+    """Take an alias away from a Qdrant server. The collection that it stood for stays."""
+    with ending(json, quiet, verbose) as voice:
+        from clipindex import render
+        from clipindex.places.where import place_at
+
+        before = place_at(store, options.server(url), DEFAULT_COLLECTION, None).drop_alias(name)
+        render.show_alias(name, None, before, voice)

@@ -56,12 +56,15 @@ def export(
     with ending(json, quiet, verbose) as voice:
         from clipindex import render, transfer
         from clipindex.index import Index
+        from clipindex.progress import points_bar
 
         if (folder is not None) + (to_store is not None) + (to_url is not None) != 1:
             raise UsageError("name one of: a folder, --to-store, --to-url")
         index = Index(store, collection=collection, source=source, server=options.server(url))
         if folder is not None:
-            render.show_count("exported", transfer.export(index.place, folder), voice)
+            with points_bar(voice) as moved:
+                count = transfer.export(index.place, folder, moved)
+            render.show_count("exported", count, voice)
             return
         target = Index(
             to_store,
@@ -69,7 +72,9 @@ def export(
             source=to_source,
             server=options.server(to_url),
         )
-        render.show_count("copied", transfer.copy(index.place, target.place), voice)
+        with points_bar(voice) as moved:
+            count = transfer.copy(index.place, target.place, moved)
+        render.show_count("copied", count, voice)
 
 
 def import_(
@@ -91,6 +96,9 @@ def import_(
     with ending(json, quiet, verbose) as voice:
         from clipindex import render, transfer
         from clipindex.index import Index
+        from clipindex.progress import points_bar
 
         index = Index(store, collection=collection, source=source, server=options.server(url))
-        render.show_count("imported", transfer.import_(folder, index.place), voice)
+        with points_bar(voice) as moved:
+            count = transfer.import_(folder, index.place, moved)
+        render.show_count("imported", count, voice)

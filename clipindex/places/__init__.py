@@ -42,6 +42,21 @@ class Place(Protocol):
     def avoid(self) -> Path:
         """Never walked."""
 
+    def followed(self) -> Place:
+        """The place under the collection's own name. An alias is followed here and no further:
+        a run stays with the collection it began with, whoever switches the alias meanwhile."""
+
+    def aliases(self) -> dict[str, str]:
+        """Every alias in the store, and the collection that it stands for."""
+
+    def point_alias(self, alias: str) -> str | None:
+        """Let an alias stand for this collection; returns what it stood for. Raises UsageError
+        where a collection has that name, ContractMismatch where the alias is another's."""
+
+    def drop_alias(self, alias: str) -> str:
+        """Take an alias away; returns what it stood for. Raises UsageError where there is none,
+        and as `point_alias` does."""
+
     def of_part(self, number: int, of: int) -> Place:
         """The place as a run of one part sees it."""
 

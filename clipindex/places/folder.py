@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clipindex import lock
 from clipindex.contract import StampedContract, read_contract, write_contract
-from clipindex.errors import StoreError
+from clipindex.errors import StoreError, UsageError
 from clipindex.identity import LOCAL
 from clipindex.places import DEFAULT_COLLECTION, check_names, there
 from clipindex.stores import Store
@@ -55,6 +55,22 @@ class FolderPlace:
     @property
     def shard(self) -> Path:
         return self.folder / "shard"
+
+    def followed(self) -> FolderPlace:
+        return self
+
+    def aliases(self) -> dict[str, str]:
+        return {}
+
+    def point_alias(self, alias: str) -> str | None:
+        raise UsageError(
+            f"'{alias}' cannot be an alias in a folder: only a Qdrant server has them (--url)",
+            path=self.name,
+            hint="here each query names the collection that it means with --collection",
+        )
+
+    def drop_alias(self, alias: str) -> str:
+        raise UsageError(f"'{alias}' is no alias: a folder has none", path=self.name)
 
     def of_part(self, number: int, of: int) -> FolderPlace:  # noqa: ARG002
         """One lock, one catalogue for all parts: they take turns."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from clipindex.contract import Contract, StampedContract, read_contract, write_contract
-from clipindex.errors import ContractMismatch, StoreError
+from clipindex.errors import ContractMismatch, StoreError, UsageError
 from clipindex.identity import LOCAL
 from clipindex.places import DEFAULT_COLLECTION, check_names, there
 from clipindex.stores import Store
@@ -27,6 +27,7 @@ from clipindex.stores.address import Server
 if TYPE_CHECKING:
     from clipindex.stores.connection import Connection, Manners
 
+_OTHER_ALIAS = "choose another name for the alias"
 ID = "collection"  # among the contract's notes: tells a collection from an earlier namesake
 
 
@@ -39,6 +40,7 @@ class ServerPlace:
     collection: str = DEFAULT_COLLECTION
     source: str = LOCAL
     part: str = ""
+    is_followed: bool = False  # the name is the collection's own, no alias
 
     def __post_init__(self) -> None:
         check_names(self.collection, self.source)
@@ -59,7 +61,73 @@ class ServerPlace:
 
     @property
     def avoid(self) -> Path:
-        return self.folder
+        return self.folder.parent
+
+    def followed(self) -> ServerPlace:
+        if self.is_followed:
+            return self
+        from clipindex.stores.connection import READING
+
+        with self._connected(READING) as connection:
+            return self._followed(connection)
+
+    def _followed(self, connection: Connection) -> ServerPlace:
+        if self.is_followed:
+            return self
+        from clipindex.stores.described import aliases
+
+        own_name = aliases(connection).get(self.collection, self.collection)
+        return replace(self, collection=own_name, is_followed=True)
+
+    def aliases(self) -> dict[str, str]:
+        from clipindex.stores.connection import READING
+        from clipindex.stores.described import aliases
+
+        with self._connected(READING) as connection:
+            return aliases(connection)
+
+    def point_alias(self, alias: str) -> str | None:
+        """One step on the server: whoever asks by the alias meets one collection or the other."""
+        from clipindex.stores.connection import WRITING
+        from clipindex.stores.described import point_alias
+
+        with self._connected(WRITING) as connection:
+            place = self._followed(connection)
+            there(place._read(connection), place)
+            before = self._meaning(alias, connection)
+            if before != place.collection:
+                point_alias(connection, alias, place.collection)
+        return before
+
+    def drop_alias(self, alias: str) -> str:
+        from clipindex.stores.connection import WRITING
+        from clipindex.stores.described import point_alias
+
+        with self._connected(WRITING) as connection:
+            before = self._meaning(alias, connection)
+            if before is None:
+                raise UsageError(f"there is no alias '{alias}' on {self.name}")
+            point_alias(connection, alias, None)
+        return before
+
+    def _meaning(self, alias: str, connection: Connection) -> str | None:
+        """What an alias stands for. Refused is the name of a collection, or another's alias."""
+        from clipindex.stores.described import aliases, describe
+
+        check_names(alias, self.source)
+        stands_for = aliases(connection).get(alias)
+        found = describe(connection, stands_for or alias)
+        if stands_for is None and found is not None:
+            raise UsageError(
+                f"'{alias}' is a collection of its own on {self.name}, no alias", hint=_OTHER_ALIAS
+            )
+        if found is not None and found.note is None:
+            raise ContractMismatch(
+                f"'{alias}' on {self.name} stands for '{stands_for}', which was not made by "
+                "clipindex",
+                hint=_OTHER_ALIAS,
+            )
+        return stands_for
 
     def of_part(self, number: int, of: int) -> ServerPlace:
         """Each part has its own lock and catalogue: all may run at once."""
@@ -70,7 +138,7 @@ class ServerPlace:
         from clipindex.stores.connection import READING
 
         with self._connected(READING) as connection:
-            return self._read(connection)
+            return self._followed(connection)._read(connection)
 
     def _read(self, connection: Connection) -> StampedContract | None:
         from clipindex.stores.described import describe
@@ -138,8 +206,9 @@ class ServerPlace:
             yield ServerStore(connection, self.collection, stamped.contract.dimension)
 
     def find_catalogue(self) -> Path | None:
-        found = self.read()
-        path = None if found is None else self._catalogue(found)
+        place = self.followed()
+        found = place.read()
+        path = None if found is None else place._catalogue(found)
         return path if path is not None and path.exists() else None
 
     def _catalogue(self, found: StampedContract) -> Path:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,12 +26,15 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredPoint:
-    """A point found by a search, with its cosine to the query as the engine computed it."""
+class ScoredContent:
+    """A content found by a search: the hexadecimal SHA-256 that its copies share, and their
+    cosine to the query as the engine computed it."""
 
-    id: uuid.UUID
+    sha256: str
     score: float
-    payload: Payload
+
+
+Conditions = dict[str, list[dict[str, Any]]]  # of a filter, as Qdrant's REST API spells them
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Filter:
     equals: tuple[tuple[str, str], ...] = ()
     differs: tuple[tuple[str, str], ...] = ()  # none of these: a field that is absent differs
     among: tuple[tuple[str, tuple[str, ...]], ...] = ()  # any value of several
+    outside: tuple[tuple[str, tuple[str, ...]], ...] = ()  # no value of several
 
     def also(self, *equals: tuple[str, str]) -> Filter:
         """This filter with further fields that must match."""
@@ -49,6 +53,21 @@ class Filter:
     def also_among(self, field: str, values: Iterable[str]) -> Filter:
         """This filter with a further field that must have one of several values."""
         return replace(self, among=(*self.among, (field, tuple(values))))
+
+    def also_outside(self, field: str, values: Iterable[str]) -> Filter:
+        """This filter with a further field that must have none of several values."""
+        return replace(self, outside=(*self.outside, (field, tuple(values))))
+
+    def conditions(self) -> Conditions | None:
+        """This filter as Qdrant spells it, None where it lets everything through: the one
+        translation from which each engine's own classes are made."""
+        if self == Filter():
+            return None
+        must = [{"key": field, "match": {"value": value}} for field, value in self.equals]
+        must_not = [{"key": field, "match": {"value": value}} for field, value in self.differs]
+        several = [{"key": field, "match": {"any": list(each)}} for field, each in self.among]
+        none_of = [{"key": field, "match": {"any": list(each)}} for field, each in self.outside]
+        return {"must": [*must, *several], "must_not": [*must_not, *none_of]}
 
 
 def is_unit(vector: Vector) -> bool:
@@ -82,10 +101,8 @@ class Store(Protocol):
         """Held around a run that writes about so many points, to have them in sooner."""
         ...
 
-    def search(
-        self, vector: Vector, *, limit: int, only: Filter = Filter(), offset: int = 0
-    ) -> list[ScoredPoint]:
-        """The nearest points by cosine, best first."""
+    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
+        """The nearest different contents by cosine, best first; copies count as one."""
         ...
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:

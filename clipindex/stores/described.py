@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +11,14 @@ from typing import Any
 
 from qdrant_client import models
 
-from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError
+from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, VerificationFailed
 from clipindex.stores.connection import Connection
 
 MAX_POINTS_PER_UPDATE = 250
 PAGE = 1000
 OLDEST = (1, 16)  # the first Qdrant that keeps metadata with a collection
 MARK = "clipindex"  # our key in a collection's metadata
+PAUSES = (0.0, 0.5, 2.0)  # seconds before a change is looked for: nodes of a cluster may lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,41 @@ def make(
             f"adopting the empty collection '{collection}'",
             lambda client: client.update_collection(collection, metadata=metadata),
         )
+
+
+def aliases(connection: Connection) -> dict[str, str]:
+    """Every alias, and the collection that it stands for; those that the key may see."""
+    none: Any = None
+    answer: Any = connection.call(
+        "looking for the collection", lambda client: client.get_aliases(), instead={403: none}
+    )
+    return {} if answer is None else {a.alias_name: a.collection_name for a in answer.aliases}
+
+
+def point_alias(connection: Connection, alias: str, collection: str | None) -> None:
+    """Let an alias stand for a collection, whatever it stood for before, or for none.
+
+    One action alone: the server replaces in one step. Taking the old one away first, in the same
+    call, would leave no alias at all where the server then refuses the new one.
+    """
+    action: Any
+    if collection is None:
+        action = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+    else:
+        made = models.CreateAlias(alias_name=alias, collection_name=collection)
+        action = models.CreateAliasOperation(create_alias=made)
+    connection.call(
+        f"changing the alias '{alias}'",
+        lambda client: client.update_collection_aliases([action]),
+    )
+    for pause in PAUSES:
+        time.sleep(pause)
+        if aliases(connection).get(alias) == collection:
+            return
+    raise VerificationFailed(
+        f"the alias '{alias}' on {connection.url} does not stand for what it was given",
+        hint="look with `clipindex status`; somebody else may have changed it at the same time",
+    )
 
 
 def check_vectors(

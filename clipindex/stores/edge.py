@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,10 +22,11 @@ import qdrant_edge
 
 from clipindex.errors import DiskFull, StoreError, VerificationFailed
 from clipindex.payload import INDEXED_FIELDS, Payload
-from clipindex.stores import Filter, Point, ScoredPoint, Vector, is_unit
+from clipindex.stores import Conditions, Filter, Point, ScoredContent, Vector, is_unit
 
 MAX_POINTS_PER_UPDATE = 250  # one write-ahead record stays small
 PAGE = 1000
+FOLDED_AT_ONCE = 100  # points of a search's first page: most pictures have no copy
 HEADROOM = 256 << 20  # the engine grows its files 32 MiB at a time, several of them at once
 BYTES_PER_POINT = 5_000  # on disk with the write-ahead log: 2.2 to 4.9 kB measured
 
@@ -101,21 +103,31 @@ class EdgeStore:
         """Nothing to put off: the engine builds no index by itself."""
         return nullcontext()
 
-    def search(
-        self, vector: Vector, *, limit: int, only: Filter = Filter(), offset: int = 0
-    ) -> list[ScoredPoint]:
-        """Exact search: 7 ms at 100,000 points."""
+    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
+        """Exact: 7 ms at 100,000 points. The engine has no grouping in Python: copies are folded
+        here, page by page until there are enough contents."""
+        best: dict[str, float] = {}
+        offset, page = 0, max(limit, FOLDED_AT_ONCE)
+        while len(best) < limit:
+            found = self._nearest(vector, page, offset, only)
+            for hit in found:
+                best.setdefault(str(hit.payload["sha256"]), hit.score)
+            if len(found) < page:
+                break
+            offset, page = offset + page, 2 * page
+        return [ScoredContent(*each) for each in islice(best.items(), limit)]
+
+    def _nearest(self, vector: Vector, limit: int, offset: int, only: Filter) -> Any:
         request = engine.QueryRequest(
             limit=limit,
             offset=offset,
             query=engine.Query.Nearest(vector),
-            filter=_translate(only),
-            with_payload=True,
+            filter=engine_filter(only.conditions()),
+            with_payload=["sha256"],
             with_vector=False,
             params=engine.SearchParams(exact=True),
         )
-        found = self._try("be searched", partial(self._shard.query, request))
-        return [ScoredPoint(hit.id, hit.score, hit.payload) for hit in found]
+        return self._try("be searched", partial(self._shard.query, request))
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Every point's id and payload, a page at a time."""
@@ -124,7 +136,7 @@ class EdgeStore:
             request = engine.ScrollRequest(
                 limit=PAGE,
                 offset=offset,
-                filter=_translate(only),
+                filter=engine_filter(only.conditions()),
                 with_payload=True,
                 with_vector=False,
             )
@@ -181,12 +193,16 @@ def _field_index(name: str) -> Any:
     return engine.UpdateOperation.create_field_index(name, keyword)
 
 
-def _translate(only: Filter) -> Any:
-    if only == Filter():
+def engine_filter(conditions: Conditions | None) -> Any:
+    """Qdrant's REST spelling of a filter as the engine's own. Raises KeyError or TypeError for
+    what no filter of ours can say."""
+    if not conditions:
         return None
-    several = [engine.FieldCondition(f, match=engine.MatchAny(list(v))) for f, v in only.among]
-    return engine.Filter(must=[*_matches(only.equals), *several], must_not=_matches(only.differs))
+    clauses = {name: [_condition(**each) for each in some] for name, some in conditions.items()}
+    return engine.Filter(**clauses)
 
 
-def _matches(pairs: Sequence[tuple[str, str]]) -> list[Any]:
-    return [engine.FieldCondition(field, match=engine.MatchValue(value)) for field, value in pairs]
+def _condition(key: str, match: Mapping[str, Any]) -> Any:
+    ((kind, wanted),) = match.items()
+    kinds = {"value": engine.MatchValue, "any": engine.MatchAny}
+    return engine.FieldCondition(key, match=kinds[kind](wanted))

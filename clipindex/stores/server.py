@@ -18,7 +18,7 @@ from qdrant_client import QdrantClient, models
 
 from clipindex.errors import StoreError, VerificationFailed
 from clipindex.payload import INDEXED_FIELDS, Payload
-from clipindex.stores import Filter, Point, ScoredPoint, Vector, is_unit
+from clipindex.stores import Filter, Point, ScoredContent, Vector, is_unit
 from clipindex.stores.connection import Connection
 from clipindex.stores.described import MARK, MAX_POINTS_PER_UPDATE, PAGE, check_vectors, describe
 
@@ -86,21 +86,19 @@ class ServerStore:
         cosine = float(mine.vector.astype(np.float64) @ theirs.vector.astype(np.float64))
         return cosine >= SAME_COSINE and _alike(mine.payload, theirs.payload)
 
-    def search(
-        self, vector: Vector, *, limit: int, only: Filter = Filter(), offset: int = 0
-    ) -> list[ScoredPoint]:
-        """The nearest points; a large collection's index approximates."""
-        hits: list[ScoredPoint] = []
-        while len(hits) < limit:
-            wanted = min(limit - len(hits), self._described.max_limit)
-            request = partial(
-                _query, self._collection, vector.tolist(), wanted, offset + len(hits), only
-            )
-            found = self._call("searching", request)
-            hits += [ScoredPoint(self._id(f.id), f.score, f.payload or {}) for f in found]
-            if len(found) < wanted:
+    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
+        """A large collection's index approximates. The server folds the copies; where there are
+        many it gives up early, with too few groups: it is asked again without those found."""
+        best: list[ScoredContent] = []
+        while len(best) < limit:
+            wanted = min(limit - len(best), self._described.max_limit)
+            others = only.also_outside("sha256", [each.sha256 for each in best]) if best else only
+            request = partial(_groups, self._collection, vector.tolist(), wanted, others)
+            groups = self._call("searching", request)
+            if not groups:
                 break
-        return hits
+            best += [ScoredContent(str(group.id), group.hits[0].score) for group in groups]
+        return sorted(best, key=lambda found: -found.score)
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Every point's id and payload, a page at a time."""
@@ -175,22 +173,19 @@ def _retrieve(collection: str, ids: list[str], client: QdrantClient) -> Any:
     return client.retrieve(collection, ids=ids, with_payload=True, with_vectors=True)
 
 
-def _query(
-    collection: str,
-    vector: list[float],
-    limit: int,
-    offset: int,
-    only: Filter,
-    client: QdrantClient,
+def _groups(
+    collection: str, vector: list[float], limit: int, only: Filter, client: QdrantClient
 ) -> Any:
-    return client.query_points(
+    """One point of each content: however many copies there are, a scroll finds them all."""
+    return client.query_points_groups(
         collection,
+        group_by="sha256",
         query=vector,
         limit=limit,
-        offset=offset,
-        query_filter=_translate(only),
-        with_payload=True,
-    ).points
+        group_size=1,
+        query_filter=rest_filter(only),
+        with_payload=False,
+    ).groups
 
 
 def _scroll(collection: str, limit: int, offset: Any, only: Filter, client: QdrantClient) -> Any:
@@ -198,7 +193,7 @@ def _scroll(collection: str, limit: int, offset: Any, only: Filter, client: Qdra
         collection,
         limit=limit,
         offset=offset,
-        scroll_filter=_translate(only),
+        scroll_filter=rest_filter(only),
         with_payload=True,
         with_vectors=False,
     )
@@ -213,22 +208,10 @@ def _delete(collection: str, ids: list[Any], client: QdrantClient) -> Any:
     return client.delete(collection, points_selector=models.PointIdsList(points=ids), wait=True)
 
 
-def _translate(only: Filter) -> models.Filter | None:
-    if only == Filter():
-        return None
-    several = [
-        models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))
-        for field, values in only.among
-    ]
-    must = [*_matches(only.equals), *several]
-    return models.Filter(must=must, must_not=_matches(only.differs))
-
-
-def _matches(pairs: Sequence[tuple[str, str]]) -> list[Any]:
-    return [
-        models.FieldCondition(key=field, match=models.MatchValue(value=value))
-        for field, value in pairs
-    ]
+def rest_filter(only: Filter) -> models.Filter | None:
+    """A filter as qdrant-client sends it, None where it lets everything through."""
+    conditions = only.conditions()
+    return None if conditions is None else models.Filter.model_validate(conditions)
 
 
 def _alike(mine: object, theirs: object) -> bool:
