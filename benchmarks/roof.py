@@ -1,6 +1,6 @@
 """The roofline's run: the pipeline's decoding and inference alone, as a process of its own.
 
-    python -m benchmarks.roof LIST BUNDLE
+    python -m benchmarks.roof LIST BUNDLE [--provider NAME]
 
 No catalogue, no hashing, no queue, no store: each core reads, decodes and embeds its share of
 the files in batches. Its CPU, spread over the cores, is what the whole program's wall is held to.
@@ -8,7 +8,7 @@ the files in batches. Its CPU, spread over the cores, is what the whole program'
 
 from __future__ import annotations
 
-import sys
+import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,12 +18,19 @@ from clipindex.bundle import open_bundle
 from clipindex.images import decode
 from clipindex.model import Model
 from clipindex.preprocessing import Geometry, Preprocessing
-from clipindex.workers import MODEL_BATCH, usable_cores
+from clipindex.towers import Provider
+from clipindex.workers import usable_cores
 
 
 def main() -> None:
-    files = Path(sys.argv[1]).read_text("utf-8").splitlines()
-    model = Model(open_bundle(Path(sys.argv[2])))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("list", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--provider", type=Provider, default=Provider.AUTO)
+    options = parser.parse_args()
+    files = options.list.read_text("utf-8").splitlines()
+    model = Model(open_bundle(options.bundle), options.provider)
+    model.load(usable_cores())
     spec = model.bundle.manifest.image
     geometry = Geometry(spec.size, spec.fit)
     shared = iter(files)
@@ -32,7 +39,7 @@ def main() -> None:
         batch = []
         for path in shared:  # the interpreter's lock makes each step whole
             batch.append(decode(Path(path).read_bytes(), geometry, Preprocessing.DCT_SCALED)[0])
-            if len(batch) == MODEL_BATCH:
+            if len(batch) == model.batch:
                 model.encode_images(np.stack(batch))
                 batch.clear()
         if batch:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clipindex.errors import ClipIndexError, ClipIndexWarning, ExitCode
     from clipindex.events import (
         BatchVerified,
+        EmbeddingOn,
         Event,
         FileDone,
         FolderFault,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from clipindex.status import CollectionStatus
     from clipindex.stores.address import Server
     from clipindex.survey import Part
+    from clipindex.towers import Provider
     from clipindex.walk import WalkPolicy
 
 _HOMES = {
@@ -38,6 +40,7 @@ _HOMES = {
     "ClipIndexError": "errors",
     "ClipIndexWarning": "errors",
     "CollectionStatus": "status",
+    "EmbeddingOn": "events",
     "Event": "events",
     "ExitCode": "errors",
     "FileDone": "events",
@@ -48,6 +51,7 @@ _HOMES = {
     "Part": "survey",
     "Preprocessing": "preprocessing",
     "Preview": "preview",
+    "Provider": "towers",
     "QueryOptions": "search",
     "RunFinished": "events",
     "Server": "stores.address",
@@ -62,6 +66,7 @@ __all__ = [
     "ClipIndexError",
     "ClipIndexWarning",
     "CollectionStatus",
+    "EmbeddingOn",
     "Event",
     "ExitCode",
     "FileDone",
@@ -72,6 +77,7 @@ __all__ = [
     "Part",
     "Preprocessing",
     "Preview",
+    "Provider",
     "QueryOptions",
     "RunFinished",
     "Server",

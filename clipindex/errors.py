@@ -9,6 +9,7 @@
     ├── VerificationFailed    7   what was read back is not what was written
     ├── Refused               8   refused for safety: a key over plain http
     ├── DiskFull              9   no room for the next batch
+    ├── ProviderUnavailable  10   asked-for provider is missing or does not start
     └── CollectionBusy       11   another run holds the collection
 
 `FileFault` stands beside the tree: a bad file is not the end of a run but a result of it.
@@ -99,6 +100,12 @@ class DiskFull(ClipIndexError):
     """Too little free space for the next batch; the finished batches are safe."""
 
     exit_code = ExitCode.DISK_FULL
+
+
+class ProviderUnavailable(ClipIndexError):
+    """The provider that was asked for is not installed, or does not start."""
+
+    exit_code = ExitCode.PROVIDER
 
 
 class CollectionBusy(ClipIndexError):

@@ -26,10 +26,9 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """What will be used; printed and stored, so that nothing falls back in silence."""
+    """What the run goes by."""
 
     model: str
-    provider: str
     preprocessing: str
     store: str
     collection: str
@@ -97,6 +96,13 @@ class FolderFault:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingOn:
+    """What runs the vision tower, read back: nothing falls back in silence."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
 class StillAt:
     """A file that a worker has had in hand for many seconds."""
 
@@ -136,7 +142,7 @@ class Summary:
     seconds: float = 0.0
     pictures_per_second: float = 0.0
     model: str = ""
-    provider: str = ""
+    provider: str = ""  # what ran the vision tower; empty where no picture was embedded
     store: str = ""
     collection: str = ""
     exit_code: int = 0
@@ -156,6 +162,7 @@ Event = (
     | Untouched
     | FileDone
     | FolderFault
+    | EmbeddingOn
     | StillAt
     | BatchVerified
     | RunFinished

@@ -35,6 +35,7 @@ from clipindex.stores import Filter
 from clipindex.stores.address import Server
 from clipindex.survey import Part, Scope, check_roots
 from clipindex.tagging import put_tags, take_tags
+from clipindex.towers import Provider
 from clipindex.walk import Root, WalkPolicy
 
 
@@ -50,14 +51,17 @@ class Index:
         preprocessing: Preprocessing | None = None,
         source: str | None = None,
         server: Server | None = None,
+        provider: Provider = Provider.AUTO,
     ) -> None:
         """`model` is a name or the folder of a bundle; None: the collection's own. `source`:
         whose files these are; None: `local`, or this machine's name where a `server` is given.
+        `provider` runs the vision tower.
 
         Raises UsageError for a name that no collection or source can have.
         """
         self.place = place_at(store, server, collection, source)
         self._settings = Settings(model, preprocessing)
+        self._provider = provider
         self._model: Model | None = None
 
     def ingest(
@@ -216,7 +220,7 @@ class Index:
 
     def _loaded(self, bundle: Bundle) -> Model:
         if self._model is None or self._model.bundle != bundle:
-            self._model = Model(bundle)
+            self._model = Model(bundle, self._provider)
         return self._model
 
 

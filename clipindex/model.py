@@ -1,19 +1,21 @@
-"""A bundle, loaded: pixels and texts to embeddings. The door to onnxruntime."""
+"""A bundle, loaded: pixels and texts to embeddings."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from pathlib import Path
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import onnxruntime
 
 from clipindex.bundle import Bundle
-from clipindex.errors import ClipIndexWarning, ModelError
+from clipindex.errors import ClipIndexError, ClipIndexWarning, ProviderUnavailable
+from clipindex.towers import CPU_BATCH, Provider, VisionTower, unavailable
 
 if TYPE_CHECKING:
+    import onnxruntime
+
     from clipindex.images import Pixels
     from clipindex.text import TextTokenizer
 
@@ -22,13 +24,25 @@ Embeddings = np.ndarray[
     tuple[int, ...], np.dtype[np.float32]
 ]  # [batch, dimension], each row of length 1
 
-PROVIDER = "CPUExecutionProvider"
-
 
 class Encoder(Protocol):
     """What the pipeline and the search need of a model."""
 
     bundle: Bundle
+
+    @property
+    def provider(self) -> str:
+        """What really runs the vision tower, read back; empty before it is loaded."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Pictures at a time that suit the vision tower."""
+        ...
+
+    def load(self, callers: int) -> None:
+        """Load the vision tower, if it is not, for so many threads that will call at once."""
+        ...
 
     def encode_images(self, pixels: Pixels) -> Embeddings:
         """Pixels [batch, size, size, 3] uint8 to unit embeddings [batch, dimension]."""
@@ -40,31 +54,86 @@ class Encoder(Protocol):
 
 
 class Model:
-    """Both towers of a bundle; each is loaded when it is first used, by whichever thread."""
+    """Both towers of a bundle; each is loaded when it is first used, by whichever thread.
 
-    provider = PROVIDER
+    `provider` is for the vision tower. The text tower runs on the CPU, and `clipindex query` all
+    of it: for one text or picture, to start anything else would take longer than it saves.
+    """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, provider: Provider = Provider.CPU) -> None:
+        """Raises ProviderUnavailable when the provider is known to be missing."""
         self.bundle = bundle
+        self._asked = provider
         self._loading = threading.Lock()
-        self._vision: onnxruntime.InferenceSession | None = None
+        self._vision: VisionTower | None = None
+        self._failure: ClipIndexError | None = None  # one thread finds out for all
         self._text: tuple[onnxruntime.InferenceSession, TextTokenizer] | None = None
+        if provider is Provider.OPENVINO:
+            if find_spec("openvino") is None:
+                raise unavailable(provider, "the package openvino is not installed")
+            return
+        from clipindex.towers import sessions  # 40 MB that OpenVINO can do without
+
+        self._chosen = sessions.best() if provider is Provider.AUTO else provider
+        sessions.check(self._chosen)
+
+    @property
+    def provider(self) -> str:
+        """What really runs the vision tower, read back; empty before it is loaded."""
+        return "" if self._vision is None else self._vision.provider
+
+    @property
+    def batch(self) -> int:
+        """Pictures at a time that suit the vision tower."""
+        return CPU_BATCH if self._vision is None else self._vision.batch
+
+    def load(self, callers: int = 1) -> None:
+        """Load the vision tower, if it is not, for so many threads that will call at once.
+
+        Raises ModelError, or ProviderUnavailable when the provider does not start.
+        """
+        self._loaded(callers)
 
     def encode_images(self, pixels: Pixels) -> Embeddings:
         """Pixels [batch, size, size, 3] uint8 to unit embeddings; safe to call from threads."""
+        return unit_length(self._loaded(callers=1).run(pixels))
+
+    def _loaded(self, callers: int) -> VisionTower:
         with self._loading:
+            if self._failure is not None:
+                raise self._failure
             if self._vision is None:
-                self._vision = _load(self.bundle.vision, _worth_preparing())
-        (embeddings,) = self._vision.run(["image_embeds"], {"pixels": pixels})
-        return unit_length(embeddings)
+                try:
+                    self._vision = self._open_vision(callers)
+                except ClipIndexError as error:
+                    self._failure = error
+                    raise
+            return self._vision
+
+    def _open_vision(self, callers: int) -> VisionTower:
+        path = self.bundle.vision
+        if self._asked is Provider.OPENVINO:
+            from clipindex.towers.openvino import OpenVinoTower  # heavy, and for those who ask
+
+            return OpenVinoTower(path, callers)
+        from clipindex.towers import sessions
+
+        try:
+            return sessions.SessionTower(path, self._chosen)
+        except ProviderUnavailable:
+            if self._asked is not Provider.AUTO:
+                raise
+        return sessions.SessionTower(path, Provider.CPU)
 
     def encode_texts(self, texts: list[str]) -> Embeddings:
         """Texts to unit embeddings; warns of each text that is longer than the context."""
+        from clipindex.towers import sessions
+
         with self._loading:
             if self._text is None:
                 from clipindex.text import TextTokenizer  # an ingest has no texts
 
-                session = _load(self.bundle.text, _quick_to_load())
+                session = sessions.load(self.bundle.text, sessions.quick_to_load())
                 spec = self.bundle.manifest.text
                 self._text = session, TextTokenizer(self.bundle.tokenizer, spec)
         session, tokenizer = self._text
@@ -81,7 +150,7 @@ class Model:
         return unit_length(embeddings)
 
 
-def unit_length(embeddings: np.ndarray[tuple[int, ...], np.dtype[np.floating[Any]]]) -> Embeddings:
+def unit_length(embeddings: np.ndarray[tuple[int, ...], np.dtype[Any]]) -> Embeddings:
     """Rows scaled to length 1, in float64, so that a cosine store keeps them bit for bit.
 
     A row that is zero or not finite stays so: whoever uses it must look (see `stores.is_unit`).
@@ -91,36 +160,3 @@ def unit_length(embeddings: np.ndarray[tuple[int, ...], np.dtype[np.floating[Any
     scaled = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
     unit: Embeddings = scaled.astype(np.float32)
     return unit
-
-
-def _worth_preparing() -> onnxruntime.SessionOptions:
-    """A session with one thread of its own: the pipeline's workers are the parallelism, and a
-    vector does not depend on how many there are."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
-def _quick_to_load() -> onnxruntime.SessionOptions:
-    """For one text in a process: preparing graph and weights would cost more than it saves
-    (mini's tower: 95 instead of 140 ms of CPU, load and run), and so would planning which
-    buffers to use twice (ViT-B/32's: 14 instead of 52 ms of CPU, load)."""
-    options = _worth_preparing()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.enable_mem_reuse = False
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    return options
-
-
-def _load(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
-    except Exception as error:  # onnxruntime's exceptions share no base of their own
-        raise ModelError(
-            f"onnxruntime cannot load {path.name}: {str(error).splitlines()[0][:200]}",
-            path=str(path),
-            hint="fetch or convert the bundle again",
-        ) from error

@@ -12,6 +12,7 @@ import typer
 
 from clipindex import config
 from clipindex.errors import ClipIndexError, UsageError
+from clipindex.towers import Provider as ProviderChoice
 
 DEFAULT_COLLECTION = "image_embeddings"
 
@@ -150,6 +151,15 @@ Workers = Annotated[
         envvar="CLIPINDEX_WORKERS",
         help="Threads that read and embed. Default: one for each core.",
         show_default=False,
+    ),
+]
+Provider = Annotated[
+    ProviderChoice,
+    typer.Option(
+        "--provider",
+        envvar="CLIPINDEX_PROVIDER",
+        help="What runs the vision tower. auto: cuda where it loads, else cpu. One that is asked "
+        "for and cannot be had ends the run.",
     ),
 ]
 Limit = Annotated[

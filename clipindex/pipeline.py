@@ -19,7 +19,6 @@ from clipindex.events import (
     RunPlanned,
     RunStarted,
     Status,
-    StillAt,
     Summary,
     Untouched,
 )
@@ -32,7 +31,7 @@ from clipindex.recorder import IngestOptions, Recorder
 from clipindex.survey import Scope, Survey, survey
 from clipindex.tagging import put_tags
 from clipindex.walk import FileRecord, Root, WalkPolicy
-from clipindex.workers import Claims, Workers
+from clipindex.workers import Claims, Outcome, Workers
 
 
 def ingest(
@@ -48,7 +47,6 @@ def ingest(
         reconcile(collection)
     yield RunStarted(
         collection.contract.model,
-        model.provider,
         collection.preprocessing.value,
         collection.place.name,
         collection.place.collection,
@@ -100,10 +98,10 @@ def _read(
     # closed soon after.
     with closing(workers.run(records, deadline)) as outcomes:
         for outcome in outcomes:
-            if isinstance(outcome, StillAt):
-                yield outcome
-            else:
+            if isinstance(outcome, Outcome):
                 yield from recorder.take(outcome)
+            else:
+                yield outcome
     yield from recorder.finish()
     return [record for record in records if record.path not in recorder.settled]
 
@@ -177,7 +175,7 @@ def _summary(
         seconds=round(seconds, 3),
         pictures_per_second=round(recorder.written / max(seconds, 0.001), 1),
         model=collection.contract.model,
-        provider=model.provider,
+        provider=model.provider if recorder.embedded else "",
         store=collection.place.name,
         collection=collection.place.collection,
         exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE),

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from clipindex.errors import UsageError
 from clipindex.events import (
     BatchVerified,
+    EmbeddingOn,
     Event,
     FileDone,
     FolderFault,
@@ -28,11 +29,11 @@ from clipindex.events import (
     Scanning,
     Status,
     StillAt,
-    Summary,
     Untouched,
 )
 from clipindex.identity import shown
-from clipindex.render import Voice, counted, json_line, printable, say, show_summary, tell
+from clipindex.lines import embedding_line, file_line, log_line, planned_line, started_line
+from clipindex.render import Voice, json_line, printable, say, show_summary, tell
 
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal: a cron mail wants few lines
 STEPS = 1000  # of the bar
@@ -174,6 +175,8 @@ class PeopleView:
             tell(f"\rlooking: {event.found:,} files")
         elif isinstance(event, RunPlanned):
             self._plan(event)
+        elif isinstance(event, EmbeddingOn):
+            self._say(embedding_line(event))
         elif isinstance(event, StillAt):
             self._still_at(event)
         elif isinstance(event, Untouched) and self._voice.verbose:
@@ -247,50 +250,3 @@ class Logged:
         with ExitStack() as stack:
             stack.callback(self._file.close)
             self._view.close()
-
-
-def log_line(event: Event) -> str | None:
-    """An event as a line of the log; None for those that would only fill it."""
-    match event:
-        case RunStarted():
-            return started_line(event)
-        case RunPlanned():
-            return planned_line(event)
-        case FileDone():
-            return file_line(event)
-        case FolderFault():
-            return f"could not be read: {event.path}: {event.reason}"
-        case BatchVerified():
-            return f"batch of {event.points} verified"
-        case StillAt():
-            return f"still at {event.path} after {event.seconds:.0f} s"
-        case RunFinished():
-            return f"finished: {totals(event.summary)}"
-        case _:
-            return None
-
-
-def started_line(event: RunStarted) -> str:
-    return (
-        f"model {event.model} on {event.provider}, preprocessing {event.preprocessing}, "
-        f"into {event.store} ({event.collection})"
-    )
-
-
-def planned_line(plan: RunPlanned) -> str:
-    size = f" ({plan.bytes_to_read / 1e6:,.1f} MB)" if plan.to_read else ""
-    return (
-        f"{counted(plan.found, 'file')} found, {plan.unchanged:,} unchanged, "
-        f"{plan.to_read:,} to read{size}"
-    )
-
-
-def file_line(file: FileDone) -> str:
-    return f"{file.status.value}: {file.path}" + (f": {file.reason}" if file.reason else "")
-
-
-def totals(summary: Summary) -> str:
-    """Every count that is not zero."""
-    counts = {status.value: getattr(summary, status.value) for status in Status}
-    said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    return f"{summary.found:,} found: {said or 'nothing'}; exit code {summary.exit_code}"

@@ -108,8 +108,13 @@ def show_summary(summary: Summary) -> None:
         return
     console.print(
         f"{summary.points:,} pictures are in '{summary.collection}'; {summary.written:,} written "
-        f"and verified, {summary.embedded:,} embedded, in {summary.seconds:.1f} s"
+        f"and verified, {summary.embedded:,} embedded{_by(summary.provider)}, "
+        f"in {summary.seconds:.1f} s"
     )
+
+
+def _by(provider: str) -> str:
+    return f" on {provider}" if provider else ""
 
 
 def _left_out(summary: Summary) -> str:
@@ -222,6 +227,9 @@ def show_status(status: CollectionStatus, voice: Voice) -> None:
     if status.last_run is not None:
         ended = status.last_run["finished"] or "not finished (running, or interrupted)"
         table.add_row("last run", f"{status.last_run['started']} to {ended}")
+        summary = status.last_run["summary"]
+        if isinstance(summary, dict) and summary["provider"]:
+            table.add_row("", f"embedded on {summary['provider']}")
     Terminal(highlight=False).print(table)
 
 

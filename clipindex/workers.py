@@ -18,7 +18,7 @@ import numpy as np
 from clipindex.catalogue import INDEXED, QUARANTINED, Catalogue, Row
 from clipindex.content import read_content
 from clipindex.errors import FileFault
-from clipindex.events import StillAt
+from clipindex.events import EmbeddingOn, StillAt
 from clipindex.exif import PictureFacts
 from clipindex.identity import shown
 from clipindex.images import Pixels, decode, decoders
@@ -27,7 +27,6 @@ from clipindex.preprocessing import Geometry, Preprocessing
 from clipindex.stores import Vector, is_unit
 from clipindex.walk import FileRecord
 
-MODEL_BATCH = 8  # 4 to 8 is best on one thread
 LARGE_FILE = 128 << 20  # held in memory one at a time, however many workers there are
 SLOW_AFTER = 5.0  # seconds with one file, after which it is named
 LOOK_AHEAD = 64  # outcomes that may wait for the writer: back-pressure when the store is slow
@@ -100,8 +99,8 @@ class Workers:
 
     def run(
         self, records: Sequence[FileRecord], deadline: float | None = None
-    ) -> Generator[Outcome | StillAt, None, None]:
-        """Outcomes of all records, and now and then a word of the file that takes long.
+    ) -> Generator[Outcome | EmbeddingOn | StillAt, None, None]:
+        """Outcomes of all records, what embeds them, and now and then the file that takes long.
 
         After `deadline` (of time.monotonic) it ends, whatever is still in hand.
 
@@ -118,7 +117,7 @@ class Workers:
         for thread in threads:
             thread.start()
         try:
-            running = count
+            running, told = count, False
             while running and (deadline is None or time.monotonic() < deadline):
                 try:
                     outcome = self._outcomes.get(timeout=1.0)
@@ -126,6 +125,9 @@ class Workers:
                     if slow := self._slowest():
                         yield slow
                     continue
+                if self._encoder.provider and not told:
+                    told = True
+                    yield EmbeddingOn(self._encoder.provider)
                 if outcome is None:
                     running -= 1
                 elif isinstance(outcome, BaseException):
@@ -166,7 +168,7 @@ class Workers:
                     self._put(prepared)
                     continue
                 batch.append(prepared)
-                if len(batch) == MODEL_BATCH:
+                if len(batch) >= self._encoder.batch:
                     self._put(*self._embed(batch))
                     batch.clear()
             if batch and not self._stop.is_set():
@@ -195,6 +197,7 @@ class Workers:
         return _Prepared(record, sha256, facts, pixels)
 
     def _embed(self, batch: Sequence[_Prepared]) -> list[Outcome]:
+        self._encoder.load(self._count)
         embeddings = self._encoder.encode_images(np.stack([each.pixels for each in batch]))
         return [
             Outcome(each.record, each.sha256, each.facts, embedding)

@@ -13,6 +13,7 @@ from clipindex import options
 from clipindex.ending import ending
 from clipindex.errors import ExitCode, UsageError
 from clipindex.options import DEFAULT_COLLECTION
+from clipindex.towers import Provider
 
 if TYPE_CHECKING:
     from clipindex.events import Event
@@ -80,6 +81,7 @@ def ingest(
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = 25,
     workers: options.Workers = None,
+    provider: options.Provider = Provider.AUTO,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be read; open and write nothing.")
     ] = False,
@@ -120,6 +122,7 @@ def ingest(
             preprocessing=recipe,
             source=source,
             server=options.server(url),
+            provider=provider,
         )
         files = _names_from(files_from, null) if files_from is not None else []
         share = options.part(part)
@@ -148,6 +151,7 @@ def reindex(
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = 25,
     workers: options.Workers = None,
+    provider: options.Provider = Provider.AUTO,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -169,6 +173,7 @@ def reindex(
             model=model,
             source=source,
             server=options.server(url),
+            provider=provider,
         )
         how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
         _run(index.reindex(how, part=options.part(part)), voice)
