@@ -17,7 +17,7 @@ from clipindex.identity import path_from_payload
 from clipindex.images import library_versions
 from clipindex.payload import Payload
 from clipindex.places import Place
-from clipindex.preprocessing import PREPROCESSING_VERSION, Preprocessing
+from clipindex.preprocessing import Preprocessing
 from clipindex.stores import Filter, Store
 
 
@@ -58,11 +58,12 @@ def settle(place: Place, settings: Settings) -> StampedContract:
     if stamped is None:
         bundle = find_bundle(settings.model or DEFAULT_MODEL)
         preprocessing = settings.preprocessing or Preprocessing.DCT_SCALED
-        contract = contract_of(bundle, preprocessing.value, PREPROCESSING_VERSION)
+        contract = contract_of(bundle, preprocessing.value, preprocessing.version)
         return StampedContract(contract, str(bundle.folder), library_versions())
+    recipe = recipe_of(stamped.contract)
     bundle = bundle_for(stamped, settings.model)
-    wanted = settings.preprocessing or recipe_of(stamped.contract)
-    stamped.contract.check(contract_of(bundle, wanted.value, PREPROCESSING_VERSION))
+    wanted = settings.preprocessing or recipe
+    stamped.contract.check(contract_of(bundle, wanted.value, wanted.version))
     return replace(stamped, bundle=str(bundle.folder))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clipindex.bundle import Bundle, find_bundle, open_bundle
 from clipindex.errors import ContractMismatch, ModelError, StoreError
-from clipindex.preprocessing import PREPROCESSING_VERSION, Preprocessing
+from clipindex.preprocessing import Preprocessing
 
 SCHEMA = 1  # of contract, payload and catalogue together
 
@@ -20,11 +20,11 @@ class Contract:
 
     model: str
     revision: str
+    precision: str  # before the files: an int8 bundle has others, and that is why
     files: dict[str, str]  # name -> sha256 of each file of the bundle
     dimension: int
     preprocessing: str
     preprocessing_version: int
-    precision: str
     schema: int = SCHEMA
 
     def check(self, wanted: Contract) -> None:
@@ -55,23 +55,27 @@ def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) 
     return Contract(
         manifest.model,
         manifest.revision,
+        manifest.precision,
         {name: spec.sha256 for name, spec in manifest.files.items()},
         manifest.dimension,
         preprocessing,
         preprocessing_version,
-        manifest.precision,
     )
 
 
 def recipe_of(contract: Contract) -> Preprocessing:
     """A collection's preprocessing. Raises ContractMismatch for one that is not known here."""
-    name, version = contract.preprocessing, contract.preprocessing_version
-    if name not in set(Preprocessing) or version != PREPROCESSING_VERSION:
+    made_here = {(each.value, each.version): each for each in Preprocessing}
+    made = contract.preprocessing, contract.preprocessing_version
+    if made not in made_here:
+        here = ", ".join(f"{name} {version}" for name, version in made_here)
         raise ContractMismatch(
-            f"the collection was made with another preprocessing: {name}, version {version}",
-            hint="use the clipindex that made it, or name another --collection",
+            "the collection was made with another preprocessing version: "
+            f"{made[0]} {made[1]} (this clipindex makes {here})",
+            hint="ingest the pictures into a new --collection, or use the clipindex that made "
+            "this one",
         )
-    return Preprocessing(name)
+    return made_here[made]
 
 
 def read_contract(path: Path) -> StampedContract | None:

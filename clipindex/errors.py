@@ -3,7 +3,7 @@
     ClipIndexError            1   failed for a reason without a code of its own
     ├── UsageError            2   bad option, no such folder, unreadable query picture
     │   └── DiskNotMounted    2   a remembered root is empty or gone
-    ├── ModelError            4   model missing or damaged
+    ├── ModelError            4   model missing, damaged, or wrong on this processor
     ├── ContractMismatch      5   model or preprocessing differ from the collection's
     ├── StoreError            6   store or collection unreachable, missing or damaged
     ├── VerificationFailed    7   what was read back is not what was written
@@ -67,7 +67,7 @@ class DiskNotMounted(UsageError):
 
 
 class ModelError(ClipIndexError):
-    """A model bundle is missing, incomplete or damaged."""
+    """A model bundle is missing, incomplete, damaged, or not computed rightly here."""
 
     exit_code = ExitCode.MODEL
 

@@ -75,6 +75,13 @@ class Model:
         from clipindex.towers import sessions  # 40 MB that OpenVINO can do without
 
         self._chosen = sessions.best() if provider is Provider.AUTO else provider
+        if bundle.manifest.precision == "int8" and self._chosen is not Provider.CPU:
+            if provider is not Provider.AUTO:
+                raise ProviderUnavailable(
+                    f"the provider '{provider}' cannot run an int8 model: that is made for CPUs",
+                    hint="leave --provider out, or take an fp32 model",
+                )
+            self._chosen = Provider.CPU
         sessions.check(self._chosen)
 
     @property
@@ -111,19 +118,19 @@ class Model:
             return self._vision
 
     def _open_vision(self, callers: int) -> VisionTower:
-        path = self.bundle.vision
+        path, probe = self.bundle.vision, self.bundle.probe
         if self._asked is Provider.OPENVINO:
             from clipindex.towers.openvino import OpenVinoTower  # heavy, and for those who ask
 
-            return OpenVinoTower(path, callers)
+            return OpenVinoTower(path, probe, callers)
         from clipindex.towers import sessions
 
         try:
-            return sessions.SessionTower(path, self._chosen)
+            return sessions.SessionTower(path, probe, self._chosen)
         except ProviderUnavailable:
             if self._asked is not Provider.AUTO:
                 raise
-        return sessions.SessionTower(path, Provider.CPU)
+        return sessions.SessionTower(path, probe, Provider.CPU)
 
     def encode_texts(self, texts: list[str]) -> Embeddings:
         """Texts to unit embeddings; warns of each text that is longer than the context."""

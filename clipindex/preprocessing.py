@@ -11,13 +11,15 @@ from typing import Literal
 
 
 class Preprocessing(StrEnum):
-    """How pixels are made; part of a collection's contract. Both are at version 1."""
+    """How pixels are made; part of a collection's contract, as is its version."""
 
     EXACT = "exact"
     DCT_SCALED = "dct-scaled"
 
-
-PREPROCESSING_VERSION = 1
+    @property
+    def version(self) -> int:
+        """Rises with any change of a pixel."""
+        return {Preprocessing.EXACT: 1, Preprocessing.DCT_SCALED: 2}[self]
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ def points_bar(voice: Voice) -> Iterator[Callable[[int, int], None]]:
         def moved(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
+            if done == total:  # tqdm draws ten times a second, a small one is done before that
+                bar.refresh()
 
         yield moved
 

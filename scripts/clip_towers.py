@@ -44,7 +44,7 @@ class VisionTower(nn.Module):
         self.grid = config.image_size // config.patch_size
         self.length = 1 + self.grid**2  # the class token and the patches
         weight, positions = fold_pixel_scaling(model, mean, std)
-        self.patch_weight = nn.Parameter(weight)
+        self.embed_patches = PatchEmbedding(weight)
         self.positions = nn.Parameter(positions)
         self.norm_before = source.pre_layrnorm
         *full, last = source.encoder.layers
@@ -54,7 +54,7 @@ class VisionTower(nn.Module):
         self.projection = model.visual_projection
 
     def forward(self, pixels: Tensor) -> Tensor:
-        patches = self.cut_patches(pixels).float() @ self.patch_weight  # (B, patches, width)
+        patches = self.embed_patches(self.cut_patches(pixels))  # (B, patches, width)
         # An empty row in front: the class token is a constant, and stands in the position table.
         states = nn.functional.pad(patches, (0, 0, 1, 0)) + self.positions
         states = self.norm_before(states)
@@ -68,6 +68,17 @@ class VisionTower(nn.Module):
         grid, patch = self.grid, self.patch
         rows = pixels.reshape(-1, grid, patch, grid, patch, 3)
         return rows.permute(0, 1, 3, 2, 4, 5).reshape(-1, grid * grid, patch * patch * 3)
+
+
+class PatchEmbedding(nn.Linear):
+    """uint8 patches (B, patches, patch * patch * 3) to states (B, patches, width)."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__(*weight.shape, bias=False)
+        self.weight = nn.Parameter(weight.T)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return super().forward(patches.float())
 
 
 class TextTower(nn.Module):
@@ -170,6 +181,10 @@ class SelfAttention(Attention):
         super().__init__(source)
         self.query_key_value = join_linear(scaled_query(source), source.k_proj, source.v_proj)
 
+    def readers(self) -> Sequence[nn.Linear]:
+        """The maps that read the layer's states; the last outputs of the last are the values."""
+        return [self.query_key_value]
+
     def forward(self, states: Tensor, length: int, mask: Tensor | None = None) -> Tensor:
         parts = self.query_key_value(states).split(self.width, dim=2)  # three of (B, S, width)
         query, key, value = (self.split_heads(part, length) for part in parts)
@@ -183,6 +198,10 @@ class ClassTokenAttention(Attention):
         super().__init__(source)
         self.query = scaled_query(source)
         self.key_value = join_linear(source.k_proj, source.v_proj)
+
+    def readers(self) -> Sequence[nn.Linear]:
+        """The maps that read the layer's states; the last outputs of the last are the values."""
+        return [self.query, self.key_value]
 
     def forward(self, states: Tensor, length: int, mask: Tensor | None = None) -> Tensor:
         query = self.split_heads(self.query(states[:, :1]), 1)

@@ -16,7 +16,7 @@ PACKAGE = Path(clipindex.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {
-    "PIL": {"images"},
+    "PIL": {"images", "colours"},
     "pi_heif": {"heic"},
     "rawpy": {"raw"},
     "onnxruntime": {"towers.sessions"},
@@ -71,7 +71,7 @@ LAYERS = [
     ["payload", "bundle"],
     ["images", "walk", "identity", "towers"],
     ["preprocessing"],
-    ["formats", "heic", "raw", "exif"],
+    ["formats", "jpeg", "colours", "heic", "raw", "exif", "saturation"],
     ["errors"],
     ["__init__", "commands"],
 ]

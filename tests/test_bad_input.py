@@ -298,6 +298,19 @@ def test_another_preprocessing_is_5_and_named(photos: Path, store: Path) -> None
     fails(5, "preprocessing: dct-scaled (asked for: exact)", "--collection", args=args)
 
 
+def test_an_older_version_of_the_preprocessing_is_5_and_says_to_ingest_again(
+    photos: Path, store: Path
+) -> None:
+    edit(
+        store / COLLECTION / "contract.json",
+        lambda stamped: stamped["contract"].update(preprocessing_version=1),
+    )
+    said = ("another preprocessing version: dct-scaled 1", "dct-scaled 2", "new --collection")
+    asked = ["ingest", photos, "--preprocessing", "dct-scaled"]
+    for args in (["ingest", photos], asked, ["query", "a dog"]):
+        fails(5, *said, args=[*args, "--store", store])
+
+
 def test_another_model_is_5_and_named(photos: Path, store: Path, model: Path) -> None:
     edit(model / "model.json", lambda manifest: manifest.update(model="other-clip"))
     for command in (["ingest", photos], ["query", "a dog"]):

@@ -238,7 +238,7 @@ def test_a_path_without_a_bundle_is_not_taken_for_a_name(cache: Path) -> None:
 
 # --- contract --------------------------------------------------------------------------------
 
-CONTRACT = Contract("small", "r1", {"a.onnx": "aa", "b.onnx": "bb"}, 512, "exact", 1, "fp32")
+CONTRACT = Contract("small", "r1", "fp32", {"a.onnx": "aa", "b.onnx": "bb"}, 512, "exact", 1)
 OTHER: dict[str, object] = {
     "model": "large",
     "revision": "r2",

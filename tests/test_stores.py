@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
 
@@ -218,6 +218,7 @@ several = st.lists(
 ).map(tuple)
 
 
+@settings(deadline=None)
 @given(st.builds(Filter, pairs, pairs, several, several))
 def test_a_server_is_sent_the_filter_that_the_folder_reads(only: Filter) -> None:
     sent = server.rest_filter(only)

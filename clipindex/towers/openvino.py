@@ -18,6 +18,7 @@ from openvino import opset13 as ops
 
 from clipindex.errors import ModelError
 from clipindex.images import Pixels
+from clipindex.saturation import Run, check_exact
 from clipindex.towers import CPU_BATCH
 
 
@@ -26,10 +27,13 @@ class OpenVinoTower:
 
     batch = CPU_BATCH
 
-    def __init__(self, path: Path, callers: int) -> None:
-        """`callers` is the number of threads that will call at once. Raises ModelError."""
+    def __init__(self, path: Path, probe: Path, callers: int) -> None:
+        """`callers` is the number of threads that will call at once. `probe` need not exist: it
+        comes with int8 weights. Raises ModelError."""
         core = openvino.Core()
         try:
+            if probe.exists():
+                check_exact(_runner(core, probe), probe)
             model = core.read_model(path)
             precision = _precision(core, model)
             if precision == "bf16":
@@ -63,6 +67,12 @@ class OpenVinoTower:
         found = self._own.request.infer({"pixels": pixels}, share_inputs=True)
         embeddings: np.ndarray[tuple[int, ...], np.dtype[Any]] = found["image_embeds"]
         return embeddings
+
+
+def _runner(core: openvino.Core, path: Path) -> Run:
+    """A graph as onnxruntime runs it: all of its outputs, in their order; nothing is rounded."""
+    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda _, inputs: list(compiled(inputs).values())
 
 
 def _precision(core: openvino.Core, model: openvino.Model) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 
 from clipindex.errors import ModelError, ProviderUnavailable
+from clipindex.saturation import make_exact
 from clipindex.towers import CPU_BATCH, Provider, unavailable
 
 if TYPE_CHECKING:
@@ -68,13 +69,17 @@ def best() -> Provider:
 class SessionTower:
     """A vision tower in an onnxruntime session."""
 
-    def __init__(self, path: Path, provider: Provider) -> None:
-        """Raises ModelError, or ProviderUnavailable for a provider other than the CPU."""
+    def __init__(self, path: Path, probe: Path, provider: Provider) -> None:
+        """`probe` need not exist: it comes with int8 weights.
+
+        Raises ModelError, or ProviderUnavailable for a provider other than the CPU.
+        """
         options = worth_preparing()
         self._turn: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if provider is Provider.DIRECTML:  # its documentation asks for both
             options.enable_mem_pattern = False
             self._turn = threading.Lock()
+        options = make_exact(options, probe, load)
         self._session = load(path, options, provider)
         self.provider: str = self._session.get_providers()[0]
         self.batch = CPU_BATCH if provider is Provider.CPU else GPU_BATCH

@@ -1,0 +1,264 @@
+"""Pure: a JPEG file taken apart at its markers (ITU-T T.81, annex B), without decoding it.
+
+    SOI  APPn ..  DQT  SOF  DHT  SOS data  [DHT  SOS data ..]  EOI  whatever follows
+
+A marker is an FF and a byte that is neither 00 (then the FF is data), FF (padding) nor RST0..7
+(part of a scan's data): libjpeg's rule too. None can occur inside compressed data, and a picture
+embedded in an APPn segment is passed over with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# Metadata comes in pieces of up to 64 KiB: no picture has 600 MB of it.
+MOST_SEGMENTS = 10_000
+
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_TEM, _SOI, _EOI, _SOS, _DQT, _APP2 = 0x01, 0xD8, 0xD9, 0xDA, 0xDB, 0xE2
+_BARE = {_TEM, _SOI, _EOI}  # markers without parameters
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0..15; between them DHT, JPG and DAC
+_PROGRESSIVE, _PROGRESSIVE_HUFFMAN = {0xC2, 0xC6, 0xCA, 0xCE}, 0xC2
+_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
+_NO_MARKER = 0
+
+# Of a block, in zigzag order. The first is its mean (DC), the others are called AC.
+_COEFFICIENTS = 64
+_UNSENT = -1
+# The last coefficient that libjpeg's inverse DCT uses where it makes 4x4, 2x2 and 1x1 pixels of
+# a block. In zigzag order the 4x4 lowest frequencies end at 24, the 2x2 lowest at 4.
+_LAST_USED = {2: 24, 4: 4, 8: 0}
+# The last of those that libjpeg smooths; too fine to be seen once the picture is made smaller.
+_LAST_SMOOTHED = 9
+# Lowest bits of AC coefficients that a reduced decode does without. They are two thirds of a
+# progressive file's bytes, and once the picture is made smaller worth less than one of 255.
+_SPARE_BITS = 2
+# Decodes to something under any tables, with each restart marker in it once: whichever part of
+# a scan is missing, this fills it; where none is, decoders pass it over.
+_FILLING = b"".join(bytes(range(255)) + bytes((0xFF, 0xD0 + n)) for n in range(8))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A marker with its parameters and the data behind them: `data[start:end]` of a file.
+
+    `marker` is its second byte, 0 for bytes before the first marker and behind EOI.
+    """
+
+    marker: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture's header: its kind (C0..CF), its size in pixels, and its components.
+
+    `samples` says for each component how many it has in one unit of the picture: where
+    brightness has 4 (2x2), colour often has 1. `table` is the first component's of quantisers.
+    """
+
+    marker: int
+    width: int
+    height: int
+    components: tuple[int, ...]
+    samples: tuple[int, ...]
+    table: int
+
+    @property
+    def progressive(self) -> bool:
+        """Whether it comes in scans that bring more and more of each coefficient."""
+        return self.marker in _PROGRESSIVE
+
+    @property
+    def lossless(self) -> bool:
+        """Whether it is made of differences between pixels: it has but one scale."""
+        return self.marker in _LOSSLESS
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A pass over the picture: coefficients `first` to `last` of each block of `components`.
+
+    `low` is the lowest bit that it brings; `high` that of the scan it refines, 0 for the first.
+    """
+
+    components: tuple[int, ...]
+    first: int
+    last: int
+    high: int
+    low: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A JPEG file, taken apart. `segments` are in order and cover all of `data`."""
+
+    data: bytes
+    segments: tuple[Segment, ...]
+    frame: Frame | None
+    scans: tuple[Scan, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end marker is there; what follows it is not the picture's."""
+        return any(segment.marker == _EOI for segment in self.segments)
+
+    @property
+    def held_whole(self) -> bool:
+        """Whether a decoder holds all coefficients until it has read the last scan."""
+        frame = self.frame
+        return frame is not None and (
+            frame.progressive
+            or any(len(scan.components) < len(frame.components) for scan in self.scans)
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether its scans, by their headers, bring every bit of every component, in order.
+
+        T.81 asks it of sequential pictures alone, but encoders do it for progressive ones too.
+        """
+        if self.frame is None:
+            return False
+        if not self.frame.progressive:
+            brought = {each for scan in self.scans for each in scan.components}
+            return brought == set(self.frame.components)
+        lowest = {each: [_UNSENT] * _COEFFICIENTS for each in self.frame.components}
+        for scan in self.scans:
+            band = slice(scan.first, scan.last + 1)
+            before = scan.high or _UNSENT
+            for component in scan.components:
+                bits = lowest.get(component, [])
+                if {*bits[band]} != {before} or (scan.high and scan.low != scan.high - 1):
+                    return False
+                bits[band] = [scan.low] * len(bits[band])
+        return not any(any(bits) for bits in lowest.values())
+
+    def may_lack_data(self, *, ends_in_grey: bool) -> bool:
+        """Whether the end marker may have come too early, going by the last pixel and the scans.
+
+        A progressive picture that lacks data lacks its last scans as a rule. A sequential one is
+        grey where data is missing, unless its colours come in scans of their own.
+        """
+        if self.frame is None or not self.complete:
+            return True
+        return not self.frame.progressive and (self.held_whole or ends_in_grey)
+
+    def reduced(self, scale: int) -> bytes:
+        """What it takes to decode a progressive picture at 1/`scale` (2, 4 or 8).
+
+        Kept are headers, tables and means (DC); of the other coefficients those that the scale
+        uses, but for their lowest bits. Colour profiles and the list of an MPO's pictures (APP2)
+        go, and what follows the end. Anything but a common progressive picture is kept whole.
+        """
+        frame = self.frame
+        if frame is None or frame.marker != _PROGRESSIVE_HUFFMAN:
+            return self.data
+        if not (self.ended and self.complete and scale in _LAST_USED):
+            return self.data
+        scans, kept = iter(self.scans), []
+        for segment in self.segments:
+            part = self.data[segment.start : segment.end]
+            if segment.marker == _DQT:
+                part = _without_smoothing(part, frame.table)
+            elif segment.marker in (_NO_MARKER, _APP2) or (
+                segment.marker == _SOS and _is_spare(next(scans), frame, scale)
+            ):
+                continue
+            kept.append(part)
+        return b"".join(kept)
+
+    def with_filling(self) -> bytes:
+        """The picture with something to decode put before its end marker.
+
+        The pixels change where the data had ended too early, and nowhere else: what comes after
+        a scan's last block is passed over.
+        """
+        end = next(each.start for each in self.segments if each.marker == _EOI)
+        return self.data[:end] + _FILLING + b"\xff\xd9"
+
+
+def _is_spare(scan: Scan, frame: Frame, scale: int) -> bool:
+    """Whether a decode at 1/`scale` can do without a scan.
+
+    Where colour has half the resolution, its blocks are scaled less: all its bands are kept.
+    """
+    if scan.first == 0:
+        return False
+    if scan.high > 0 and scan.low < _SPARE_BITS:
+        return True
+    samples = dict(zip(frame.components, frame.samples, strict=True))
+    subsampled = any(samples[each] < max(frame.samples) for each in scan.components)
+    return scan.first > _LAST_USED[scale] and not subsampled
+
+
+def _without_smoothing(tables: bytes, number: int) -> bytes:
+    """A segment of quantisers in which the last one that libjpeg's block smoothing needs is 0.
+
+    Where bits of coefficients never come, libjpeg guesses at them from the blocks around. That
+    takes 7 of 24 ms, brings the pixels no nearer, and is left out when a quantiser is 0.
+    """
+    changed, at = bytearray(tables), 4
+    while at < len(tables):
+        width = 1 + (tables[at] >> 4)  # bytes of a quantiser
+        if tables[at] & 15 == number:
+            quantiser = at + 1 + width * _LAST_SMOOTHED
+            changed[quantiser : quantiser + width] = bytes(width)
+        at += 1 + width * _COEFFICIENTS
+    return bytes(changed)
+
+
+def parse(data: bytes) -> Stream:
+    """Take any bytes apart. Raises ValueError for more than MOST_SEGMENTS segments."""
+    segments: list[Segment] = []
+    for segment in _segments(data):
+        if len(segments) == MOST_SEGMENTS:
+            raise ValueError(f"more than {MOST_SEGMENTS} segments: no picture has so many")
+        segments.append(segment)
+    frames = [_frame(data, each) for each in segments if each.marker in _FRAMES]
+    scans = [_scan(data, each) for each in segments if each.marker == _SOS]
+    return Stream(data, tuple(segments), frames[0] if len(frames) == 1 else None, tuple(scans))
+
+
+def _segments(data: bytes) -> Iterator[Segment]:
+    marker, start, at = _NO_MARKER, 0, 0
+    while marker != _EOI and (found := _MARKER.search(data, at)):
+        if found.start() > start:
+            yield Segment(marker, start, found.start())
+        start = found.start()
+        marker, at = data[start + 1], start + 2
+        if marker not in _BARE:
+            at += int.from_bytes(data[at : at + 2], "big")
+    if marker == _EOI:
+        yield Segment(_EOI, start, at)
+        marker, start = _NO_MARKER, at
+    if start < len(data):
+        yield Segment(marker, start, len(data))
+
+
+def _parameters(data: bytes, segment: Segment) -> bytes:
+    start = segment.start + 2
+    length = int.from_bytes(data[start : start + 2], "big")
+    return data[start + 2 : min(start + length, segment.end)]
+
+
+def _frame(data: bytes, segment: Segment) -> Frame | None:
+    """Precision, height, width, count, and three bytes a component. None where they are not so."""
+    header = _parameters(data, segment)
+    if len(header) < 9 or len(header) != 6 + 3 * header[5]:
+        return None
+    height, width = (int.from_bytes(header[at : at + 2], "big") for at in (1, 3))
+    samples = tuple((each >> 4) * (each & 15) for each in header[7::3])
+    return Frame(segment.marker, width, height, tuple(header[6::3]), samples, header[8])
+
+
+def _scan(data: bytes, segment: Segment) -> Scan:
+    """Count, two bytes a component, first, last, high and low. Of nothing where they are not so."""
+    header = _parameters(data, segment)
+    if not header or len(header) != 4 + 2 * header[0]:
+        return Scan((), 0, 0, 0, 0)
+    *components, first, last, bits = header[1:]
+    return Scan(tuple(components[::2]), first, last, bits >> 4, bits & 15)

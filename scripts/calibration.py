@@ -1,0 +1,70 @@
+"""Pictures of the user's own, prepared just as `clipindex ingest` prepares them.
+
+Static int8 needs to see what the tower will see: the folder is walked, read and decoded by
+clipindex itself.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bundle_export import IMAGE_SIZE, Array, BundleRefused
+from clipindex.content import read_content
+from clipindex.errors import FileFault
+from clipindex.images import decode
+from clipindex.preprocessing import Geometry, Preprocessing
+from clipindex.walk import FileRecord, Root, walk
+
+# Half to calibrate with, half held back. On ViT-B/32 20, 40, 80 and 100 were equally good to
+# calibrate with; it is the figures of the others that want many.
+MOST = 200
+FEWEST = 50
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Two sets with no picture in common, each uint8 (count, 224, 224, 3)."""
+
+    calibration: Array
+    held_back: Array
+
+
+def read_pictures(folder: Path) -> Pictures:
+    """Up to 200 pictures from all over the folder. Raises BundleRefused if there are under 50."""
+    if not folder.is_dir():
+        raise BundleRefused(f"--calibrate {folder}: no such folder")
+    found: dict[bytes, Array] = {}  # by content: a copy would stand on both sides
+    faults: list[str] = []
+    for record in in_any_order(folder):
+        try:
+            content = read_content(record)
+            pixels, _ = decode(content.data, Geometry(IMAGE_SIZE, "crop"), Preprocessing.DCT_SCALED)
+        except FileFault as fault:
+            faults.append(f"{os.fsdecode(record.path)}: {fault.reason}")
+            continue
+        found[content.sha256] = pixels
+        if len(found) == MOST:
+            break
+    if len(found) < FEWEST:
+        raise BundleRefused(too_few(folder, len(found), faults))
+    pictures = np.stack(list(found.values()))
+    return Pictures(pictures[::2], pictures[1::2])
+
+
+def in_any_order(folder: Path) -> Iterator[FileRecord]:
+    """Every file below, shuffled but each time alike: the first few come from all over."""
+    root = Root(os.fsencode(folder.absolute()))
+    records = [record for below in walk([root]) for record in below.files]
+    random.Random(0).shuffle(records)
+    return iter(records)
+
+
+def too_few(folder: Path, found: int, faults: list[str]) -> str:
+    reason = f"; of {len(faults)} files that are none, one is {faults[0]}" if faults else ""
+    return f"--calibrate {folder}: {found} different pictures, at least {FEWEST} are needed{reason}"
