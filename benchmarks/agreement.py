@@ -1,0 +1,89 @@
+"""Whether all programs of a comparison give the same vectors for the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from clipindex.identity import LOCAL, point_id, resolve_root
+from clipindex.places.folder import FolderPlace
+from clipindex.stores.edge import EdgeStore
+
+Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # [files, 512], rows of length 1
+
+# Mean cosines over upright pictures. ROUGHLY: one network's, whatever the decoding or precision.
+# EXACTLY: the same pixels, which holds for those that crop as torchvision does; transformers'
+# way of rounding, which fastembed shares, moves the crop of some pictures by one.
+ROUGHLY, NEARLY, EXACTLY = 0.99, 0.999, 0.9999
+CROP_ALIKE = {"rclip", "open_clip"}
+ORIENTATION = 0x0112
+
+
+def from_store(store: Path, files: Sequence[Path]) -> Vectors:
+    """The vectors that an ingest wrote, in the order of the files."""
+    ids = [point_id(LOCAL, resolve_root(path)) for path in files]
+    shard = EdgeStore(FolderPlace(store).shard, 512, make=False)
+    try:
+        found = shard.retrieve(ids)
+    finally:
+        shard.close()
+    return np.stack([found[id].vector for id in ids])
+
+
+def from_file(path: Path) -> Vectors:
+    """The vectors that a peer's run left."""
+    vectors: Vectors = np.load(path)
+    return vectors
+
+
+def upright(files: Sequence[Path]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Which pictures no EXIF tag turns: no peer turns any."""
+    turned = []
+    for path in files:
+        with Image.open(path) as image:
+            turned.append(image.getexif().get(ORIENTATION, 1) != 1)
+    return ~np.array(turned)
+
+
+def table(
+    vectors: Mapping[str, Vectors],
+    first: str,
+    exact: Vectors,
+    upright: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+) -> list[dict[str, Any]]:
+    """`first` against all others, then `exact` against the peers."""
+    ours = vectors[first][upright]
+    rows = [
+        _row(first, ours, name, theirs[upright], ROUGHLY)
+        for name, theirs in vectors.items()
+        if name != first
+    ]
+    rows += [
+        _row(
+            f"{first}, exact",
+            exact[upright],
+            name,
+            theirs[upright],
+            EXACTLY if name in CROP_ALIKE else NEARLY,
+        )
+        for name, theirs in vectors.items()
+        if not name.startswith("clipindex")
+    ]
+    return rows
+
+
+def _row(first: str, ours: Vectors, second: str, theirs: Vectors, wanted: float) -> dict[str, Any]:
+    cosines = (ours * theirs).sum(axis=1)
+    return {
+        "first": first,
+        "second": second,
+        "pictures": len(cosines),
+        "mean": float(cosines.mean()),
+        "least": float(cosines.min()),
+        "wanted": wanted,
+        "agrees": bool(cosines.mean() >= wanted),
+    }
