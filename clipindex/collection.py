@@ -69,10 +69,9 @@ def settle(place: Place, settings: Settings) -> StampedContract:
 
 @contextmanager
 def open_for_ingest(place: Place, settings: Settings) -> Iterator[tuple[Collection, Bundle]]:
-    """Hold a collection for writing, making it when it is missing; its model is checked whole."""
+    """Hold a collection for writing, making it when it is missing."""
     place = place.followed()
     bundle = bundle_for(settle(place, settings), settings.model)
-    bundle.verify()
     _make_folder(place)
     with lock.locked(place.lock, "ingest", lock.INGEST_PATIENCE):
         stamped = settle(place, settings)  # again: another run may have made it meanwhile

@@ -29,10 +29,16 @@ class _Terminated(BaseException):
 @contextmanager
 def ending(json: bool, quiet: bool, verbose: bool, log_file: Path | None = None) -> Iterator[Voice]:
     """Around the body of every command; the only place that exits."""
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)  # no import is cut short midway
     from clipindex import render
 
-    signal.signal(signal.SIGINT, interrupt)
+    pressed: list[int] = []
+
+    def press(number: int, _frame: FrameType | None) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGINT, press)
     voice = render.Voice(json, quiet, verbose, log_file)
     signal.signal(signal.SIGTERM, _terminate)
     with warnings.catch_warnings():
@@ -44,8 +50,7 @@ def ending(json: bool, quiet: bool, verbose: bool, log_file: Path | None = None)
             render.show_error(error, voice)
             raise typer.Exit(int(error.exit_code)) from None
         except KeyboardInterrupt:
-            render.say(f"interrupted; {FAREWELL}")
-            raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+            raise _interrupted() from None
         except _Terminated:
             render.say(f"terminated; {FAREWELL}")
             raise typer.Exit(int(ExitCode.TERMINATED)) from None
@@ -55,6 +60,8 @@ def ending(json: bool, quiet: bool, verbose: bool, log_file: Path | None = None)
         except (typer.Exit, typer.BadParameter):
             raise
         except Exception as error:
+            if pressed:  # while a library was loading, which made an error of its own of it
+                raise _interrupted() from None
             if verbose:
                 raise
             unexpected = ClipIndexError(
@@ -63,6 +70,13 @@ def ending(json: bool, quiet: bool, verbose: bool, log_file: Path | None = None)
             )
             render.show_error(unexpected, voice)
             raise typer.Exit(int(ExitCode.FAILED)) from None
+
+
+def _interrupted() -> typer.Exit:
+    from clipindex import render
+
+    render.say(f"interrupted; {FAREWELL}")
+    return typer.Exit(int(ExitCode.INTERRUPTED))
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

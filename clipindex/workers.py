@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +95,8 @@ class Workers:
         self._count = count or usable_cores()
         self._large = threading.Lock()
         self._stop = threading.Event()
+        self._ready: Future[None] | None = None
+        self._asking = threading.Lock()
         self._in_hand: dict[int, tuple[bytes, float]] = {}  # thread -> path, since when
         self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
 
@@ -168,6 +171,7 @@ class Workers:
                     self._put(prepared)
                     continue
                 batch.append(prepared)
+                self._model_ready()
                 if len(batch) >= self._encoder.batch:
                     self._put(*self._embed(batch))
                     batch.clear()
@@ -197,7 +201,7 @@ class Workers:
         return _Prepared(record, sha256, facts, pixels)
 
     def _embed(self, batch: Sequence[_Prepared]) -> list[Outcome]:
-        self._encoder.load(self._count)
+        self._model_ready().result()
         embeddings = self._encoder.encode_images(np.stack([each.pixels for each in batch]))
         return [
             Outcome(each.record, each.sha256, each.facts, embedding)
@@ -205,6 +209,23 @@ class Workers:
             else Outcome(each.record, each.sha256, fault=FileFault("the model gave no embedding"))
             for each, embedding in zip(batch, embeddings, strict=True)
         ]
+
+    def _model_ready(self) -> Future[None]:
+        """Done once the model's files are checked and it is loaded: begun when the first picture
+        is there, in a thread of its own, while more pictures are decoded."""
+        with self._asking:
+            if self._ready is None:
+                self._ready = Future()
+                threading.Thread(target=self._make_ready, args=(self._ready,), daemon=True).start()
+            return self._ready
+
+    def _make_ready(self, ready: Future[None]) -> None:
+        try:
+            self._encoder.bundle.verify()
+            self._encoder.load(self._count)
+            ready.set_result(None)
+        except BaseException as error:  # for those who wait
+            ready.set_exception(error)
 
     def _put(self, *outcomes: Outcome | BaseException | None) -> None:
         for outcome in outcomes:
