@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from clipindex import lock
 from clipindex.bundle import DEFAULT_MODEL, Bundle, find_bundle
@@ -19,6 +20,9 @@ from clipindex.payload import Payload
 from clipindex.places import Place
 from clipindex.preprocessing import Preprocessing
 from clipindex.stores import Filter, Store
+
+if TYPE_CHECKING:
+    from clipindex.model import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +72,24 @@ def settle(place: Place, settings: Settings) -> StampedContract:
 
 
 @contextmanager
-def open_for_ingest(place: Place, settings: Settings) -> Iterator[tuple[Collection, Bundle]]:
-    """Hold a collection for writing, making it when it is missing."""
+def open_for_ingest(
+    place: Place, settings: Settings, load: Callable[[Bundle], Encoder]
+) -> Iterator[tuple[Collection, Encoder]]:
+    """Hold a collection for writing, making it when it is missing.
+
+    Nothing is made unless `load` accepts the bundle and, for a new one, its files are sound.
+    """
     place = place.followed()
     bundle = bundle_for(settle(place, settings), settings.model)
+    encoder = load(bundle)
+    if place.read() is None:
+        bundle.verify()
     _make_folder(place)
     with lock.locked(place.lock, "ingest", lock.INGEST_PATIENCE):
         stamped = settle(place, settings)  # again: another run may have made it meanwhile
         with _opened(place, stamped) as collection:
             place.stamp(stamped)
-            yield collection, bundle
+            yield collection, encoder
 
 
 @contextmanager

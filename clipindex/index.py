@@ -108,8 +108,8 @@ class Index:
         self, place: Place, scope: Scope, options: IngestOptions
     ) -> Generator[Event, None, None]:
         check_roots([root.path for root in scope.roots], _folders_remembered(place))
-        with open_for_ingest(place, self._settings) as (collection, bundle):
-            yield from pipeline.ingest(collection, self._loaded(bundle), scope, options)
+        with open_for_ingest(place, self._settings, self._loaded) as (collection, model):
+            yield from pipeline.ingest(collection, model, scope, options)
 
     def preview(
         self,

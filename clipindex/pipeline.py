@@ -24,7 +24,7 @@ from clipindex.events import (
 )
 from clipindex.identity import point_id
 from clipindex.images import decoders
-from clipindex.model import Model
+from clipindex.model import Encoder
 from clipindex.payload import TAG
 from clipindex.plan import defer, quarantined
 from clipindex.recorder import IngestOptions, Recorder
@@ -35,7 +35,7 @@ from clipindex.workers import Claims, Outcome, Workers
 
 
 def ingest(
-    collection: Collection, model: Model, scope: Scope, options: IngestOptions
+    collection: Collection, model: Encoder, scope: Scope, options: IngestOptions
 ) -> Iterator[Event]:
     """Bring a collection up to date with the files of a scope, telling of each step.
 
@@ -143,7 +143,7 @@ def _tag_unchanged(
 
 def _summary(
     collection: Collection,
-    model: Model,
+    model: Encoder,
     found: Survey,
     deferred: int,
     tagged: int,

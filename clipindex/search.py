@@ -163,6 +163,8 @@ def embed_picture(
     from clipindex.walk import FileRecord
 
     path = resolve_root(picture)
+    if not os.path.lexists(path):
+        raise UsageError("no such picture", path=shown(path), hint="mind the spelling")
     try:
         content = read_content(FileRecord(path, 0, 0, 0))
     except FileFault as fault:
@@ -219,9 +221,8 @@ def _best_contents(
     own: dict[str, float] = {}
     if query.sha256 is not None:  # found by content too, for an index that only approximates
         same = only.also(("sha256", query.sha256.hex()))
-        copies = [id for id, _ in store.scroll(same)]
-        for point in store.retrieve(copies[:1]).values():
-            own[query.sha256.hex()] = _cosine(float(point.vector @ query.vector))
+        if any(True for _ in store.scroll(same)):  # 1, even where a GPU or bfloat16 embedded it
+            own[query.sha256.hex()] = 1.0
     found = store.search(query.vector, limit=options.limit + TIES, only=only)
     scores = {each.sha256: _cosine(each.score) for each in found} | own
     last = min(nlargest(options.limit, scores.values()), default=1.0)

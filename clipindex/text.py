@@ -84,9 +84,11 @@ def cut_down(tokenizer: dict[str, Any], text: str) -> dict[str, Any] | None:
     model = tokenizer["model"]
     if not is_plain(text) or text != text.lower():
         return None
-    if model["type"] != "BPE" or model["end_of_word_suffix"] != WORD_END:
+    if model.get("type") != "BPE" or model.get("end_of_word_suffix") != WORD_END:
         return None
-    special = {added["content"] for added in tokenizer["added_tokens"]}
+    if model.get("continuing_subword_prefix") or not _keeps_letters(tokenizer.get("normalizer")):
+        return None
+    special = {added["content"] for added in tokenizer.get("added_tokens", ())}
     vocabulary = {
         token: id
         for token, id in model["vocab"].items()
@@ -99,6 +101,15 @@ def cut_down(tokenizer: dict[str, Any], text: str) -> dict[str, Any] | None:
     ]
     tokenizer = {**tokenizer, "truncation": None, "padding": None}
     return {**tokenizer, "model": {**model, "vocab": vocabulary, "merges": merges}}
+
+
+def _keeps_letters(normalizer: dict[str, Any] | None) -> bool:
+    """Whether it leaves plain lower-case text as it is, but for its spaces."""
+    if normalizer is None or normalizer["type"] in ("NFC", "Lowercase"):
+        return True
+    if normalizer["type"] == "Sequence":
+        return all(map(_keeps_letters, normalizer["normalizers"]))
+    return bool(normalizer["type"] == "Replace" and normalizer["pattern"] == {"Regex": r"\s+"})
 
 
 def is_plain(text: str) -> bool:

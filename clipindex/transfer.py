@@ -59,11 +59,11 @@ def _quietly(done: int, total: int) -> None:
 def export(place: Place, folder: Path, moved: Moved = _quietly) -> int:
     """Write a collection into a folder; returns how many points it holds.
 
-    Raises UsageError where other things lie in the folder.
+    Raises UsageError where other things lie in the folder, or another collection's export.
     """
-    _prepare(folder)
     place = place.followed()
-    stamped = place.stamped()
+    stamped, origin = place.stamped(), [place.name, place.collection]
+    _prepare(folder, origin)
     files: list[dict[str, Any]] = []
     count = 0
     with place.asked(stamped) as store:
@@ -82,6 +82,7 @@ def export(place: Place, folder: Path, moved: Moved = _quietly) -> int:
     ]
     manifest = {
         "format": FORMAT,
+        "of": origin,
         "contract": asdict(stamped),
         "source": place.source,
         "roots": roots,
@@ -204,19 +205,25 @@ def _paths(folder: Path, number: int) -> tuple[Path, Path]:
     return lines, vectors
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, origin: list[str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         others = [path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)]
+        if (folder / MANIFEST).exists():
+            of = json.loads((folder / MANIFEST).read_text("utf-8")).get("of")
+            if of != origin:
+                others.append(f"an export of another collection ({' '.join(of or ['unknown'])})")
         if not others:
             (folder / MANIFEST).unlink(missing_ok=True)  # until it is whole again
     except OSError as error:
         raise UsageError(f"cannot write there: {error.strerror}", path=str(folder)) from error
+    except ValueError:
+        others = [MANIFEST]  # nobody's, or damaged
     if others:
         raise UsageError(
             f"the folder holds something else: {others[0]}",
             path=str(folder),
-            hint="name a folder that is new, empty, or holds an earlier export",
+            hint="name one that is new, empty, or holds an earlier export of the same collection",
         )
 
 

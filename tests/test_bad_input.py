@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import clipindex
 from clipindex.bundle import DEFAULT_MODEL, find_bundle
 from clipindex.cli import app
 from clipindex.errors import ModelError
@@ -258,11 +257,21 @@ def test_a_model_with_another_content_of_the_same_size_is_4(
     (model / "vision.onnx").write_bytes(whole[:half] + bytes(len(whole) - half))
     new = ["ingest", photos, "--store", tmp_path / "store", "--model", model]
     fails(4, "damaged", "vision.onnx", "differs from model.json", args=new)
-    index = clipindex.Index(tmp_path / "store")
-    assert index.status().indexed == 0
-    (model / "vision.onnx").write_bytes(whole)
-    assert run_clipindex(*new).code == 0
-    assert index.status().indexed > 0
+    assert not (tmp_path / "store" / COLLECTION).exists()
+
+
+def test_a_model_that_was_damaged_later_is_4_as_soon_as_it_would_embed(
+    photos: Path, tmp_path: Path, model: Path
+) -> None:
+    again = ["ingest", photos, "--store", tmp_path / "store", "--model", model]
+    assert run_clipindex(*again).code == 0
+    whole = (model / "text.onnx").read_bytes()
+    (model / "text.onnx").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert run_clipindex(*again).code == 0  # nothing is new: nothing is embedded
+    make_pictures(photos, 1, first_seed=90)
+    fails(4, "damaged", "text.onnx", "differs from model.json", args=again)
+    (model / "text.onnx").write_bytes(whole)
+    assert run_clipindex(*again).code == 0
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "{}", '{"schema": 99}', "\0\xff"])

@@ -291,10 +291,26 @@ def test_only_coefficients_finer_than_the_scale_are_left_out(
     assert reduced == headers(*(each for each in scans if each not in spare))
 
 
-def test_only_the_two_lowest_bits_are_left_out() -> None:
+def quantiser_table(step: int) -> bytes:
+    return struct.pack(">BBHB", 0xFF, 0xDB, 67, 0) + bytes([step] * 64)
+
+
+@pytest.mark.parametrize(("step", "spare"), [(1, 2), (2, 2), (3, 1), (6, 1), (7, 0), (255, 0)])
+def test_bits_are_left_out_as_long_as_they_are_worth_little(step: int, spare: int) -> None:
+    """A bit is worth its place times the step of its quantiser; one of no known step is kept."""
     first = [MEAN, *COLOURS, (1, 1, 63, 0, 4), (1, 1, 63, 4, 3), (1, 1, 63, 3, 2)]
     refining = [(1, 1, 63, 2, 1), (1, 1, 63, 1, 0)]
-    assert whole(headers(*first, *refining)).reduced(2) == headers(*first)
+    scans = len(first) + len(refining)
+    assert len(whole(headers(*first, *refining)).reduced(2)) == len(headers(*first, *refining))
+    data = headers(*first, *refining)
+    reduced = jpeg.parse(whole(data[:2] + quantiser_table(step) + data[2:]).reduced(2))
+    assert len(reduced.scans) == scans - spare
+
+
+@pytest.mark.parametrize("quality", [25, 50, 75, 90, 97])
+def test_what_is_left_out_moves_pixels_little_at_any_quality(quality: int) -> None:
+    data = saved(LARGE, progressive=True, quality=quality)
+    assert np.abs(pixels(data, SCALED) - pixels(data, EXACT)).mean() < 2
 
 
 @pytest.mark.parametrize(
@@ -411,7 +427,7 @@ def test_of_a_sequential_picture_not_even_the_last_part_may_be_missing(
 
 def test_a_progressive_picture_without_its_last_bits_is_nearly_the_same() -> None:
     """Cut in the scan that brings the lowest bit: told from the whole by no header, taken."""
-    data = KINDS["large progressive"]()
+    data = saved(LARGE, quality=90, progressive=True)
     assert np.abs(pixels(cut(data, 0.95)) - pixels(data)).mean() < 1
     assert np.array_equal(pixels(cut(data, 0.95), SCALED), pixels(data, SCALED))
 

@@ -99,6 +99,7 @@ def test_a_missing_provider_is_noticed_before_anything_is_walked_or_written(
     )
     with pytest.raises(ProviderUnavailable):
         next(index.ingest([tmp_path / "in"]))
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_variable_and_the_configuration_file_choose_the_provider_too(
@@ -168,6 +169,8 @@ def test_openvino_s_vectors_agree_with_onnxruntime_s(bundle: Path) -> None:
     cosines = (found * exact).sum(axis=1)
     assert cosines.mean() >= 0.9999
     assert cosines.min() >= 0.9998
+    if bundle == MINI:  # its 8-bit weights do not make 8-bit products of it
+        assert np.abs(found - exact).max() <= 1e-5
 
 
 @with_openvino

@@ -11,6 +11,7 @@ import pytest
 
 import clipindex
 from clipindex import transfer
+from clipindex.collection import open_for_change
 from clipindex.errors import (
     ClipIndexError,
     ContractMismatch,
@@ -134,11 +135,23 @@ def test_a_smaller_export_leaves_nothing_of_a_larger_one(
     filled: clipindex.Index, tmp_path: Path
 ) -> None:
     transfer.export(filled.place, tmp_path / "out")
+    with open_for_change(filled.place, "test") as held:
+        held.store.delete([id for id, _ in held.store.scroll()][2:])
+    assert transfer.export(filled.place, tmp_path / "out") == 2
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_another_collection_s_export_is_not_overwritten(
+    filled: clipindex.Index, tmp_path: Path
+) -> None:
+    transfer.export(filled.place, tmp_path / "out")
     make_pictures(tmp_path / "few", 2, first_seed=70)
     few = clipindex.Index(tmp_path / "small", model=str(TINY))
     ingest(few, tmp_path / "few")
-    assert transfer.export(few.place, tmp_path / "out") == 2
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    with pytest.raises(UsageError, match="another collection"):
+        transfer.export(few.place, tmp_path / "out")
+    target = clipindex.Index(tmp_path / "target")
+    assert transfer.import_(tmp_path / "out", target.place) == 30
 
 
 @pytest.mark.parametrize("victim", ["points-00002.jsonl", "vectors-00002.npy"])

@@ -21,7 +21,7 @@ def demo(
 ) -> None:
     """Try it without photographs of your own: fetch none, index about 25, ask three questions.
 
-    The pictures come from scikit-image and scikit-learn: pip install 'clipindex[demo]'.
+    The pictures come from scikit-image and scikit-learn: pip install 'clipindex\\[demo]'.
     """
     with ending(json, quiet, verbose) as voice:
         from clipindex import demo as pictures

@@ -21,6 +21,8 @@ from clipindex.images import Pixels
 from clipindex.saturation import Run, check_exact
 from clipindex.towers import CPU_BATCH
 
+EXACT_SINCE = (2026, 3)
+
 
 class OpenVinoTower:
     """A vision tower compiled for the CPU, with a stream and an infer request for each caller."""
@@ -33,6 +35,7 @@ class OpenVinoTower:
         core = openvino.Core()
         try:
             if probe.exists():
+                _refuse_old(probe)
                 check_exact(_runner(core, probe), probe)
             model = core.read_model(path)
             precision = _precision(core, model)
@@ -40,6 +43,7 @@ class OpenVinoTower:
                 _keep_sums(model)
             settings = {
                 "INFERENCE_PRECISION_HINT": precision,
+                "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # else int8 weights make it int8, unasked
                 "NUM_STREAMS": callers,
                 "INFERENCE_NUM_THREADS": callers,
             }
@@ -67,6 +71,17 @@ class OpenVinoTower:
         found = self._own.request.infer({"pixels": pixels}, share_inputs=True)
         embeddings: np.ndarray[tuple[int, ...], np.dtype[Any]] = found["image_embeds"]
         return embeddings
+
+
+def _refuse_old(probe: Path) -> None:
+    """2026.1 and 2026.2 take 8-bit inputs below their zero point for large ones, in silence."""
+    year, number = openvino.__version__.split(".")[:2]
+    if (int(year), int(number)) < EXACT_SINCE:
+        raise ModelError(
+            f"OpenVINO {openvino.__version__} does not compute int8 models rightly",
+            path=str(probe.parent),
+            hint="pip install 'openvino>=2026.3', or take --provider cpu",
+        )
 
 
 def _runner(core: openvino.Core, path: Path) -> Run:
