@@ -32,11 +32,12 @@ class Contract:
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(wanted, field.name)
             if mine != theirs:
+                name = field.name.replace("_", " ")
+                other = "other model files" if name == "files" else f"another {name}"
                 raise ContractMismatch(
-                    f"the collection was made with another {field.name.replace('_', ' ')}: "
-                    + _difference(mine, theirs),
-                    hint="leave the option out to use what the collection was made with, or "
-                    "name another --collection",
+                    f"the collection was made with {other}: {_difference(mine, theirs)}",
+                    hint="leave --model and --preprocessing out to use what the collection was "
+                    "made with, or name another --collection",
                 )
 
 

@@ -209,27 +209,39 @@ def show_status(status: CollectionStatus, voice: Voice) -> None:
     if voice.json:
         json_line({"type": "status", **asdict(status)})
         return
+    rows = [
+        ("collection", f"{status.collection} in {status.store}"),
+        *([("aliases", ", ".join(status.aliases))] if status.aliases else []),
+        ("model", f"{status.model}, revision {status.revision} ({status.bundle})"),
+        ("preprocessing", f"{status.preprocessing}, {status.precision}"),
+        ("pictures", f"{status.indexed:,}"),
+        ("in quarantine", f"{status.quarantined:,}"),
+        ("skipped", f"{status.skipped:,}"),
+        *(("" if n else "roots", printable(root)) for n, root in enumerate(status.roots)),
+    ]
+    if status.last_run is not None:
+        ended = status.last_run["finished"] or "not finished (running, or interrupted)"
+        rows.append(("last run", f"{status.last_run['started']} to {ended}"))
+        summary = status.last_run["summary"]
+        if isinstance(summary, dict) and summary["provider"]:
+            rows.append(("", f"embedded on {summary['provider']}"))
+    _show_rows(rows)
+
+
+def _show_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values; no line is folded where there is no terminal."""
+    if not sys.stdout.isatty():
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            print(f"{name:<{width}} {value}")
+        return
     from clipindex.terminal import Terminal, plain_table
 
     table = plain_table()
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("collection", f"{status.collection} in {status.store}")
-    if status.aliases:
-        table.add_row("aliases", ", ".join(status.aliases))
-    table.add_row("model", f"{status.model}, revision {status.revision} ({status.bundle})")
-    table.add_row("preprocessing", f"{status.preprocessing}, {status.precision}")
-    table.add_row("pictures", f"{status.indexed:,}")
-    table.add_row("in quarantine", f"{status.quarantined:,}")
-    table.add_row("skipped", f"{status.skipped:,}")
-    for number, root in enumerate(status.roots):
-        table.add_row("" if number else "roots", printable(root))
-    if status.last_run is not None:
-        ended = status.last_run["finished"] or "not finished (running, or interrupted)"
-        table.add_row("last run", f"{status.last_run['started']} to {ended}")
-        summary = status.last_run["summary"]
-        if isinstance(summary, dict) and summary["provider"]:
-            table.add_row("", f"embedded on {summary['provider']}")
+    for name, value in rows:
+        table.add_row(name, value.replace("[", r"\["))
     Terminal(highlight=False).print(table)
 
 

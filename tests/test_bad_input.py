@@ -343,7 +343,7 @@ def test_another_revision_and_other_weights_are_5_and_named(
         model / "model.json",
         lambda manifest: manifest["files"]["vision.onnx"].update(sha256="0" * 64),
     )
-    fails(5, "another files: vision.onnx", args=args)
+    fails(5, "other model files: vision.onnx", args=args)
 
 
 def test_another_dimension_and_precision_are_5_and_named(store: Path, model: Path) -> None:
