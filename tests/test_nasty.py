@@ -6,7 +6,7 @@ import json
 import tarfile
 from pathlib import Path
 
-from conftest import reconciles, run_clipindex
+from conftest import reconciles, run_clipindex, unpack
 
 from conftest import TINY  # isort: skip
 from clipindex.formats import HEAD, picture_kind
@@ -25,7 +25,7 @@ def test_every_nasty_file_ends_as_expected_and_none_stops_the_run(
     test_data: Path, tmp_path: Path
 ) -> None:
     with tarfile.open(test_data / "nasty" / "nasty.tar") as tar:
-        tar.extractall(tmp_path, filter="data")
+        unpack(tar, tmp_path)
     store = ["--store", tmp_path / "store", "--model", TINY]
     run = run_clipindex("ingest", tmp_path / "nasty", *store, "--json")
     assert "Traceback" not in run.err
