@@ -139,8 +139,11 @@ class Bundle:
         from concurrent.futures import ThreadPoolExecutor  # a query hashes nothing
 
         paths = [self.folder / name for name in self.manifest.files]
-        with ThreadPoolExecutor() as threads:
-            digests = list(threads.map(_digest, paths))
+        try:
+            with ThreadPoolExecutor() as threads:
+                digests = list(threads.map(_digest, paths))
+        except OSError as error:
+            raise _damaged(self.folder, f"{error.filename}: {error.strerror}") from error
         for path, spec, digest in zip(paths, self.manifest.files.values(), digests, strict=True):
             if digest != spec.sha256:
                 raise _damaged(path, "its content differs from model.json")

@@ -210,15 +210,15 @@ def _prepare(folder: Path, origin: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         others = [path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)]
         if (folder / MANIFEST).exists():
-            of = json.loads((folder / MANIFEST).read_text("utf-8")).get("of")
-            if of != origin:
-                others.append(f"an export of another collection ({' '.join(of or ['unknown'])})")
+            name, collection = json.loads((folder / MANIFEST).read_text("utf-8"))["of"]
+            if [name, collection] != origin:
+                others.append(f"an export of another collection, '{collection}' in {name}")
         if not others:
             (folder / MANIFEST).unlink(missing_ok=True)  # until it is whole again
     except OSError as error:
         raise UsageError(f"cannot write there: {error.strerror}", path=str(folder)) from error
-    except ValueError:
-        others = [MANIFEST]  # nobody's, or damaged
+    except (ValueError, KeyError, TypeError):
+        others = [MANIFEST]  # not ours, or damaged
     if others:
         raise UsageError(
             f"the folder holds something else: {others[0]}",

@@ -164,9 +164,13 @@ NEVER = {"pydantic", "openvino", "qdrant_client"}
 WITHOUT = {
     "ingest": {"tokenizers", "ftfy"},
     "reindex": {"tokenizers", "ftfy"},
-    "query a cat": {"PIL", "sqlite3", "ftfy", "rich", "tqdm"},
+    "query cat": {"PIL", "sqlite3", "ftfy", "rich", "tqdm"},
     "query PICTURE": {"tokenizers", "ftfy", "rich", "tqdm"},
     "status": {"tokenizers", "ftfy", "onnxruntime", "PIL"},
+    "tag a=b PICTURE": {"tokenizers", "ftfy"},
+    "untag a PICTURE": {"tokenizers", "ftfy"},
+    "export FOLDER": {"tokenizers", "ftfy"},
+    "import FOLDER": {"tokenizers", "ftfy"},
 }
 
 
@@ -183,9 +187,13 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("command", WITHOUT)
 def test_a_command_loads_only_what_it_needs(small_store: Path, command: str) -> None:
     one = str(small_store / "pictures" / "000.jpg")
-    name, *term = command.replace("PICTURE", one).split(" ", 1)
+    folder = str(small_store / "exported")
+    name, *terms = command.replace("PICTURE", one).replace("FOLDER", folder).split(" ")
+    if name == "import":
+        export = ["export", folder, "--store", str(small_store / "store")]
+        subprocess.run([sys.executable, "-m", "clipindex", *export], check=True)
     folders = [str(small_store / "pictures")] if name == "ingest" else []
-    args = [name, *term, *folders, "--store", str(small_store / "store")]
+    args = [name, *terms, *folders, "--store", str(small_store / "store")]
     assert not modules_after(COMMAND.format(args=args)) & (WITHOUT[command] | NEVER)
 
 

@@ -251,6 +251,13 @@ OTHER: dict[str, object] = {
 }
 
 
+def test_a_file_that_vanishes_before_it_is_hashed_is_a_model_error(folder: Path) -> None:
+    bundle = open_bundle(folder)
+    bundle.tokenizer.unlink()
+    with pytest.raises(ModelError, match=r"tokenizer\.json"):
+        bundle.verify()
+
+
 def test_equal_contracts_agree() -> None:
     CONTRACT.check(replace(CONTRACT, files=dict(reversed(CONTRACT.files.items()))))
 

@@ -154,6 +154,17 @@ def test_another_collection_s_export_is_not_overwritten(
     assert transfer.import_(tmp_path / "out", target.place) == 30
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"of": 3}', '{"of": ["a"]}', "not JSON"])
+def test_a_file_that_is_named_like_ours_and_is_not_is_left_alone(
+    filled: clipindex.Index, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "export.json").write_text(content)
+    with pytest.raises(UsageError, match=r"export\.json"):
+        transfer.export(filled.place, tmp_path / "out")
+    assert (tmp_path / "out" / "export.json").read_text() == content
+
+
 @pytest.mark.parametrize("victim", ["points-00002.jsonl", "vectors-00002.npy"])
 def test_a_damaged_export_is_exit_7(filled: clipindex.Index, tmp_path: Path, victim: str) -> None:
     out = tmp_path / "out"

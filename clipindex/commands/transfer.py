@@ -16,7 +16,10 @@ from clipindex.options import DEFAULT_COLLECTION
 def export(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="A new folder, or one with an earlier export.", show_default=False),
+        typer.Argument(
+            help="A new folder, or one with an earlier export of the same collection.",
+            show_default=False,
+        ),
     ] = None,
     to_store: Annotated[
         Path | None,
