@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class Catalogue:
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._write_ahead()
             self._db.execute("PRAGMA synchronous=FULL")
             version = self._version() or self._make_tables()
         except sqlite3.Error as error:
@@ -101,6 +102,19 @@ class Catalogue:
                 path=str(path),
                 hint="use the clipindex that wrote it, or delete the file to have it made again",
             )
+
+    def _write_ahead(self) -> None:
+        """Another process that opens or closes the file just now is waited for: to this one
+        statement SQLite applies no time-out of its own."""
+        patience = time.monotonic() + 5
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > patience:
+                    raise
+            time.sleep(0.01)
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
