@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from clipindex.identity import LOCAL, point_id, resolve_root
-from clipindex.places.folder import FolderPlace
-from clipindex.stores.edge import EdgeStore
+from clipindex.collection.folder_place import FolderPlace
+from clipindex.files.identity import LOCAL, point_id, resolve_root
+from clipindex.stores.edge import EdgePoints
 
 Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # [files, 512], rows of length 1
 
@@ -26,7 +26,7 @@ ORIENTATION = 0x0112
 def from_store(store: Path, files: Sequence[Path]) -> Vectors:
     """The vectors that an ingest wrote, in the order of the files."""
     ids = [point_id(LOCAL, resolve_root(path)) for path in files]
-    shard = EdgeStore(FolderPlace(store).shard, 512, make=False)
+    shard = EdgePoints(FolderPlace(store).shard, 512, make=False)
     try:
         found = shard.retrieve(ids)
     finally:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT
-from clipindex.workers import usable_cores
+from clipindex.ingest.workers import usable_cores
 
-OURS = ("clipindex", "onnxruntime", "openvino", "pillow", "numpy", "qdrant-edge-py")
+EXPORT_FILE = ("clipindex", "onnxruntime", "openvino", "pillow", "numpy", "qdrant-edge-py")
 
 
 def cores() -> int:
@@ -36,7 +36,7 @@ def described() -> dict[str, Any]:
 def our_versions() -> dict[str, str]:
     """Versions of clipindex and of what does its work."""
     found = {}
-    for name in OURS:
+    for name in EXPORT_FILE:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

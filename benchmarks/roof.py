@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from clipindex.bundle import open_bundle
-from clipindex.images import decode
-from clipindex.model import Model
-from clipindex.preprocessing import Geometry, Preprocessing
-from clipindex.towers import Provider
-from clipindex.workers import usable_cores
+from clipindex.ingest.workers import usable_cores
+from clipindex.model.bundle import open_bundle
+from clipindex.model.encoder import Model
+from clipindex.model.providers import Provider
+from clipindex.pictures.decode import decode
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
 
 def main() -> None:

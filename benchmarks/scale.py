@@ -28,15 +28,15 @@ import numpy as np
 
 from benchmarks import machine, measure, pictures, report
 from benchmarks.programs import OFFLINE, WORK, weights
-from clipindex.catalogue import INDEXED, Row
-from clipindex.collection import Settings, open_for_import, settle
-from clipindex.exif import PictureFacts
-from clipindex.identity import LOCAL, point_id
-from clipindex.payload import make_payload
-from clipindex.places.folder import FolderPlace
-from clipindex.recorder import write_verified
-from clipindex.stores import Point, Vector
-from clipindex.walk import FileRecord
+from clipindex.collection.catalogue import INDEXED, Row
+from clipindex.collection.folder_place import FolderPlace
+from clipindex.collection.opening import Settings, open_for_import, settle
+from clipindex.files.identity import LOCAL, point_id
+from clipindex.files.walk import FileRecord
+from clipindex.pictures.exif import PictureFacts
+from clipindex.stores.payload import make_payload
+from clipindex.stores.points import Point, Vector
+from clipindex.stores.verified import write_verified
 
 AT_ONCE = 1000  # points written together
 CLUSTERS = 500
@@ -244,7 +244,7 @@ def fill(
             chosen = centres[rng.integers(CLUSTERS, size=len(batch))]
             vectors = unit(TIGHTNESS * chosen + noise)
             pairs = list(zip(batch, vectors, strict=True))
-            write_verified(collection.store, [_point(record, vector) for record, vector in pairs])
+            write_verified(collection.points, [_point(record, vector) for record, vector in pairs])
             collection.catalogue.write(
                 Row(r.path, r.size, r.mtime_ns, r.ctime_ns, _digest(r), INDEXED) for r in batch
             )

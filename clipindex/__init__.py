@@ -1,97 +1,88 @@
 """clipindex turns folders of photographs into a searchable index.
 
 The way of a picture: walk -> FileRecord -> plan -> content (one read, one hash) -> pixels
--> embedding -> point -> upsert, flush, read back -> reported. `Index` is the whole of it:
+-> embedding -> point -> upsert, flush, read back -> reported. `Index` does all of it:
 
-    with_words = clipindex.Index("./index").query("a dog on a beach")
+    hits = clipindex.Index("./index").query("a dog on a beach")
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from clipindex._version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from clipindex.errors import ClipIndexError, ClipIndexWarning, ExitCode
-    from clipindex.events import (
-        BatchVerified,
-        EmbeddingOn,
-        Event,
-        FileDone,
-        FolderFault,
-        RunFinished,
-        Status,
-        Summary,
-    )
-    from clipindex.index import Index
-    from clipindex.preprocessing import Preprocessing
-    from clipindex.preview import Preview
-    from clipindex.recorder import IngestOptions
-    from clipindex.search import Hit, QueryOptions, Term
-    from clipindex.status import CollectionStatus
-    from clipindex.stores.address import Server
-    from clipindex.survey import Part
-    from clipindex.towers import Provider
-    from clipindex.walk import WalkPolicy
+if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test holds them equal)
+    from clipindex.collection.status import CollectionStatus as CollectionStatus
+    from clipindex.errors import ClipIndexError as ClipIndexError
+    from clipindex.errors import ClipIndexWarning as ClipIndexWarning
+    from clipindex.errors import CollectionBusy as CollectionBusy
+    from clipindex.errors import ContractMismatch as ContractMismatch
+    from clipindex.errors import DiskFull as DiskFull
+    from clipindex.errors import DiskNotMounted as DiskNotMounted
+    from clipindex.errors import ExitCode as ExitCode
+    from clipindex.errors import ModelError as ModelError
+    from clipindex.errors import ProviderUnavailable as ProviderUnavailable
+    from clipindex.errors import Refused as Refused
+    from clipindex.errors import StoreError as StoreError
+    from clipindex.errors import UsageError as UsageError
+    from clipindex.errors import VerificationFailed as VerificationFailed
+    from clipindex.files.walk import WalkPolicy as WalkPolicy
+    from clipindex.index import Index as Index
+    from clipindex.ingest.dry_run import DryRun as DryRun
+    from clipindex.ingest.events import EmbeddingOn as EmbeddingOn
+    from clipindex.ingest.events import Event as Event
+    from clipindex.ingest.events import FileDone as FileDone
+    from clipindex.ingest.events import FolderFault as FolderFault
+    from clipindex.ingest.events import RunFinished as RunFinished
+    from clipindex.ingest.events import RunPlanned as RunPlanned
+    from clipindex.ingest.events import RunStarted as RunStarted
+    from clipindex.ingest.events import Scanning as Scanning
+    from clipindex.ingest.events import SlowFile as SlowFile
+    from clipindex.ingest.events import Status as Status
+    from clipindex.ingest.events import Summary as Summary
+    from clipindex.ingest.events import Untouched as Untouched
+    from clipindex.ingest.recorder import IngestOptions as IngestOptions
+    from clipindex.ingest.survey import Part as Part
+    from clipindex.model.providers import Provider as Provider
+    from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
+    from clipindex.search.query import Hit as Hit
+    from clipindex.search.query import QueryOptions as QueryOptions
+    from clipindex.search.query import Term as Term
+    from clipindex.search.query import TermKind as TermKind
+    from clipindex.stores.address import Server as Server
+    from clipindex.stores.verified import BatchVerified as BatchVerified
 
-_HOMES = {
-    "BatchVerified": "events",
-    "ClipIndexError": "errors",
-    "ClipIndexWarning": "errors",
-    "CollectionStatus": "status",
-    "EmbeddingOn": "events",
-    "Event": "events",
-    "ExitCode": "errors",
-    "FileDone": "events",
-    "FolderFault": "events",
-    "Hit": "search",
-    "Index": "index",
-    "IngestOptions": "recorder",
-    "Part": "survey",
-    "Preprocessing": "preprocessing",
-    "Preview": "preview",
-    "Provider": "towers",
-    "QueryOptions": "search",
-    "RunFinished": "events",
-    "Server": "stores.address",
-    "Status": "events",
-    "Summary": "events",
-    "Term": "search",
-    "WalkPolicy": "walk",
+_EXPORTS = {  # module -> its public names
+    "collection.status": "CollectionStatus",
+    "errors": (
+        "ClipIndexError ClipIndexWarning CollectionBusy ContractMismatch DiskFull "
+        "DiskNotMounted ExitCode ModelError ProviderUnavailable Refused StoreError "
+        "UsageError VerificationFailed"
+    ),
+    "files.walk": "WalkPolicy",
+    "index": "Index",
+    "ingest.dry_run": "DryRun",
+    "ingest.events": (
+        "EmbeddingOn Event FileDone FolderFault RunFinished RunPlanned RunStarted "
+        "Scanning SlowFile Status Summary Untouched"
+    ),
+    "ingest.recorder": "IngestOptions",
+    "ingest.survey": "Part",
+    "model.providers": "Provider",
+    "pictures.preprocessing": "Preprocessing",
+    "search.query": "Hit QueryOptions Term TermKind",
+    "stores.address": "Server",
+    "stores.verified": "BatchVerified",
 }
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 
-__all__ = [
-    "BatchVerified",
-    "ClipIndexError",
-    "ClipIndexWarning",
-    "CollectionStatus",
-    "EmbeddingOn",
-    "Event",
-    "ExitCode",
-    "FileDone",
-    "FolderFault",
-    "Hit",
-    "Index",
-    "IngestOptions",
-    "Part",
-    "Preprocessing",
-    "Preview",
-    "Provider",
-    "QueryOptions",
-    "RunFinished",
-    "Server",
-    "Status",
-    "Summary",
-    "Term",
-    "WalkPolicy",
-]
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first used: `clipindex --help` needs none of them."""
-    if name not in _HOMES:
+    """Import a public name when it is first used: `clipindex --help` needs none of them."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'clipindex' has no attribute '{name}'")
-    from importlib import import_module
-
-    return getattr(import_module(f"clipindex.{_HOMES[name]}"), name)
+    return getattr(import_module(f"clipindex.{_MODULE_OF[name]}"), name)

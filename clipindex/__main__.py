@@ -1,5 +1,5 @@
 """`python -m clipindex` is `clipindex`."""
 
-from clipindex.cli import main
+from clipindex.cli.app import main
 
 main()

@@ -9,34 +9,35 @@ from contextlib import closing
 from types import MappingProxyType
 from typing import Any
 
-from clipindex import pipeline, search
-from clipindex.bundle import Bundle
-from clipindex.collection import (
+from clipindex.collection.opening import (
     Collection,
     Settings,
     open_for_change,
     open_for_ingest,
 )
+from clipindex.collection.place import DEFAULT_COLLECTION, Place
+from clipindex.collection.places import AnyPath, place_at
+from clipindex.collection.status import CollectionStatus, catalogue_of, status_of
 from clipindex.errors import UsageError
-from clipindex.events import Event
-from clipindex.identity import is_below, point_id, resolve_root, shown
-from clipindex.model import Model
-from clipindex.payload import TAG, check_key
-from clipindex.pipeline import root_from_memory
-from clipindex.places import DEFAULT_COLLECTION, Place
-from clipindex.places.where import AnyPath, place_at
-from clipindex.preprocessing import Preprocessing
-from clipindex.preview import Preview, preview
-from clipindex.recorder import IngestOptions
-from clipindex.relocate import relocate, remembers_below
-from clipindex.search import Hit, QueryOptions, Term
-from clipindex.status import CollectionStatus, catalogue_of, status_of
-from clipindex.stores import Filter
+from clipindex.files.identity import display_path, is_below, point_id, resolve_root
+from clipindex.files.walk import Root, WalkPolicy
+from clipindex.ingest import pipeline
+from clipindex.ingest.dry_run import DryRun, dry_run
+from clipindex.ingest.events import Event
+from clipindex.ingest.pipeline import root_from_memory
+from clipindex.ingest.recorder import IngestOptions
+from clipindex.ingest.survey import Part, Scope, check_roots
+from clipindex.model.bundle import Bundle
+from clipindex.model.encoder import Model
+from clipindex.model.providers import Provider
+from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.search import query as search
+from clipindex.search.query import Hit, QueryOptions, Term
 from clipindex.stores.address import Server
-from clipindex.survey import Part, Scope, check_roots
-from clipindex.tagging import put_tags, take_tags
-from clipindex.towers import Provider
-from clipindex.walk import Root, WalkPolicy
+from clipindex.stores.filter import Filter
+from clipindex.stores.payload import TAG, check_key
+from clipindex.upkeep.relocate import relocate, remembers_below
+from clipindex.upkeep.tagging import put_tags, take_tags
 
 
 class Index:
@@ -79,7 +80,7 @@ class Index:
         `files` are taken one by one, beside the `paths`, which are walked and remembered.
         Stopping early is safe. Raises ClipIndexError; the faults of single files are events.
         """
-        place = self.place.of_part(part.number, part.of)
+        place = self.place.for_part(part.number, part.of)
         yield from self._run(place, self._scope(paths, policy, files, part, tags), options)
 
     def reindex(
@@ -90,9 +91,9 @@ class Index:
 
         Raises UsageError when no root is remembered.
         """
-        whole = self.place.followed()
-        whole.stamped()
-        place = whole.of_part(part.number, part.of)
+        whole = self.place.resolve_alias()
+        whole.require_contract()
+        place = whole.for_part(part.number, part.of)
         memories = _roots_remembered(place) or _roots_remembered(whole)
         if not memories:
             raise UsageError(
@@ -101,7 +102,7 @@ class Index:
                 "--source, of a server's collection by the very machine that ingested them",
             )
         roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
-        scope = Scope(roots, part=part, avoid=self._own_folder(), retag=False)
+        scope = Scope(roots, part=part, excluded_folder=self._own_folder(), retag=False)
         yield from self._run(place, scope, options)
 
     def _run(
@@ -111,7 +112,7 @@ class Index:
         with open_for_ingest(place, self._settings, self._loaded) as (collection, model):
             yield from pipeline.ingest(collection, model, scope, options)
 
-    def preview(
+    def dry_run(
         self,
         paths: Sequence[AnyPath],
         limit: int | None = None,
@@ -120,13 +121,13 @@ class Index:
         files: Sequence[AnyPath | bytes] = (),
         part: Part = Part(),
         checksum: bool = False,
-    ) -> Preview:
+    ) -> DryRun:
         """What `ingest` would read. Nothing is written or locked, and without `checksum`
         nothing is opened."""
-        catalogue = catalogue_of(self.place.of_part(part.number, part.of))
+        catalogue = catalogue_of(self.place.for_part(part.number, part.of))
         try:
             scope = self._scope(paths, policy, files, part)
-            return preview(scope, catalogue, limit, checksum=checksum)
+            return dry_run(scope, catalogue, limit, checksum=checksum)
         finally:
             if catalogue is not None:
                 catalogue.close()
@@ -146,8 +147,8 @@ class Index:
         with open_for_change(self.place, "tag") as collection:
             ids = _points_below(collection, paths)
             for key in tags:
-                collection.store.index_field(TAG + key)
-            return sum(batch.points for batch in put_tags(collection.store, ids, tags))
+                collection.points.index_field(TAG + key)
+            return sum(batch.points for batch in put_tags(collection.points, ids, tags))
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
         """Take tags off every indexed picture at or below the paths; returns how many had them."""
@@ -155,7 +156,7 @@ class Index:
             check_key(key)
         with open_for_change(self.place, "untag") as collection:
             ids = _points_below(collection, paths)
-            return sum(batch.points for batch in take_tags(collection.store, ids, keys))
+            return sum(batch.points for batch in take_tags(collection.points, ids, keys))
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:
         """Rewrite the paths of everything below `old` to lie below `new`; returns how many.
@@ -164,16 +165,20 @@ class Index:
         """
         before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
         if not os.path.isdir(after):
-            raise UsageError("no such folder", path=shown(after), hint="mount the disk first")
+            raise UsageError(
+                "no such folder", path=display_path(after), hint="mount the disk first"
+            )
         if is_below(after, before) or is_below(before, after):
             raise UsageError(
                 "one of the two paths lies below the other",
-                path=shown(after),
+                path=display_path(after),
                 hint="ingest the new place instead: what moved is recognised without inference",
             )
         with open_for_change(self.place, "relocate") as collection:
             if not remembers_below(collection, before):
-                raise UsageError("the collection remembers nothing below it", path=shown(before))
+                raise UsageError(
+                    "the collection remembers nothing below it", path=display_path(before)
+                )
             return sum(batch.points for batch in relocate(collection, before, after))
 
     def forget(self, path: AnyPath) -> None:
@@ -196,11 +201,11 @@ class Index:
     def alias(self, name: str) -> str | None:
         """Let `name` stand for this collection of a server from now on, in one step; returns
         what it stood for. Raises UsageError where a collection has that name, or in a folder."""
-        return self.place.point_alias(name)
+        return self.place.set_alias(name)
 
     def unalias(self, name: str) -> str:
         """Take an alias away; returns what it stood for."""
-        return self.place.drop_alias(name)
+        return self.place.delete_alias(name)
 
     def _scope(
         self,
@@ -216,7 +221,7 @@ class Index:
         return Scope(roots, named, part, pairs, self._own_folder())
 
     def _own_folder(self) -> bytes:
-        return os.path.realpath(os.fsencode(self.place.avoid))
+        return os.path.realpath(os.fsencode(self.place.excluded_folder))
 
     def _loaded(self, bundle: Bundle) -> Model:
         if self._model is None or self._model.bundle != bundle:
@@ -243,7 +248,7 @@ def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid
     found: dict[uuid.UUID, None] = {}
     for path in paths:
         name = resolve_root(path)
-        only = Filter((("source", collection.source), ("folders", shown(name))))
-        found.update((id, None) for id, _ in collection.store.scroll(only))
-        found.update(dict.fromkeys(collection.store.retrieve([point_id(collection.source, name)])))
+        only = Filter((("source", collection.source), ("folders", display_path(name))))
+        found.update((id, None) for id, _ in collection.points.scroll(only))
+        found.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
     return list(found)

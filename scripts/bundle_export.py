@@ -25,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clipindex.bundle import PROBE
-from clipindex.saturation import make_exact
+from clipindex.model.bundle import PROBE
+from clipindex.model.saturation import make_exact
 
 OPSET = 17  # the first with LayerNormalization as one operator
 IMAGE_SIZE = 224

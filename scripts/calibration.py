@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from bundle_export import IMAGE_SIZE, Array, BundleRefused
-from clipindex.content import read_content
 from clipindex.errors import FileFault
-from clipindex.images import decode
-from clipindex.preprocessing import Geometry, Preprocessing
-from clipindex.walk import FileRecord, Root, walk
+from clipindex.files.walk import FileRecord, Root, walk
+from clipindex.pictures.content import read_content
+from clipindex.pictures.decode import decode
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
 # Half to calibrate with, half held back. On ViT-B/32 20, 40, 80 and 100 were equally good to
 # calibrate with; it is the figures of the others that want many.

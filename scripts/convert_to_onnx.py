@@ -49,7 +49,7 @@ from bundle_export import (
 )
 from calibration import read_pictures
 from clip_towers import TextTower, VisionTower, end_of_text_id
-from clipindex.bundle import TextSpec
+from clipindex.model.bundle import TextSpec
 from fidelity import query_embeddings
 from int8_vision import Int8, write_int8_vision
 from random_clip import random_clip, tiny, vit_b_32

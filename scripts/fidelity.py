@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle_export import Array, BundleRefused, load_tower, unit_length
-from clipindex.bundle import Quantisation, TextSpec
-from clipindex.text import TextTokenizer
+from clipindex.model.bundle import Quantisation, TextSpec
+from clipindex.model.text import TextTokenizer
 
 TOP = 10  # hits of a query that are compared
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from bundle_export import OPSET
 from clip_towers import PatchEmbedding, VisionTower
-from clipindex.saturation import INPUTS, LOUDEST
+from clipindex.model.saturation import INPUTS, LOUDEST
 
 MICROSOFT = "com.microsoft"  # the domain of MatMulIntegerToFloat: onnxruntime's, OpenVINO reads it
 LARGEST_INPUT = 255  # of an unsigned 8-bit number

@@ -24,9 +24,9 @@ import pytest
 from PIL import Image
 
 import clipindex
-from clipindex.bundle import open_bundle
-from clipindex.events import FileDone, RunFinished, Summary
-from clipindex.model import Model
+from clipindex.ingest.events import FileDone, RunFinished, Summary
+from clipindex.model.bundle import open_bundle
+from clipindex.model.encoder import Model
 from clipindex.stores import connection
 from qdrant_double import Double
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -15,66 +17,45 @@ from conftest import TINY, make_pictures
 PACKAGE = Path(clipindex.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-DOORS = {
-    "PIL": {"images", "colours"},
-    "pi_heif": {"heic"},
-    "rawpy": {"raw"},
-    "onnxruntime": {"towers.sessions"},
-    "openvino": {"towers.openvino"},
-    "tokenizers": {"text"},
-    "ftfy": {"text"},
+DOORS = {  # library -> the modules (or the room) that may import it
+    "PIL": {"pictures.decode", "pictures.colours"},
+    "pi_heif": {"pictures.heic"},
+    "rawpy": {"pictures.raw"},
+    "onnxruntime": {"model.onnxruntime_tower"},
+    "openvino": {"model.openvino_tower"},
+    "tokenizers": {"model.text"},
+    "ftfy": {"model.text"},
     "qdrant_edge": {"stores.edge"},
-    "qdrant_client": {"stores.server", "stores.connection", "stores.described"},
+    "qdrant_client": {"stores.server", "stores.connection", "stores.server_collections"},
     "httpx": {"stores.connection"},
-    "rich": {"terminal"},
-    "tqdm": {"progress"},
-    "typer": {
-        "cli",
-        "options",
-        "ending",
-        "commands.ingest",
-        "commands.query",
-        "commands.collection",
-        "commands.demo",
-        "commands.transfer",
-    },
-    "sqlite3": {"catalogue"},
-    "filelock": {"lock"},
+    "rich": {"cli.console"},
+    "tqdm": {"cli.run_view"},
+    "typer": {"cli"},
+    "sqlite3": {"collection.catalogue"},
+    "filelock": {"collection.lock"},
 }
 
-# From the shell down to the ground; a module imports only what stands below it.
-LAYERS = [
-    ["__main__"],
-    ["cli"],
-    [
-        "commands.ingest",
-        "commands.query",
-        "commands.collection",
-        "commands.demo",
-        "commands.transfer",
-    ],
-    ["progress", "ending", "options"],
-    ["lines"],
-    ["render", "config"],
-    ["terminal"],
-    ["index"],
-    ["pipeline", "preview", "demo", "status"],
-    ["relocate", "tagging", "transfer"],
-    ["recorder"],
-    ["search"],
-    ["workers", "collection", "survey", "places.where"],
-    ["places.folder", "places.server"],
-    ["places", "plan", "stores.edge", "stores.server", "model", "events"],
-    ["lock", "contract", "stores.described", "towers.sessions", "towers.openvino"],
-    ["stores.connection"],
-    ["catalogue", "text", "stores", "stores.address", "content"],
-    ["payload", "bundle"],
-    ["images", "walk", "identity", "towers"],
-    ["preprocessing"],
-    ["formats", "jpeg", "colours", "heic", "raw", "exif", "saturation"],
-    ["errors"],
-    ["__init__", "commands"],
+# From the shell down to the ground. A module imports from its own room and from those below.
+ROOMS = [
+    "__main__",
+    "cli",
+    "__init__",
+    "index",
+    "ingest",
+    "upkeep",
+    "search",
+    "collection",
+    "stores",
+    "model",
+    "pictures",
+    "files",
+    "errors",
+    "_version",
 ]
+WHERE = (
+    "put the file into one of the rooms {rooms}, or enter a new room in ROOMS of "
+    "tests/test_architecture.py, above all that it imports"
+)
 
 
 def name_of(path: Path) -> str:
@@ -98,21 +79,44 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+def own_imports(path: Path) -> set[str]:
+    """Modules of the package that a module imports, by their names within it."""
+    known = {name_of(module) for module in MODULES}
+    names = {name.removeprefix("clipindex.") for name in imports_of(path) if "clipindex." in name}
+    return names & known - {name_of(path)}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_each_heavy_library_has_one_door(path: Path) -> None:
+    name = name_of(path)
     for library, doors in DOORS.items():
-        used = any(name.split(".")[0] == library for name in imports_of(path))
-        assert not used or name_of(path) in doors, f"{name_of(path)} imports {library}"
+        used = any(module.split(".")[0] == library for module in imports_of(path))
+        allowed = name in doors or name.split(".")[0] in doors
+        assert not used or allowed, f"{name} imports {library}; only {', '.join(doors)} may"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_go_downwards_only(path: Path) -> None:
-    depth = {module: level for level, layer in enumerate(LAYERS) for module in layer}
-    mine = depth[name_of(path)]
-    for name in imports_of(path):
-        below = name.removeprefix("clipindex.")
-        if name.startswith("clipindex.") and below in depth:
-            assert depth[below] > mine, f"{name_of(path)} imports {below}"
+def test_each_module_is_in_a_room_and_imports_only_from_rooms_below(path: Path) -> None:
+    room = name_of(path).split(".")[0]
+    assert room in ROOMS, f"{name_of(path)}: " + WHERE.format(rooms=", ".join(ROOMS))
+    for name in own_imports(path):
+        other = name.split(".")[0]
+        assert ROOMS.index(other) >= ROOMS.index(room), (
+            f"{name_of(path)} imports {name}, but the room '{other}' is above '{room}'"
+        )
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name_of(path): own_imports(path) for path in MODULES}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+
+
+def test_the_package_shows_a_newcomer_about_fifteen_names() -> None:
+    names = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "bundles"}
+    assert len(names) <= 16, sorted(names)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -133,7 +137,7 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.split("\n")[-2].split())
 
 
-HELP = "import sys\nfrom clipindex.cli import app\ntry: app({args})\nexcept SystemExit: pass\n"
+HELP = "import sys\nfrom clipindex.cli.app import app\ntry: app({args})\nexcept SystemExit: pass\n"
 HEAVY = {
     "numpy",
     "onnxruntime",
@@ -156,7 +160,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 COMMAND = (
-    "import sys\nfrom clipindex.cli import app\ntry: app({args})\n"
+    "import sys\nfrom clipindex.cli.app import app\ntry: app({args})\n"
     "except SystemExit as end: assert not end.code, end.code\n"
 )
 # What a command has no use for, and must not wait for.
@@ -206,9 +210,32 @@ def test_nothing_but_the_server_store_loads_qdrant_client(tmp_path: Path) -> Non
     assert "qdrant_client" not in modules_after(code)
 
 
-def test_the_public_names_are_pinned() -> None:
-    assert sorted(clipindex.__all__) == clipindex.__all__
+def test_every_public_name_can_be_imported_and_is_known_to_type_checkers() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {
+        (f"clipindex.{module}", name)
+        for module, names in clipindex._EXPORTS.items()
+        for name in names.split()
+    }
+    assert typed == {
+        (node.module, alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
     for name in clipindex.__all__:
         assert getattr(clipindex, name) is not None
     with pytest.raises(AttributeError):
         clipindex.nonsense  # noqa: B018
+
+
+def test_every_error_and_every_event_is_public() -> None:
+    from clipindex import errors
+    from clipindex.ingest import events
+
+    def subclasses(kind: type) -> set[str]:
+        return {kind.__name__}.union(*map(subclasses, kind.__subclasses__()))
+
+    assert subclasses(errors.ClipIndexError) <= set(clipindex.__all__)
+    assert {kind.__name__ for kind in get_args(events.Event)} <= set(clipindex.__all__)

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from clipindex.bundle import DEFAULT_MODEL, find_bundle
-from clipindex.cli import app
+from clipindex.cli.app import app
 from clipindex.errors import ModelError
+from clipindex.model.bundle import DEFAULT_MODEL, find_bundle
 from conftest import TINY, Ended, make_pictures, picture_bytes, run_clipindex
 
 COLLECTION = "image_embeddings"
@@ -317,7 +317,7 @@ def test_an_older_version_of_the_preprocessing_is_5_and_says_to_ingest_again(
 ) -> None:
     edit(
         store / COLLECTION / "contract.json",
-        lambda stamped: stamped["contract"].update(preprocessing_version=1),
+        lambda stored: stored["contract"].update(preprocessing_version=1),
     )
     said = ("another preprocessing version: dct-scaled 1", "dct-scaled 2", "new --collection")
     asked = ["ingest", photos, "--preprocessing", "dct-scaled"]
@@ -444,7 +444,7 @@ def test_a_contract_of_a_later_clipindex_is_refused_in_plain_words(
     later = "learned" if field == "preprocessing" else 99
     edit(
         store / COLLECTION / "contract.json",
-        lambda stamped: stamped["contract"].update({field: later}),
+        lambda stored: stored["contract"].update({field: later}),
     )
     for args in (["ingest", photos], ["query", "a dog"]):
         done = clip(*args, "--store", store)

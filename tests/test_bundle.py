@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipindex.bundle import (
+from clipindex.collection.contract import (
+    Contract,
+    StoredContract,
+    bundle_for,
+    contract_of,
+    read_contract,
+    write_contract,
+)
+from clipindex.errors import ContractMismatch, ModelError, StoreError
+from clipindex.model.bundle import (
     MANIFEST,
     FileSpec,
     ImageSpec,
@@ -21,15 +30,6 @@ from clipindex.bundle import (
     find_bundle,
     open_bundle,
 )
-from clipindex.contract import (
-    Contract,
-    StampedContract,
-    bundle_for,
-    contract_of,
-    read_contract,
-    write_contract,
-)
-from clipindex.errors import ContractMismatch, ModelError, StoreError
 from conftest import TINY
 
 FILES = {name: name.encode() * 50 for name in ("vision.onnx", "text.onnx", "tokenizer.json")}
@@ -289,14 +289,17 @@ def test_the_contract_of_a_bundle_holds_what_decides_its_vectors(folder: Path) -
     assert (contract.preprocessing, contract.preprocessing_version) == ("dct-scaled", 1)
 
 
-def stamped(bundle: Path = Path("gone"), **noted: str) -> StampedContract:
-    return StampedContract(CONTRACT, str(bundle), noted)
+def stored_contract(bundle: Path = Path("gone"), **noted: str) -> StoredContract:
+    return StoredContract(CONTRACT, str(bundle), noted)
 
 
 def test_a_contract_is_written_and_read_back_equal(tmp_path: Path) -> None:
     path = tmp_path / "contract.json"
     assert read_contract(path) is None
-    for contract in (stamped(pillow="13"), stamped(tmp_path / "é\udce9", pillow="14")):
+    for contract in (
+        stored_contract(pillow="13"),
+        stored_contract(tmp_path / "é\udce9", pillow="14"),
+    ):
         write_contract(path, contract)
         assert read_contract(path) == contract
 
@@ -317,16 +320,16 @@ def test_a_damaged_contract_is_a_store_error_not_a_new_collection(
 
 def test_a_contract_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "contract.json"
-    write_contract(path, stamped(pillow="13"))
-    unwritable = stamped(pillow="14", libjpeg=object())  # type: ignore[arg-type]
+    write_contract(path, stored_contract(pillow="13"))
+    unwritable = stored_contract(pillow="14", libjpeg=object())  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         write_contract(path, unwritable)
-    assert read_contract(path) == stamped(pillow="13")
+    assert read_contract(path) == stored_contract(pillow="13")
 
 
 def test_a_reader_never_sees_half_a_contract(tmp_path: Path) -> None:
     path = tmp_path / "contract.json"
-    both = [stamped(pillow="13" * 20_000), stamped(pillow="14")]
+    both = [stored_contract(pillow="13" * 20_000), stored_contract(pillow="14")]
     write_contract(path, both[0])
     done = threading.Event()
 
@@ -349,11 +352,11 @@ def test_a_reader_never_sees_half_a_contract(tmp_path: Path) -> None:
 
 def test_a_collection_finds_its_bundle_where_it_was(folder: Path) -> None:
     contract = contract_of(open_bundle(folder), "exact", 1)
-    assert bundle_for(StampedContract(contract, str(folder), {}), None).folder == folder
+    assert bundle_for(StoredContract(contract, str(folder), {}), None).folder == folder
 
 
 def test_a_bundle_that_is_gone_can_be_named_at_its_new_place(folder: Path) -> None:
-    contract = StampedContract(contract_of(open_bundle(folder), "exact", 1), str(folder), {})
+    contract = StoredContract(contract_of(open_bundle(folder), "exact", 1), str(folder), {})
     moved = folder.rename(folder.with_name("moved"))
     with pytest.raises(ModelError, match="'small' is no longer at its place") as caught:
         bundle_for(contract, None)
@@ -362,14 +365,14 @@ def test_a_bundle_that_is_gone_can_be_named_at_its_new_place(folder: Path) -> No
 
 
 def test_a_bundle_that_is_there_but_damaged_is_not_called_gone(folder: Path) -> None:
-    contract = StampedContract(contract_of(open_bundle(folder), "exact", 1), str(folder), {})
+    contract = StoredContract(contract_of(open_bundle(folder), "exact", 1), str(folder), {})
     (folder / "vision.onnx").unlink()
     with pytest.raises(ModelError, match=r"vision\.onnx: it is missing"):
         bundle_for(contract, None)
 
 
 def test_another_bundle_in_its_place_is_a_mismatch(folder: Path, tmp_path: Path) -> None:
-    contract = StampedContract(contract_of(open_bundle(folder), "exact", 1), str(folder), {})
+    contract = StoredContract(contract_of(open_bundle(folder), "exact", 1), str(folder), {})
     other = write_bundle(tmp_path / "other", "other")
     with pytest.raises(ContractMismatch, match="another model: small"):
         bundle_for(contract, str(other))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clipindex.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue, Row
+from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue, Row
 from clipindex.errors import StoreError
 
 ROW = Row(b"/p/1.jpg", 100, 200, 300, b"\x01" * 32, INDEXED)
@@ -150,7 +150,7 @@ def test_a_write_that_fails_leaves_everything_as_it_was(catalogue: Catalogue) ->
 WRITE_FOREVER = """
 import sys
 from pathlib import Path
-from clipindex.catalogue import INDEXED, Catalogue, Row
+from clipindex.collection.catalogue import INDEXED, Catalogue, Row
 
 catalogue = Catalogue(Path(sys.argv[1]))
 number = 0

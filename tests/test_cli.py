@@ -18,8 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 import clipindex
-from clipindex.cli import app
-from clipindex.identity import point_id
+from clipindex.cli.app import app
+from clipindex.files.identity import point_id
 from conftest import TINY, Ended, make_pictures, picture_bytes, run_clipindex
 
 FILE_FIELDS = {"type", "path", "status", "id", "reason"}

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipindex.content import MAX_BYTES, read_content
 from clipindex.errors import FileFault
-from clipindex.formats import PICTURE_NAMES, picture_kind
-from clipindex.walk import FileRecord
+from clipindex.files.walk import FileRecord
+from clipindex.pictures.content import MAX_BYTES, read_content
+from clipindex.pictures.formats import PICTURE_NAMES, picture_format
 from conftest import picture, picture_bytes, unprivileged
 
 
@@ -57,14 +57,14 @@ BROTLI_JXL = b"\0\0\0\x0cJXL \r\n\x87\n"
     ],
 )
 def test_every_format_is_known_by_its_first_bytes(kind: str, options: dict[str, object]) -> None:
-    assert picture_kind(picture_bytes(1, kind, **options)[:32]) == kind
+    assert picture_format(picture_bytes(1, kind, **options)[:32]) == kind
 
 
 def test_animations_are_known_as_well() -> None:
     for kind in ("GIF", "WEBP", "PNG", "AVIF"):
         out = io.BytesIO()
         picture(1).save(out, kind, save_all=True, append_images=[picture(2)])
-        assert picture_kind(out.getvalue()[:32]) == kind
+        assert picture_format(out.getvalue()[:32]) == kind
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_animations_are_known_as_well() -> None:
     ],
 )
 def test_first_bytes_tell_the_kind(head: bytes, kind: str | None) -> None:
-    assert picture_kind(head) == kind
+    assert picture_format(head) == kind
 
 
 @given(st.binary(max_size=32))
 def test_any_first_bytes_are_a_kind_or_none(head: bytes) -> None:
-    assert picture_kind(head) is None or isinstance(picture_kind(head), str)
+    assert picture_format(head) is None or isinstance(picture_format(head), str)
 
 
 # --- reading ---------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 import clipindex
-from clipindex.cli import app
+from clipindex.cli.app import app
 from clipindex.errors import UsageError
-from clipindex.relocate import new_path
-from clipindex.search import Kind, Term, embed_query, parse_term
+from clipindex.search.query import Term, TermKind, embed_query, parse_term
+from clipindex.upkeep.relocate import new_path
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
 from test_ingest import same_state, stored
 
@@ -104,7 +104,7 @@ def test_the_store_below_a_root_is_not_walked(tmp_path: Path) -> None:
 
 
 def tags_in(index: clipindex.Index) -> dict[str, dict[str, str]]:
-    from clipindex.payload import tags_of
+    from clipindex.stores.payload import tags_of
 
     return {Path(path).name: dict(tags_of(point.payload)) for path, point in stored(index).items()}
 
@@ -217,21 +217,21 @@ def test_relocate_ends_where_an_ingest_at_the_new_place_would(
 def test_an_interrupted_relocate_is_finished_by_the_same_call(
     index: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipindex import relocate as room
+    from clipindex.upkeep import relocate as room
 
     make_pictures(tmp_path / "old", 9)
     ingest(index, tmp_path / "old")
     shutil.move(tmp_path / "old", tmp_path / "new")
     code = (
-        "import os, clipindex\nfrom clipindex import relocate as room\n"
-        "from clipindex.stores.edge import EdgeStore\n"
+        "import os, clipindex\nfrom clipindex.upkeep import relocate as room\n"
+        "from clipindex.stores.edge import EdgePoints\n"
         "room.POINTS_AT_ONCE = 2\n"
-        "delete, left = EdgeStore.delete, [2]\n"
+        "delete, left = EdgePoints.delete, [2]\n"
         "def dying(self, ids):\n"
         "    left[0] -= 1\n"
         "    if left[0] == 0: os.kill(os.getpid(), 9)\n"
         "    return delete(self, ids)\n"
-        "EdgeStore.delete = dying\n"
+        "EdgePoints.delete = dying\n"
         f"clipindex.Index({str(tmp_path / 'store')!r}).relocate("
         f"{str(tmp_path / 'old')!r}, {str(tmp_path / 'new')!r})"
     )
@@ -400,7 +400,7 @@ def test_a_picture_minus_itself_is_a_usage_error(asked: tuple[Path, list[str]]) 
 
 
 def test_kinds_of_terms_are_closed() -> None:
-    assert {kind.value for kind in Kind} == {"auto", "text", "image"}
+    assert {kind.value for kind in TermKind} == {"auto", "text", "image"}
 
 
 # --- the rest of the shell -------------------------------------------------------------------
@@ -505,7 +505,7 @@ def test_a_dry_run_with_checksums_tells_what_each_file_is(
     os.utime(four)
     (tmp_path / "photos" / "z.jpg").write_bytes(picture_bytes(51))
     (tmp_path / "photos" / "notes.txt").write_text("none")
-    preview = index.preview([tmp_path / "photos"], checksum=True)
+    preview = index.dry_run([tmp_path / "photos"], checksum=True)
     kinds = dict.fromkeys(["changed", "moved", "duplicate", "unchanged", "new", "skipped"], 1)
     assert preview.by_content == kinds
     assert len(stored(index)) == 4

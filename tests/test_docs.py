@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from clipindex import options
-from clipindex.cli import app
+from clipindex.cli import options
+from clipindex.cli.app import app
 from clipindex.errors import ClipIndexError, ExitCode
 from conftest import make_pictures
 

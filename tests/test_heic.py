@@ -15,10 +15,10 @@ from PIL import Image
 
 import clipindex
 from clipindex.errors import FileFault
-from clipindex.exif import PictureFacts
-from clipindex.formats import picture_kind
-from clipindex.images import decode, decoders
-from clipindex.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.decode import decode, decoders
+from clipindex.pictures.exif import PictureFacts
+from clipindex.pictures.formats import picture_format
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from conftest import TINY, ingest, picture, picture_bytes
 from test_architecture import modules_after
 
@@ -222,17 +222,17 @@ def test_any_byte_may_be_wrong() -> None:
 
 @pytest.mark.parametrize("brand", ["heic", "heix", "heim", "heis", "hevc", "hevm", "hevs"])
 def test_heic_is_told_by_its_brand(brand: str) -> None:
-    assert picture_kind(b"\0\0\0\x14ftyp" + brand.encode() + bytes(8)) == "HEIC"
+    assert picture_format(b"\0\0\0\x14ftyp" + brand.encode() + bytes(8)) == "HEIC"
 
 
 def test_the_compatible_brands_tell_where_the_major_one_does_not() -> None:
     head = b"\0\0\0\x20ftypmif1\0\0\0\0miafMiHB%s\0\0\0\0meta"
-    assert picture_kind(head % b"heic") == "HEIC"
-    assert picture_kind(head % b"heix") == "HEIC"
-    assert picture_kind(head % b"avif") == "AVIF"
-    assert picture_kind(head % b"jpeg") == "HEIF"
-    assert picture_kind(b"\0\0\0\x10ftypmif1\0\0\0\0heic") == "HEIF"  # beyond the box's end
-    assert picture_kind(b"\0\0\0\x18ftypisom\0\0\0\0hvc1hevc") is None  # a film
+    assert picture_format(head % b"heic") == "HEIC"
+    assert picture_format(head % b"heix") == "HEIC"
+    assert picture_format(head % b"avif") == "AVIF"
+    assert picture_format(head % b"jpeg") == "HEIF"
+    assert picture_format(b"\0\0\0\x10ftypmif1\0\0\0\0heic") == "HEIF"  # beyond the box's end
+    assert picture_format(b"\0\0\0\x18ftypisom\0\0\0\0hvc1hevc") is None  # a film
 
 
 def test_another_heif_is_skipped_with_its_reason(index: clipindex.Index, tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipindex.identity import (
+from clipindex.files.identity import (
     NAMESPACE,
+    display_path,
     exact_path,
     folders_of,
     is_below,
     path_from_payload,
     point_id,
     resolve_root,
-    shown,
 )
 
 names = st.binary(min_size=1, max_size=12).filter(
@@ -51,16 +51,16 @@ def test_different_paths_have_different_ids(one: bytes, other: bytes) -> None:
 
 @given(paths)
 def test_a_path_goes_into_a_payload_and_comes_back(path: bytes) -> None:
-    payload: dict[str, object] = {"path": shown(path)}
+    payload: dict[str, object] = {"path": display_path(path)}
     if (exact := exact_path(path)) is not None:
         payload["path_b64"] = exact
     assert path_from_payload(payload) == path
-    shown(path).encode("utf-8")  # is text, whatever the bytes
+    display_path(path).encode("utf-8")  # is text, whatever the bytes
 
 
 def test_bytes_that_are_not_utf8_are_shown_as_escapes() -> None:
-    assert shown(b"/p/caf\xe9.jpg") == r"/p/caf\xe9.jpg"
-    assert shown("/p/café.jpg".encode()) == "/p/café.jpg"
+    assert display_path(b"/p/caf\xe9.jpg") == r"/p/caf\xe9.jpg"
+    assert display_path("/p/café.jpg".encode()) == "/p/café.jpg"
 
 
 def test_only_what_text_cannot_hold_is_kept_twice() -> None:

@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, features
 from PIL.TiffImagePlugin import IFDRational
 
-from clipindex.bundle import open_bundle
 from clipindex.errors import FileFault
-from clipindex.images import (
+from clipindex.model.bundle import open_bundle
+from clipindex.pictures.decode import (
     MAX_PIXELS,
     MAX_SCANS,
-    PictureFacts,
     Pixels,
     decode,
     decoders,
     library_versions,
 )
-from clipindex.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.exif import PictureFacts
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from conftest import TINY, picture
 
 CROP = Geometry(224, "crop")
@@ -670,8 +670,8 @@ IN_LITTLE_MEMORY = """
 import resource, sys
 from pathlib import Path
 from clipindex.errors import FileFault
-from clipindex.images import decode
-from clipindex.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.decode import decode
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
 for data in (Path(sys.argv[1]).read_bytes(), b"no picture: every decoder is loaded to find out"):
     try:
@@ -721,8 +721,8 @@ def test_the_little_memory_of_these_tests_is_enforced(tmp_path: Path) -> None:
 HELD_AT_MOST = """
 import sys
 from pathlib import Path
-from clipindex.images import decode
-from clipindex.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.decode import decode
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
 def held():
     status = Path("/proc/self/status").read_text()

@@ -16,17 +16,16 @@ from hypothesis import strategies as st
 
 import clipindex
 from clipindex.errors import DiskNotMounted, UsageError, VerificationFailed
-from clipindex.events import BatchVerified
-from clipindex.identity import point_id
-from clipindex.model import Model
-from clipindex.recorder import verify
-from clipindex.stores import Point, Store
+from clipindex.files.identity import point_id
+from clipindex.model.encoder import Model
+from clipindex.stores.points import Point, Points
+from clipindex.stores.verified import BatchVerified, verify
 from conftest import TINY, Run, ingest, make_pictures, picture, picture_bytes, reconciles
 
 
 def stored(index: clipindex.Index) -> dict[str, Point]:
     """Every point of a collection by path."""
-    with index.place.asked(index.place.stamped()) as store:
+    with index.place.open_for_reading(index.place.require_contract()) as store:
         ids = [id for id, _ in store.scroll()]
         return {str(point.payload["path"]): point for point in store.retrieve(ids).values()}
 
@@ -50,10 +49,10 @@ def same_state(one: clipindex.Index, other: clipindex.Index) -> bool:
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Counts files opened, pictures embedded and points written, on the real objects."""
     counts = {"opened": 0, "embedded": 0, "written": 0}
-    from clipindex import workers
-    from clipindex.stores.edge import EdgeStore
+    from clipindex.ingest import workers
+    from clipindex.stores.edge import EdgePoints
 
-    read, embed, upsert = workers.read_content, Model.encode_images, EdgeStore.upsert
+    read, embed, upsert = workers.read_content, Model.encode_images, EdgePoints.upsert
 
     def counting_read(record):  # type: ignore[no-untyped-def]
         counts["opened"] += 1
@@ -69,7 +68,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     monkeypatch.setattr(workers, "read_content", counting_read)
     monkeypatch.setattr(Model, "encode_images", counting_embed)
-    monkeypatch.setattr(EdgeStore, "upsert", counting_upsert)
+    monkeypatch.setattr(EdgePoints, "upsert", counting_upsert)
     return counts
 
 
@@ -122,7 +121,7 @@ def test_a_second_run_opens_embeds_and_writes_nothing(
 
 
 def _rows(index: clipindex.Index):  # type: ignore[no-untyped-def]
-    from clipindex.catalogue import Catalogue
+    from clipindex.collection.catalogue import Catalogue
 
     catalogue = Catalogue(index.place.catalogue)
     yield from catalogue.rows()
@@ -351,7 +350,7 @@ def test_points_lost_behind_the_catalogues_back_are_made_again_after_an_interrup
     events = index.ingest([tmp_path / "photos"])
     next(events)  # a run that began and never finished
     events.close()
-    with index.place.asked(index.place.stamped()) as store:
+    with index.place.open_for_reading(index.place.require_contract()) as store:
         store.delete([point_id("local", os.fsencode(paths[0]))])
         store.flush()
     run = ingest(index, tmp_path / "photos")
@@ -362,7 +361,7 @@ def test_points_lost_behind_the_catalogues_back_are_made_again_after_an_interrup
 def test_a_transient_read_error_heals_on_the_next_run(
     index: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipindex import content
+    from clipindex.pictures import content
 
     make_pictures(tmp_path / "photos", 3)
     bad, open_file = os.fsencode(tmp_path / "photos" / "001.jpg"), os.open
@@ -392,7 +391,7 @@ def test_a_path_that_is_not_utf8_goes_in_and_comes_back(
     ingest(index, tmp_path / "photos")
     (point,) = stored(index).values()
     assert str(point.payload["path"]).endswith(r"caf\xe9 \xff.jpg")
-    from clipindex.identity import path_from_payload
+    from clipindex.files.identity import path_from_payload
 
     assert path_from_payload(point.payload) == path
     assert ingest(index, tmp_path / "photos").summary.unchanged == 1
@@ -450,14 +449,14 @@ def test_a_point_that_reads_back_differently_stops_the_run(
     make_pictures(tmp_path / "photos", 2)
     ingest(index, tmp_path / "photos")
     point = next(iter(stored(index).values()))
-    with index.place.asked(index.place.stamped()) as store:
+    with index.place.open_for_reading(index.place.require_contract()) as store:
         verify(store, [point])
         _refuses(store, Point(point.id, -point.vector, point.payload), "differs")
         _refuses(store, Point(point.id, point.vector, {**point.payload, "width": 1}), "differs")
         _refuses(store, Point(uuid.uuid4(), point.vector, point.payload), "missing")
 
 
-def _refuses(store: Store, point: Point, word: str) -> None:
+def _refuses(store: Points, point: Point, word: str) -> None:
     with pytest.raises(VerificationFailed, match=word):
         verify(store, [point])
 

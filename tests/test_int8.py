@@ -21,11 +21,11 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from clipindex.bundle import Manifest, Quantisation, open_bundle
 from clipindex.errors import ExitCode, ModelError, ProviderUnavailable
-from clipindex.model import Model
-from clipindex.saturation import EXACT_KERNELS, is_exact, make_exact
-from clipindex.towers import Provider
+from clipindex.model.bundle import Manifest, Quantisation, open_bundle
+from clipindex.model.encoder import Model
+from clipindex.model.providers import Provider
+from clipindex.model.saturation import EXACT_KERNELS, is_exact, make_exact
 from conftest import TINY, make_pictures, picture, run_clipindex
 
 torch = pytest.importorskip("torch", reason="conversion needs torch: pip install '.[convert]'")
@@ -311,8 +311,8 @@ def test_pictures_are_prepared_as_ingest_prepares_them(
     pictures: Path, seen: calibration.Pictures
 ) -> None:
     """The same decoder, the same pixels: found again in the picture that the first file makes."""
-    from clipindex.images import decode
-    from clipindex.preprocessing import Geometry, Preprocessing
+    from clipindex.pictures.decode import decode
+    from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
     (first, *_) = calibration.in_any_order(pictures)
     data = Path(first.path.decode()).read_bytes()

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 import clipindex
+from clipindex.collection.lock import locked
 from clipindex.errors import CollectionBusy
-from clipindex.lock import locked
-from clipindex.stores import Point
-from clipindex.stores.edge import EdgeStore
+from clipindex.stores.edge import EdgePoints
+from clipindex.stores.points import Point
 from conftest import TINY, Ended, ingest, make_pictures, reconciles, run_clipindex
 
 COUNT = 120  # enough that a busy machine cannot finish before the signal arrives
@@ -49,7 +49,7 @@ def points_of(index: clipindex.Index) -> list[Point]:
     """Every point, read with the engine alone."""
     place = index.place
     with locked(place.lock, "test", 10):
-        store = EdgeStore(place.shard, 512)
+        store = EdgePoints(place.shard, 512)
         try:
             return list(store.retrieve([id for id, _ in store.scroll()]).values())
         finally:
@@ -321,7 +321,7 @@ def test_an_ingest_whose_progress_nobody_reads_does_not_claim_to_be_done_without
 HOLD = """
 import sys
 from pathlib import Path
-from clipindex.lock import locked
+from clipindex.collection.lock import locked
 with locked(Path(sys.argv[1]), "ingest", 10):
     print("held", flush=True)
     sys.stdin.read()

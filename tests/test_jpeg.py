@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipindex import jpeg
 from clipindex.errors import FileFault
-from clipindex.images import MAX_SCANS, decode
-from clipindex.preprocessing import Geometry, Preprocessing
+from clipindex.pictures import jpeg
+from clipindex.pictures.decode import MAX_SCANS, decode
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from conftest import picture
 
 CROP = Geometry(224, "crop")

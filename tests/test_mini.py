@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import clipindex
-from clipindex.bundle import find_bundle
-from clipindex.demo import copy_pictures
+from clipindex.cli.demo_pictures import copy_pictures
+from clipindex.model.bundle import find_bundle
 from conftest import make_pictures
 
 MEANINGS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from conftest import reconciles, run_clipindex, unpack
 
 from conftest import TINY  # isort: skip
-from clipindex.formats import HEAD, picture_kind
+from clipindex.pictures.formats import HEAD, picture_format
 
 INDEXED = {"new", "duplicate"}
 # A file of a format that is not read (tga, ico, psd, jp2 ...) has not to be judged as a picture:
@@ -44,7 +44,7 @@ def test_every_nasty_file_ends_as_expected_and_none_stops_the_run(
         file = files[wanted["file"]]
         allowed = set(ALLOWED[wanted["expect"]])
         head = (tmp_path / "nasty" / wanted["file"]).read_bytes()[:HEAD]
-        if wanted["kind"] == "not-image" or picture_kind(head) is None:
+        if wanted["kind"] == "not-image" or picture_format(head) is None:
             allowed.add("skipped")
         if file["status"] not in allowed or (file["status"] not in INDEXED and not file["reason"]):
             wrong.append((wanted["file"], wanted["expect"], file["status"], file["reason"]))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipindex.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
-from clipindex.plan import Plan, defer, plan_folder, quarantined
-from clipindex.walk import FileRecord
+from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
+from clipindex.files.walk import FileRecord
+from clipindex.ingest.plan import Plan, defer, plan_folder, quarantined
 
 NOW = "clipindex 1, Pillow 1"
 BEFORE = "clipindex 0, Pillow 1"

@@ -15,11 +15,12 @@ import onnxruntime
 import pytest
 
 import clipindex
-from clipindex.bundle import open_bundle
 from clipindex.errors import ModelError, ProviderUnavailable
-from clipindex.images import Pixels
-from clipindex.model import Model
-from clipindex.towers import Provider, sessions
+from clipindex.model import onnxruntime_tower
+from clipindex.model.bundle import open_bundle
+from clipindex.model.encoder import Model
+from clipindex.model.providers import Provider
+from clipindex.pictures.decode import Pixels
 from conftest import TINY, Ended, make_pictures, run_clipindex
 
 CPU = "CPUExecutionProvider"
@@ -28,7 +29,7 @@ THERE = onnxruntime.get_available_providers()
 MISSING = [
     provider
     for provider in (Provider.CUDA, Provider.TENSORRT, Provider.COREML, Provider.DIRECTML)
-    if sessions.name_of(provider) not in THERE
+    if onnxruntime_tower.name_of(provider) not in THERE
 ]
 PACKAGES = {
     Provider.CUDA: "onnxruntime-gpu",
@@ -120,7 +121,9 @@ def test_a_provider_that_onnxruntime_drops_with_a_mere_warning_is_an_error() -> 
         pytest.warns(UserWarning, match="not in available provider names"),
         pytest.raises(ProviderUnavailable, match=f"went on with {CPU}"),
     ):
-        sessions.load(open_bundle(TINY).vision, sessions.worth_preparing(), Provider.CUDA)
+        onnxruntime_tower.load(
+            open_bundle(TINY).vision, onnxruntime_tower.session_options(), Provider.CUDA
+        )
 
 
 def test_a_tower_that_does_not_load_is_tried_once_for_all_workers(tmp_path: Path) -> None:
@@ -191,9 +194,9 @@ TOGETHER = """
 import sys, threading
 import numpy as np
 from pathlib import Path
-from clipindex.bundle import open_bundle
-from clipindex.model import Model
-from clipindex.towers import Provider
+from clipindex.model.bundle import open_bundle
+from clipindex.model.encoder import Model
+from clipindex.model.providers import Provider
 
 model = Model(open_bundle(Path(sys.argv[1])), Provider.OPENVINO)
 start = threading.Barrier(4)
@@ -224,7 +227,7 @@ def test_a_graph_that_openvino_cannot_read_is_an_error_that_names_the_way_out(
     last = model.graph.node[-1]
     last.domain, last.op_type = "com.microsoft", "NobodyKnowsThis"
     onnx.save(model, tmp_path / "vision.onnx")
-    from clipindex.towers.openvino import OpenVinoTower
+    from clipindex.model.openvino_tower import OpenVinoTower
 
     with pytest.raises(ModelError, match="NobodyKnowsThis") as caught:
         OpenVinoTower(tmp_path / "vision.onnx", tmp_path / "no probe", 1)

@@ -19,13 +19,13 @@ import pytest
 from PIL import Image
 
 import clipindex
-from clipindex.content import read_content
 from clipindex.errors import FileFault
-from clipindex.exif import PictureFacts
-from clipindex.formats import HEAD, RAW_KINDS, picture_kind
-from clipindex.images import Pixels, decode, decoders
-from clipindex.preprocessing import Geometry, Preprocessing
-from clipindex.walk import FileRecord
+from clipindex.files.walk import FileRecord
+from clipindex.pictures.content import read_content
+from clipindex.pictures.decode import Pixels, decode, decoders
+from clipindex.pictures.exif import PictureFacts
+from clipindex.pictures.formats import HEAD, RAW_FORMATS, picture_format
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from conftest import TINY, ingest, picture, reconciles
 
 CROP = Geometry(224, "crop")
@@ -169,17 +169,17 @@ SEEN = picture(1, (1600, 1200))
     ],
 )
 def test_raw_files_are_told_by_their_signature(head: bytes, kind: str) -> None:
-    assert picture_kind(head) == kind
-    assert kind in RAW_KINDS
+    assert picture_format(head) == kind
+    assert kind in RAW_FORMATS
 
 
 @pytest.mark.parametrize("order", "<>")
 def test_raw_files_built_as_tiffs_are_told_by_their_tags(order: str) -> None:
-    assert picture_kind(raw_file(order=order)[:HEAD]) == "DNG"
+    assert picture_format(raw_file(order=order)[:HEAD]) == "DNG"
     makers = {"NIKON CORPORATION": "NEF", "SONY": "ARW", "PENTAX": "PEF", "Acme": "RAW"}
     for maker, kind in makers.items():
-        assert picture_kind(raw_file(maker=maker, dng=False, order=order)[:HEAD]) == kind
-    assert picture_kind(coded(SEEN, "TIFF")) == "TIFF"
+        assert picture_format(raw_file(maker=maker, dng=False, order=order)[:HEAD]) == kind
+    assert picture_format(coded(SEEN, "TIFF")) == "TIFF"
 
 
 def test_no_bytes_upset_the_look() -> None:
@@ -189,7 +189,7 @@ def test_no_bytes_upset_the_look() -> None:
         bad = bytearray(data[: random.integers(9, 700)])
         for at in random.integers(0, len(bad), 4):
             bad[at] = random.integers(256)
-        assert isinstance(picture_kind(b"II*\0" + bytes(bad[4:])), str)
+        assert isinstance(picture_format(b"II*\0" + bytes(bad[4:])), str)
 
 
 # --- with the extra --------------------------------------------------------------------------
@@ -335,8 +335,8 @@ def test_a_plain_tiff_named_raw_is_not_guessed_at(tmp_path: Path, suffix: str) -
 
 def test_a_directory_far_into_the_file_is_found() -> None:
     data = raw_file(thumbnail=(8, 6), dng=False, first=HEAD * 2)
-    assert picture_kind(data[:HEAD]) == "TIFF"
-    assert picture_kind(data) == "RAW"
+    assert picture_format(data[:HEAD]) == "TIFF"
+    assert picture_format(data) == "RAW"
 
 
 def record(path: Path) -> FileRecord:
@@ -395,7 +395,8 @@ def test_the_decoders_name_the_extras_that_are_there(
     without_rawpy: Callable[..., str],
 ) -> None:
     told = without_rawpy(
-        "from clipindex.images import decoders\nprint(decoders())\nassert 'numpy' in sys.modules"
+        "from clipindex.pictures.decode import decoders\nprint(decoders())\n"
+        "assert 'numpy' in sys.modules"
     )
     assert "rawpy" not in told
     assert "rawpy" in decoders()

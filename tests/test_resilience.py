@@ -15,10 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 import clipindex
-from clipindex.catalogue import Catalogue
-from clipindex.cli import app
+from clipindex.cli.app import app
+from clipindex.collection.catalogue import Catalogue
 from clipindex.errors import UsageError
-from clipindex.events import RunPlanned
+from clipindex.ingest.events import RunPlanned
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles
 from test_ingest import same_state, stored
 
@@ -109,8 +109,8 @@ def test_a_kill_in_the_middle_of_a_move_is_finished_by_the_next_run(
     ingest(index, tmp_path / "photos")
     paths[0].rename(tmp_path / "photos" / "x.jpg")
     code = (
-        "import os, clipindex\nfrom clipindex.stores.edge import EdgeStore\n"
-        "EdgeStore.delete = lambda self, ids: os.kill(os.getpid(), 9)\n"
+        "import os, clipindex\nfrom clipindex.stores.edge import EdgePoints\n"
+        "EdgePoints.delete = lambda self, ids: os.kill(os.getpid(), 9)\n"
         f"list(clipindex.Index({str(index.place.store)!r}).ingest([{str(tmp_path / 'photos')!r}]))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
@@ -171,7 +171,7 @@ def test_a_folder_that_became_a_file_does_not_upset_the_counts(
 def test_an_indexed_file_that_cannot_be_read_once_stays_what_it_was(
     index: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipindex import content
+    from clipindex.pictures import content
 
     (path,) = make_pictures(tmp_path / "photos", 1)
     ingest(index, tmp_path / "photos")
@@ -223,7 +223,7 @@ def test_a_relocate_killed_before_its_last_step_is_finished_by_the_same_call(
     ingest(index, tmp_path / "old")
     shutil.move(tmp_path / "old", tmp_path / "new")
     code = (
-        "import os, clipindex\nfrom clipindex import relocate as room\n"
+        "import os, clipindex\nfrom clipindex.upkeep import relocate as room\n"
         "room._move_notes = lambda *_: os.kill(os.getpid(), 9)\n"
         f"clipindex.Index({str(tmp_path / 'store')!r}).relocate("
         f"{str(tmp_path / 'old')!r}, {str(tmp_path / 'new')!r})"

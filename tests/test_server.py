@@ -33,15 +33,16 @@ from clipindex.errors import (
     UsageError,
     VerificationFailed,
 )
-from clipindex.recorder import write_verified
-from clipindex.stores import Point, connection, described, server
+from clipindex.stores import connection, server, server_collections
 from clipindex.stores.address import Server
-from clipindex.stores.connection import Answer, Connection, Manners, understand
+from clipindex.stores.connection import Connection, ErrorAnswer, RetryPolicy, understand
+from clipindex.stores.points import Point
+from clipindex.stores.verified import write_verified
 from conftest import TINY, Run, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
 from qdrant_double import Double, Request, refused_port
 from test_ingest import same_state, stored
 
-QUICK = Manners(1, 5.0, 4)
+QUICK = RetryPolicy(1, 5.0, 4)
 
 
 def on(double: Double, source: str = "here", **how: Any) -> clipindex.Index:
@@ -285,7 +286,7 @@ def test_a_target_that_vanishes_meanwhile_leaves_the_alias_as_it_was(two: Double
 def test_a_switch_that_another_undoes_at_once_is_not_called_done(
     two: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(described, "PAUSES", (0.0, 0.01))
+    monkeypatch.setattr(server_collections, "PAUSES", (0.0, 0.01))
     asked = itertools.count()
 
     def undo(request: Request) -> bool:
@@ -506,7 +507,7 @@ def test_a_long_wait_is_spoken_of(double: Double, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("kind", ["seconds", "date"])
 def test_the_server_says_how_long_to_wait(double: Double, kind: str) -> None:
     double.fail(kind, value=2)
-    client = Connection(Server(double.url), Manners(5, 10.0, 4))
+    client = Connection(Server(double.url), RetryPolicy(5, 10.0, 4))
     started = time.monotonic()
     client.call("asking", lambda qdrant: qdrant.info())
     assert 0.9 < time.monotonic() - started < 3.5
@@ -606,7 +607,7 @@ def test_whatever_qdrant_client_raises_lands_in_our_tree(
     double: Double, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.001)
-    client = Connection(Server(double.url), Manners(1, 0.0, 4))
+    client = Connection(Server(double.url), RetryPolicy(1, 0.0, 4))
 
     def fail(_qdrant: object) -> object:
         raise error
@@ -630,17 +631,17 @@ def test_a_certificate_that_nobody_knows_is_not_tried_again() -> None:
 
     error = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]")
     error.__cause__ = ssl.SSLCertVerificationError("self-signed")
-    trouble = understand(exceptions.ResponseHandlingException(error), 1)
-    assert not trouble.passing
-    assert "no certificate that this machine trusts" in trouble.reason
+    failure = understand(exceptions.ResponseHandlingException(error), 1)
+    assert not failure.passing
+    assert "no certificate that this machine trusts" in failure.reason
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "Fri, 99 Nov 2026"])
 def test_a_retry_after_that_says_nothing_falls_back_to_the_back_off(value: str) -> None:
-    answer = Answer(503, httpx.Headers({"retry-after": value}), b"")
-    trouble = understand(exceptions.ResponseHandlingException(answer), 1)
-    assert trouble.passing
-    assert not trouble.retry_after
+    answer = ErrorAnswer(503, httpx.Headers({"retry-after": value}), b"")
+    failure = understand(exceptions.ResponseHandlingException(answer), 1)
+    assert failure.passing
+    assert not failure.retry_after
 
 
 # --- several writers -------------------------------------------------------------------------
@@ -778,11 +779,11 @@ def test_a_killed_large_load_does_not_leave_the_index_off(
 
 
 @contextmanager
-def opened(double: Double, dimension: int) -> Iterator[server.ServerStore]:
+def opened(double: Double, dimension: int) -> Iterator[server.ServerPoints]:
     """A collection of short vectors on the double, as a run opens it."""
     client = Connection(Server(double.url), connection.WRITING)
-    described.make(client, "image_embeddings", dimension, {})
-    yield server.ServerStore(client, "image_embeddings", dimension)
+    server_collections.make(client, "image_embeddings", dimension, {})
+    yield server.ServerPoints(client, "image_embeddings", dimension)
     client.close()
 
 
@@ -795,7 +796,7 @@ def little_points(start: int, end: int) -> list[Point]:
     ]
 
 
-def load(store: server.ServerStore, start: int, end: int) -> None:
+def load(store: server.ServerPoints, start: int, end: int) -> None:
     for first in range(start, end, 250):
         write_verified(store, little_points(first, min(first + 250, end)))
 
@@ -804,12 +805,12 @@ def load(store: server.ServerStore, start: int, end: int) -> None:
 def test_a_first_load_of_more_than_100_000_points_builds_the_index_at_its_end(
     double: Double,
 ) -> None:
-    with opened(double, 2) as store, store.loading(100_000):
+    with opened(double, 2) as store, store.bulk_load(100_000):
         assert links(double) == 16  # one fewer is no large load
     planned = 100_001
 
-    def first_run(store: server.ServerStore) -> None:
-        with store.loading(planned):
+    def first_run(store: server.ServerPoints) -> None:
+        with store.bulk_load(planned):
             load(store, 0, 60_000)
             # a process that is killed says nothing at its end
             double.fail("401", when=lambda request: request.method == "PATCH")
@@ -818,19 +819,19 @@ def test_a_first_load_of_more_than_100_000_points_builds_the_index_at_its_end(
         first_run(store)
     assert links(double) == 0
     with opened(double, 2) as store:
-        with store.loading(planned - 60_000):
+        with store.bulk_load(planned - 60_000):
             load(store, 60_000, planned)
             assert links(double) == 0
         assert (links(double), store.count()) == (16, planned)
     double.log.clear()
-    with opened(double, 2) as store, store.loading(planned):
+    with opened(double, 2) as store, store.bulk_load(planned):
         assert links(double) == 16  # no first load any more
     assert all(request.method == "GET" for request in double.log)
 
 
 def test_a_first_load_that_fails_leaves_the_index_on(double: Double) -> None:
-    def interrupted(store: server.ServerStore) -> None:
-        with store.loading(100_001):
+    def interrupted(store: server.ServerPoints) -> None:
+        with store.bulk_load(100_001):
             load(store, 0, 500)
             assert links(double) == 0
             raise KeyboardInterrupt

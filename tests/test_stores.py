@@ -16,31 +16,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
 
-from clipindex import search
 from clipindex.errors import DiskFull, StoreError, VerificationFailed
-from clipindex.identity import folders_of
-from clipindex.stores import Filter, Point, Store, edge, server
+from clipindex.files.identity import folders_of
+from clipindex.search import query as search
+from clipindex.stores import edge, server
 from clipindex.stores.address import Server
 from clipindex.stores.connection import WRITING, Connection
-from clipindex.stores.described import aliases, describe, make, point_alias
-from clipindex.stores.edge import EdgeStore
-from clipindex.stores.server import ServerStore
+from clipindex.stores.edge import EdgePoints
+from clipindex.stores.filter import Filter
+from clipindex.stores.points import Point, Points
+from clipindex.stores.server import ServerPoints
+from clipindex.stores.server_collections import aliases, describe, make, set_alias
 
-Opener = Callable[[], Store]
+Opener = Callable[[], Points]
 
 
 @pytest.fixture(params=["edge", "server", "real server"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens the same collection again and again; a store closes what it opened before."""
     if request.param == "edge":
-        yield lambda: EdgeStore(tmp_path / "collection" / "shard", 512)
+        yield lambda: EdgePoints(tmp_path / "collection" / "shard", 512)
         return
     address, name = address_of(request.param, request), new_name()
 
-    def open_server() -> Store:
+    def open_server() -> Points:
         connection = Connection(address, WRITING)
         make(connection, name, 512, {"of": "a test"})
-        store = ServerStore(connection, name, 512)
+        store = ServerPoints(connection, name, 512)
         store.index_missing_fields()
         return store
 
@@ -65,7 +67,7 @@ def new_name() -> str:
 
 
 @pytest.fixture
-def store(reopen: Opener) -> Iterator[Store]:
+def store(reopen: Opener) -> Iterator[Points]:
     opened = reopen()
     yield opened
     opened.close()
@@ -89,7 +91,7 @@ def point(seed: int, path: str = "", **payload: object) -> Point:
     return Point(uuid.UUID(int=seed + 1), vector.astype(np.float32), fields)
 
 
-def test_what_goes_in_comes_back_the_same_and_nothing_else_does(store: Store) -> None:
+def test_what_goes_in_comes_back_the_same_and_nothing_else_does(store: Points) -> None:
     points = [point(seed) for seed in range(25)]
     store.upsert(points)
     store.flush()
@@ -110,7 +112,7 @@ def test_points_are_there_after_closing_and_opening(reopen: Opener) -> None:
     again.close()
 
 
-def test_an_upsert_replaces_the_point_with_the_same_id(store: Store) -> None:
+def test_an_upsert_replaces_the_point_with_the_same_id(store: Points) -> None:
     store.upsert([point(1)])
     changed = Point(point(1).id, point(2).vector, {"sha256": "x"})
     store.upsert([changed])
@@ -119,7 +121,7 @@ def test_an_upsert_replaces_the_point_with_the_same_id(store: Store) -> None:
     assert store.retrieve([changed.id])[changed.id].payload == {"sha256": "x"}
 
 
-def test_the_nearest_come_first_with_their_cosine(store: Store) -> None:
+def test_the_nearest_come_first_with_their_cosine(store: Points) -> None:
     points = [point(seed) for seed in range(50)]
     store.upsert(points)
     store.flush()
@@ -132,7 +134,7 @@ def test_the_nearest_come_first_with_their_cosine(store: Store) -> None:
     assert store.search(query, limit=0) == []
 
 
-def test_filters_match_exact_values_and_members_of_lists(store: Store) -> None:
+def test_filters_match_exact_values_and_members_of_lists(store: Points) -> None:
     inside, namesake = point(1, "/a/1.jpg"), point(2, "/ab/2.jpg")
     store.upsert([inside, namesake])
     store.flush()
@@ -162,7 +164,7 @@ FILTERS = [
 
 
 def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Points, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "FOLDED_AT_ONCE", 3)
     points = []
@@ -190,7 +192,7 @@ def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(
 
 @pytest.mark.parametrize("copies", range(1, 8))
 def test_no_picture_is_lost_behind_the_copies_of_a_better_one(
-    store: Store, monkeypatch: pytest.MonkeyPatch, copies: int
+    store: Points, monkeypatch: pytest.MonkeyPatch, copies: int
 ) -> None:
     monkeypatch.setattr(edge, "FOLDED_AT_ONCE", 3)
     vectors = [point(1).vector + 0.1 * number * point(2).vector for number in range(6)]
@@ -201,7 +203,7 @@ def test_no_picture_is_lost_behind_the_copies_of_a_better_one(
     assert [hit.sha256 for hit in hits] == [each.payload["sha256"] for each in order[:4]]
 
 
-def test_of_equal_scores_at_the_limit_the_first_path_wins(store: Store) -> None:
+def test_of_equal_scores_at_the_limit_the_first_path_wins(store: Points) -> None:
     vector = point(1).vector
     alike = [replace(point(seed, f"/{seed}.jpg"), vector=vector) for seed in range(19, 9, -1)]
     store.upsert([point(2), *alike])
@@ -242,7 +244,7 @@ def lets_through(only: Filter, point: Point) -> bool:
 
 
 def test_scrolling_meets_every_point_once_over_many_pages(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Points, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "PAGE", 7)
     monkeypatch.setattr(server, "PAGE", 7)
@@ -252,7 +254,7 @@ def test_scrolling_meets_every_point_once_over_many_pages(
     assert sorted(id for id, _ in store.scroll()) == sorted(each.id for each in points)
 
 
-def test_deleted_points_are_gone_and_unknown_ones_do_not_matter(store: Store) -> None:
+def test_deleted_points_are_gone_and_unknown_ones_do_not_matter(store: Points) -> None:
     store.upsert([point(1), point(2)])
     store.delete([point(1).id, uuid.uuid4()])
     store.flush()
@@ -262,7 +264,7 @@ def test_deleted_points_are_gone_and_unknown_ones_do_not_matter(store: Store) ->
 
 @pytest.mark.parametrize("broken", ["nan", "inf", "zero", "long", "short"])
 def test_a_vector_that_is_not_a_unit_vector_is_refused_and_nothing_is_written(
-    store: Store, broken: str
+    store: Points, broken: str
 ) -> None:
     vector = point(1).vector.copy()
     wrong = {
@@ -277,7 +279,7 @@ def test_a_vector_that_is_not_a_unit_vector_is_refused_and_nothing_is_written(
     assert store.count() == 0
 
 
-def test_more_points_than_one_update_may_carry_are_written_whole(store: Store) -> None:
+def test_more_points_than_one_update_may_carry_are_written_whole(store: Points) -> None:
     points = [point(seed) for seed in range(600)]
     store.upsert(points)
     store.flush()
@@ -292,16 +294,16 @@ def test_an_alias_is_made_moved_and_taken_away(kind: str, request: pytest.Fixtur
         for name in (first, second):
             make(connection, name, 4, {"of": name})
         for name in (first, second, second, first):
-            point_alias(connection, alias, name)
+            set_alias(connection, alias, name)
             found = describe(connection, alias)
             assert found is not None
             assert found.note == {"of": name}
         with pytest.raises(StoreError, match="409"):
-            point_alias(connection, second, first)
+            set_alias(connection, second, first)
         with pytest.raises(StoreError, match="404"):
-            point_alias(connection, alias, new_name())
+            set_alias(connection, alias, new_name())
         assert aliases(connection)[alias] == first
-        point_alias(connection, alias, None)
+        set_alias(connection, alias, None)
         assert alias not in aliases(connection)
         assert describe(connection, alias) is None
     finally:
@@ -314,16 +316,16 @@ def test_an_alias_is_made_moved_and_taken_away(kind: str, request: pytest.Fixtur
 
 def test_a_shard_left_half_made_by_a_kill_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "shard" / "wal").mkdir(parents=True)
-    store = EdgeStore(tmp_path / "shard", 512)
+    store = EdgePoints(tmp_path / "shard", 512)
     store.upsert([point(1)])
     store.close()
-    again = EdgeStore(tmp_path / "shard", 512)
+    again = EdgePoints(tmp_path / "shard", 512)
     assert again.count() == 1
     again.close()
 
 
 def test_the_embedded_engine_keeps_vectors_bit_for_bit(tmp_path: Path) -> None:
-    store = EdgeStore(tmp_path / "shard", 512)
+    store = EdgePoints(tmp_path / "shard", 512)
     store.upsert([point(1)])
     assert np.array_equal(store.retrieve([point(1).id])[point(1).id].vector, point(1).vector)
     nudged = np.nextafter(point(1).vector, np.float32(1))
@@ -334,7 +336,7 @@ def test_the_embedded_engine_keeps_vectors_bit_for_bit(tmp_path: Path) -> None:
 def test_too_little_room_stops_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = EdgeStore(tmp_path / "shard", 512)
+    store = EdgePoints(tmp_path / "shard", 512)
     monkeypatch.setattr(edge, "HEADROOM", 1 << 60)
     with pytest.raises(DiskFull, match="MiB are free"):
         store.upsert([point(1)])

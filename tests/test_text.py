@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipindex.bundle import TextSpec, open_bundle
 from clipindex.errors import ModelError
-from clipindex.text import TextTokenizer, Tokens, clean, cut_down
+from clipindex.model.bundle import TextSpec, open_bundle
+from clipindex.model.text import TextTokenizer, Tokens, clean, cut_down
 from conftest import TINY
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "tokens.json").read_text("utf-8"))

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import clipindex
-from clipindex import transfer
-from clipindex.collection import open_for_change
+from clipindex.collection.opening import open_for_change
 from clipindex.errors import (
     ClipIndexError,
     ContractMismatch,
@@ -21,6 +20,7 @@ from clipindex.errors import (
 )
 from clipindex.stores import connection
 from clipindex.stores.address import Server
+from clipindex.upkeep import transfer
 from conftest import TINY, ingest, make_pictures, run_clipindex
 from qdrant_double import Double, Request
 from test_cli import in_terminal
@@ -136,7 +136,7 @@ def test_a_smaller_export_leaves_nothing_of_a_larger_one(
 ) -> None:
     transfer.export(filled.place, tmp_path / "out")
     with open_for_change(filled.place, "test") as held:
-        held.store.delete([id for id, _ in held.store.scroll()][2:])
+        held.points.delete([id for id, _ in held.points.scroll()][2:])
     assert transfer.export(filled.place, tmp_path / "out") == 2
     assert len(list((tmp_path / "out").iterdir())) == 3
 

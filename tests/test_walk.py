@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clipindex.identity import resolve_root
-from clipindex.walk import HOUSEKEEPING, Folder, Root, walk
+from clipindex.files.identity import resolve_root
+from clipindex.files.walk import HOUSEKEEPING, Folder, Root, walk
 from conftest import unprivileged
 
 

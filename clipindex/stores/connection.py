@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class RetryPolicy:
     """How long a caller is ready to wait: for one answer, and for all attempts together."""
 
     timeout: int  # whole seconds: qdrant-client rounds up
@@ -44,12 +44,12 @@ class Manners:
     attempts: int
 
 
-WRITING = Manners(60, 300.0, 9)  # an upsert is applied before it is answered; servers restart
-READING = Manners(10, 20.0, 4)  # somebody sits before it
+WRITING = RetryPolicy(60, 300.0, 9)  # an upsert is applied before it is answered; servers restart
+READING = RetryPolicy(10, 20.0, 4)  # somebody sits before it
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Failure:
     """One failed attempt: what happened, what helps, and whether trying again might."""
 
     reason: str
@@ -58,7 +58,7 @@ class Trouble:
     retry_after: float | None = None  # seconds, where the server said so
 
 
-class Answer(Exception):
+class ErrorAnswer(Exception):
     """An HTTP answer that is not a Qdrant success, raised before qdrant-client parses it."""
 
     def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
@@ -69,17 +69,17 @@ class Answer(Exception):
 
 
 class Connection:
-    """A client of one server, with manners."""
+    """A client of one server, with policy."""
 
-    def __init__(self, address: Server, manners: Manners) -> None:
+    def __init__(self, address: Server, policy: RetryPolicy) -> None:
         self.url = address.url
         self._key = address.key
-        self._manners = manners
+        self._policy = policy
         self._client = QdrantClient(
             url=address.url,
             # not as `api_key`: that warns of plain http even on loopback
             headers={"api-key": address.key} if address.key else None,
-            timeout=manners.timeout,
+            timeout=policy.timeout,
             check_compatibility=False,  # it prints from a thread; we ask by ourselves
             trust_env=not address.loopback,  # HTTP_PROXY is not for this machine
             event_hooks={"response": [_refuse]},
@@ -107,17 +107,17 @@ class Connection:
                 status = _status(error)
                 if instead is not None and status is not None and status in instead:
                     return instead[status]
-                trouble = understand(error, self._manners.timeout)
-                wait = _wait(trouble, attempt)
+                failure = understand(error, self._policy.timeout)
+                wait = _wait(failure, attempt)
                 spent = time.monotonic() - started
                 if (
-                    not trouble.passing
-                    or attempt >= self._manners.attempts
-                    or (spent + wait > self._manners.patience)
+                    not failure.passing
+                    or attempt >= self._policy.attempts
+                    or (spent + wait > self._policy.patience)
                 ):
-                    raise self._failed(what, trouble, attempt) from error
+                    raise self._failed(what, failure, attempt) from error
                 if spent + wait > SILENT_FOR:
-                    note = f"the server {self.url} {trouble.reason}; trying again in {wait:.0f} s"
+                    note = f"the server {self.url} {failure.reason}; trying again in {wait:.0f} s"
                     warnings.warn(self._without_key(note), ClipIndexWarning, stacklevel=3)
             time.sleep(wait)
 
@@ -125,43 +125,43 @@ class Connection:
         """Let go of the sockets."""
         self._client.close()
 
-    def _failed(self, what: str, trouble: Trouble, attempts: int) -> StoreError:
+    def _failed(self, what: str, failure: Failure, attempts: int) -> StoreError:
         tries = f", after {attempts} attempts" if attempts > 1 else ""
-        message = f"{what} failed: the server {self.url} {trouble.reason}{tries}"
-        return StoreError(self._without_key(message), path=self.url, hint=trouble.hint)
+        message = f"{what} failed: the server {self.url} {failure.reason}{tries}"
+        return StoreError(self._without_key(message), path=self.url, hint=failure.hint)
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
 
 
-def understand(error: Exception, timeout: int) -> Trouble:
+def understand(error: Exception, timeout: int) -> Failure:
     """Any exception that a request can raise, as what it means to a user."""
     cause = error.source if isinstance(error, ResponseHandlingException) else error
     match cause:
-        case Answer():
+        case ErrorAnswer():
             return _answered(cause)
         case UnexpectedResponse():
             headers = httpx.Headers(cause.headers)
-            return _answered(Answer(cause.status_code or 0, headers, cause.content))
+            return _answered(ErrorAnswer(cause.status_code or 0, headers, cause.content))
         case ResourceExhaustedResponse():
-            return Trouble(_BUSY, _LATER, True, float(cause.retry_after_s))
+            return Failure(_BUSY, _LATER, True, float(cause.retry_after_s))
         case QdrantException():
-            return Trouble(_BUSY, _LATER, True)
+            return Failure(_BUSY, _LATER, True)
         case httpx.TimeoutException():
-            return Trouble(f"did not answer within {timeout} s", _LATER, True)
+            return Failure(f"did not answer within {timeout} s", _LATER, True)
         case httpx.ConnectError() if _is_tls(cause):
-            return Trouble(
+            return Failure(
                 f"has no certificate that this machine trusts ({_words(cause)})",
                 "name its authority in SSL_CERT_FILE; for plain http write http://",
             )
         case httpx.ConnectError():
-            return Trouble(f"cannot be reached ({_words(cause)})", _IS_IT_THERE, True)
+            return Failure(f"cannot be reached ({_words(cause)})", _IS_IT_THERE, True)
         case httpx.TransportError():
-            return Trouble(f"cut the connection ({_words(cause)})", _LATER, True)
+            return Failure(f"cut the connection ({_words(cause)})", _LATER, True)
         case json.JSONDecodeError():
-            return Trouble("sent an answer that is cut short", _LATER, True)
+            return Failure("sent an answer that is cut short", _LATER, True)
         case _:  # a 200 that holds no answer of Qdrant's: AssertionError, ValidationError, ...
-            return Trouble(
+            return Failure(
                 f"sent an answer that is not Qdrant's ({type(cause).__name__})", _IS_IT_QDRANT
             )
 
@@ -176,32 +176,32 @@ def _refuse(response: httpx.Response) -> None:
     """Everything but a success with JSON in it, stopped before qdrant-client parses it."""
     is_json = "json" in response.headers.get("content-type", "")
     if response.status_code not in (200, 201, 202) or not is_json:
-        raise Answer(response.status_code, response.headers, response.read())
+        raise ErrorAnswer(response.status_code, response.headers, response.read())
 
 
-def _answered(answer: Answer) -> Trouble:
+def _answered(answer: ErrorAnswer) -> Failure:
     status, words = answer.status, _server_words(answer.body)
     if status in (200, 201, 202):
-        return Trouble("answers with something that is not JSON, such as a web page", _IS_IT_QDRANT)
+        return Failure("answers with something that is not JSON, such as a web page", _IS_IT_QDRANT)
     if 300 <= status < 400:
         target = urlsplit(answer.headers.get("location", ""))
         where = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else "?"
-        return Trouble(f"redirects to {where} ({status})", "name that address in --url if it is it")
+        return Failure(f"redirects to {where} ({status})", "name that address in --url if it is it")
     if status in (401, 403):
-        return Trouble(
+        return Failure(
             f"denies access ({status}){words}",
             "put a key that may do this into the environment as CLIPINDEX_API_KEY",
         )
     if status == 404:
-        return Trouble(f"knows nothing of that name ({status}){words}", _IS_IT_QDRANT)
+        return Failure(f"knows nothing of that name ({status}){words}", _IS_IT_QDRANT)
     if status == 429:
-        return Trouble(_BUSY + words, _LATER, True, _retry_after(answer.headers))
+        return Failure(_BUSY + words, _LATER, True, _retry_after(answer.headers))
     if status == 413:
-        return Trouble(f"takes no request of this size ({status})", "use a smaller --batch-size")
+        return Failure(f"takes no request of this size ({status})", "use a smaller --batch-size")
     passing = status in PASSING or (status >= 500 and status not in (501, 505))
     reason = f"is in trouble ({status}){words}" if passing else f"refuses ({status}){words}"
     hint = _LATER if passing else "the server's own words say why"
-    return Trouble(reason, hint, passing, _retry_after(answer.headers) if passing else None)
+    return Failure(reason, hint, passing, _retry_after(answer.headers) if passing else None)
 
 
 def _server_words(body: bytes) -> str:
@@ -227,14 +227,14 @@ def _retry_after(headers: httpx.Headers) -> float | None:
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
-def _wait(trouble: Trouble, attempt: int) -> float:
+def _wait(failure: Failure, attempt: int) -> float:
     backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25)
-    return backoff if trouble.retry_after is None else max(trouble.retry_after, backoff)
+    return backoff if failure.retry_after is None else max(failure.retry_after, backoff)
 
 
 def _status(error: Exception) -> int | None:
     source: Any = error.source if isinstance(error, ResponseHandlingException) else error
-    if isinstance(source, Answer):
+    if isinstance(source, ErrorAnswer):
         return source.status
     return source.status_code if isinstance(source, UnexpectedResponse) else None
 

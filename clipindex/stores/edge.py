@@ -21,8 +21,9 @@ import numpy as np
 import qdrant_edge
 
 from clipindex.errors import DiskFull, StoreError, VerificationFailed
-from clipindex.payload import INDEXED_FIELDS, Payload
-from clipindex.stores import Conditions, Filter, Point, ScoredContent, Vector, is_unit
+from clipindex.stores.filter import Conditions, Filter
+from clipindex.stores.payload import INDEXED_FIELDS, Payload
+from clipindex.stores.points import Point, ScoredContent, Vector, is_unit
 
 MAX_POINTS_PER_UPDATE = 250  # one write-ahead record stays small
 PAGE = 1000
@@ -36,7 +37,7 @@ T = TypeVar("T")
 engine: Any = qdrant_edge
 
 
-class EdgeStore:
+class EdgePoints:
     """One collection's shard, open in this process; the caller holds the collection's lock."""
 
     def __init__(self, folder: Path, dimension: int, *, make: bool = True) -> None:
@@ -102,7 +103,7 @@ class EdgeStore:
         """Bit for bit: the engine keeps unit vectors untouched."""
         return np.array_equal(mine.vector, theirs.vector) and mine.payload == theirs.payload
 
-    def loading(self, points: int) -> AbstractContextManager[None]:  # noqa: ARG002
+    def bulk_load(self, points: int) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing to put off: the engine builds no index by itself."""
         return nullcontext()
 

@@ -17,16 +17,23 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 
 from clipindex.errors import StoreError, VerificationFailed
-from clipindex.payload import INDEXED_FIELDS, Payload
-from clipindex.stores import Filter, Point, ScoredContent, Vector, is_unit
 from clipindex.stores.connection import Connection
-from clipindex.stores.described import MARK, MAX_POINTS_PER_UPDATE, PAGE, check_vectors, describe
+from clipindex.stores.filter import Filter
+from clipindex.stores.payload import INDEXED_FIELDS, Payload
+from clipindex.stores.points import Point, ScoredContent, Vector, is_unit
+from clipindex.stores.server_collections import (
+    MAX_POINTS_PER_UPDATE,
+    METADATA_KEY,
+    PAGE,
+    check_vectors,
+    describe,
+)
 
 SAME_COSINE = 0.99999  # a server may normalise, or round on its way through a replica
 BULK = 100_000  # points of a first load from which on the graph is built once, at the end
 
 
-class ServerStore:
+class ServerPoints:
     """One collection of a server. Nothing is locked: ids are deterministic, writers converge."""
 
     def __init__(self, connection: Connection, collection: str, dimension: int) -> None:
@@ -127,7 +134,7 @@ class ServerStore:
             self._call("deleting from", partial(_delete, self._collection, [str(id) for id in ids]))
 
     @contextmanager
-    def loading(self, points: int) -> Iterator[None]:
+    def bulk_load(self, points: int) -> Iterator[None]:
         """Around a run that writes so many points: a large first load builds no graph on its way.
 
         What it was is noted in the metadata, so that a run after a killed one switches it on.
@@ -148,7 +155,7 @@ class ServerStore:
             lambda client: client.update_collection(
                 self._collection,
                 hnsw_config=models.HnswConfigDiff(m=links),
-                metadata={MARK: dict(note)},
+                metadata={METADATA_KEY: dict(note)},
             ),
         )
 

@@ -1,0 +1,71 @@
+"""An event of a run, as one line of text."""
+
+from __future__ import annotations
+
+from clipindex.cli.results import count_of
+from clipindex.ingest.events import (
+    EmbeddingOn,
+    Event,
+    FileDone,
+    FolderFault,
+    RunFinished,
+    RunPlanned,
+    RunStarted,
+    SlowFile,
+    Status,
+    Summary,
+)
+from clipindex.stores.verified import BatchVerified
+
+
+def log_line(event: Event) -> str | None:
+    """An event as a line of the log; None for those that would only fill it."""
+    match event:
+        case RunStarted():
+            return started_line(event)
+        case RunPlanned():
+            return planned_line(event)
+        case FileDone():
+            return file_line(event)
+        case FolderFault():
+            return f"could not be read: {event.path}: {event.reason}"
+        case BatchVerified():
+            return f"batch of {event.points} verified"
+        case EmbeddingOn():
+            return embedding_line(event)
+        case SlowFile():
+            return f"still at {event.path} after {event.seconds:.0f} s"
+        case RunFinished():
+            return f"finished: {totals(event.summary)}"
+        case _:
+            return None
+
+
+def started_line(event: RunStarted) -> str:
+    return (
+        f"model {event.model}, preprocessing {event.preprocessing}, "
+        f"into {event.store} ({event.collection})"
+    )
+
+
+def embedding_line(event: EmbeddingOn) -> str:
+    return f"embedding on {event.provider}"
+
+
+def planned_line(plan: RunPlanned) -> str:
+    size = f" ({plan.bytes_to_read / 1e6:,.1f} MB)" if plan.to_read else ""
+    return (
+        f"{count_of(plan.found, 'file')} found, {plan.unchanged:,} unchanged, "
+        f"{plan.to_read:,} to read{size}"
+    )
+
+
+def file_line(file: FileDone) -> str:
+    return f"{file.status.value}: {file.path}" + (f": {file.reason}" if file.reason else "")
+
+
+def totals(summary: Summary) -> str:
+    """Every count that is not zero."""
+    counts = {status.value: getattr(summary, status.value) for status in Status}
+    said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    return f"{summary.found:,} found: {said or 'nothing'}; exit code {summary.exit_code}"

@@ -1,0 +1,1 @@
+"""One collection: where it is, its contract, its catalogue, its lock."""

@@ -1,0 +1,1 @@
+"""What is on disk: the walk, file records, paths and the ids made from them."""

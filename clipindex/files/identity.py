@@ -1,0 +1,71 @@
+"""Who a file is: paths as bytes, as text, as folders, and the id of its point."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import uuid
+
+# clipindex's own namespace for name-based ids (RFC 9562, 5.5): uuid5(NAMESPACE_DNS, "clipindex").
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "clipindex")
+
+LOCAL = "local"  # the source of every point in an embedded store
+
+
+def point_id(source: str, path: bytes) -> uuid.UUID:
+    """The id of a file's point: UUIDv5 over source, NUL and the path's bytes.
+
+    Hashed by hand because `uuid.uuid5` takes only text, and a path need not be text.
+    """
+    digest = hashlib.sha1(NAMESPACE.bytes + source.encode() + b"\0" + path, usedforsecurity=False)
+    return uuid.UUID(bytes=digest.digest()[:16], version=5)
+
+
+def display_path(path: bytes) -> str:
+    r"""The path as text; bytes that are not UTF-8 appear as `\xNN`."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def exact_path(path: bytes) -> str | None:
+    """Base64 of the path's bytes where text cannot hold them, else None."""
+    try:
+        path.decode("utf-8")
+    except UnicodeDecodeError:
+        return base64.b64encode(path).decode("ascii")
+    return None
+
+
+def path_from_payload(payload: dict[str, object]) -> bytes:
+    """The exact path bytes that a payload stands for."""
+    exact = payload.get("path_b64")
+    if isinstance(exact, str):
+        return base64.b64decode(exact)
+    return str(payload["path"]).encode("utf-8")
+
+
+def folders_of(path: bytes) -> list[bytes]:
+    """Every folder above a path, nearest first, the root last.
+
+    >>> folders_of(b"/a/b/c.jpg")
+    [b'/a/b', b'/a', b'/']
+    """
+    folders = []
+    while (parent := os.path.dirname(path)) != path:
+        folders.append(parent)
+        path = parent
+    return folders
+
+
+def is_below(path: bytes, folder: bytes) -> bool:
+    """Whether `path` is `folder` itself or lies under it (`/ab` does not lie under `/a`)."""
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def resolve_root(path: str | os.PathLike[str] | bytes) -> bytes:
+    """An absolute path with links resolved once; of a file, only its folder's links."""
+    raw = os.fsencode(path)
+    if os.path.isdir(raw):
+        return os.path.realpath(raw)
+    folder, name = os.path.split(raw.rstrip(b"/"))  # not abspath: `link/..` is not `.`
+    return os.path.join(os.path.realpath(folder or b"."), name)

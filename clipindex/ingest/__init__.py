@@ -1,0 +1,1 @@
+"""One run: survey, plan, workers, recorder, and the events they yield."""

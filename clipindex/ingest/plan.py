@@ -1,0 +1,59 @@
+"""Pure: one folder as the walk saw it, and what is remembered of it -> what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from clipindex.collection.catalogue import INDEXED, QUARANTINED, Row
+from clipindex.files.walk import FileRecord
+
+
+@dataclass(slots=True)
+class Plan:
+    """Every file in exactly one of `to_read`, `unchanged`, `known_faults`."""
+
+    to_read: list[FileRecord] = field(default_factory=list)
+    unchanged: list[FileRecord] = field(default_factory=list)
+    known_faults: list[Row] = field(default_factory=list)  # quarantined or skipped, untouched
+    refreshed: list[Row] = field(default_factory=list)  # unchanged rows that learned their ctime
+    vanished: set[bytes] = field(default_factory=set)  # indexed here before, not found now
+
+
+def plan_folder(
+    plan: Plan, files: Iterable[FileRecord], remembered: Mapping[bytes, Row], decoders: str
+) -> None:
+    """Sort one folder's files into `plan`.
+
+    A note of quarantine or skip stands while the file and the `decoders` are the same; what
+    failed for a passing reason (permission, I/O) is read again in every run.
+    """
+    missing = {row.path for row in remembered.values() if row.state == INDEXED}
+    for record in files:
+        row = remembered.get(record.path)
+        missing.discard(record.path)
+        if row is None or not row.agrees_with(record):
+            plan.to_read.append(record)
+        elif row.state == INDEXED:
+            plan.unchanged.append(record)
+            if row.ctime_ns is None:
+                plan.refreshed.append(replace(row, ctime_ns=record.ctime_ns))
+        elif row.transient or row.decoders != decoders:
+            plan.to_read.append(record)
+        else:
+            plan.known_faults.append(row)
+    plan.vanished |= missing
+
+
+def defer(plan: Plan, limit: int | None) -> list[FileRecord]:
+    """Cut the files to read to `limit`; what is cut off is returned: the deferred files."""
+    if limit is None or len(plan.to_read) <= limit:
+        return []
+    deferred = plan.to_read[limit:]
+    del plan.to_read[limit:]
+    return deferred
+
+
+def quarantined(plan: Plan) -> int:
+    """How many of the untouched faults are quarantined (the others were skipped)."""
+    return sum(row.state == QUARANTINED for row in plan.known_faults)

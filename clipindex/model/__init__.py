@@ -1,0 +1,1 @@
+"""Model bundles, and the towers that turn pixels and texts into embeddings."""

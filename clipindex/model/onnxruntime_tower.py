@@ -1,0 +1,139 @@
+"""Both towers on onnxruntime, by its CPU provider or another. The door to onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+
+from clipindex.errors import ModelError, ProviderUnavailable
+from clipindex.model.providers import CPU_BATCH, Provider, unavailable
+from clipindex.model.saturation import make_exact
+
+if TYPE_CHECKING:
+    from clipindex.pictures.decode import Pixels
+
+CPU = "CPUExecutionProvider"
+GPU_BATCH = 32
+
+# In order of preference, as onnxruntime names them; CPU takes the operators that are left over.
+_CHAINS: dict[Provider, list[str | tuple[str, dict[str, str]]]] = {
+    Provider.CPU: [CPU],
+    # Without TF32 a GPU's vectors are a CPU's; decoding is what limits the speed, not the GPU.
+    Provider.CUDA: [("CUDAExecutionProvider", {"use_tf32": "0"}), CPU],
+    Provider.TENSORRT: [
+        "TensorrtExecutionProvider",
+        ("CUDAExecutionProvider", {"use_tf32": "0"}),
+        CPU,
+    ],
+    # The newer of its two formats; the older one computes in half precision.
+    Provider.COREML: [("CoreMLExecutionProvider", {"ModelFormat": "MLProgram"}), CPU],
+    Provider.DIRECTML: ["DmlExecutionProvider", CPU],
+}
+
+
+def name_of(provider: Provider) -> str:
+    """onnxruntime's own name of a provider."""
+    first = _CHAINS[provider][0]
+    return first if isinstance(first, str) else first[0]
+
+
+def check(provider: Provider) -> None:
+    """Raises ProviderUnavailable when the onnxruntime that is installed was built without it.
+
+    Whether it starts is known once it has loaded a model. To be called from the main thread.
+    """
+    there = onnxruntime.get_available_providers()
+    if name_of(provider) not in there:
+        why = f"the onnxruntime that is installed has {', '.join(there)}"
+        raise unavailable(provider, why)
+    on_cuda = provider in (Provider.CUDA, Provider.TENSORRT)
+    if on_cuda and hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
+            onnxruntime.preload_dlls()  # CUDA's libraries, from packages where pip has them
+
+
+def best() -> Provider:
+    """CUDA where the onnxruntime that is installed was built with it, else the CPU."""
+    with contextlib.suppress(ProviderUnavailable):
+        check(Provider.CUDA)
+        return Provider.CUDA
+    return Provider.CPU
+
+
+class SessionTower:
+    """A vision tower in an onnxruntime session."""
+
+    def __init__(self, path: Path, probe: Path, provider: Provider) -> None:
+        """`probe` need not exist: it comes with int8 weights.
+
+        Raises ModelError, or ProviderUnavailable for a provider other than the CPU.
+        """
+        options = session_options()
+        self._turn: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if provider is Provider.DIRECTML:  # its documentation asks for both
+            options.enable_mem_pattern = False
+            self._turn = threading.Lock()
+        options = make_exact(options, probe, load)
+        self._session = load(path, options, provider)
+        self.provider: str = self._session.get_providers()[0]
+        self.batch = CPU_BATCH if provider is Provider.CPU else GPU_BATCH
+
+    def run(self, pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+        with self._turn:
+            (embeddings,) = self._session.run(["image_embeds"], {"pixels": pixels})
+        found: np.ndarray[tuple[int, ...], np.dtype[Any]] = embeddings
+        return found
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """A session with one thread of its own: the pipeline's workers are the parallelism, and a
+    vector does not depend on how many there are."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def fast_start_options() -> onnxruntime.SessionOptions:
+    """For one text in a process: preparing graph and weights would cost more than it saves
+    (mini's tower: 95 instead of 140 ms of CPU, load and run), and so would planning which
+    buffers to use twice (ViT-B/32's: 14 instead of 52 ms of CPU, load)."""
+    options = session_options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_mem_reuse = False
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def load(
+    path: Path, options: onnxruntime.SessionOptions, provider: Provider = Provider.CPU
+) -> onnxruntime.InferenceSession:
+    """A session on this provider and no other.
+
+    onnxruntime itself only logs that a provider did not start, and goes on with the CPU.
+    Raises ModelError, or ProviderUnavailable for a provider other than the CPU.
+    """
+    chain = _CHAINS[provider]
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=chain, enable_fallback=0
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base of their own
+        why = f"onnxruntime cannot load {path.name}: {str(error).splitlines()[0][:400]}"
+        if provider is not Provider.CPU:
+            raise unavailable(provider, why) from error
+        hint = "fetch or convert the bundle again"
+        raise ModelError(why, path=str(path), hint=hint) from error
+    session.disable_fallback()  # of a later run
+    used = session.get_providers()[0]
+    if used != name_of(provider):
+        raise unavailable(provider, f"it did not start, onnxruntime went on with {used}")
+    return session

@@ -1,0 +1,145 @@
+"""Pure: which picture format a file's bytes announce, and the names that promise a picture."""
+
+from __future__ import annotations
+
+import struct
+
+HEAD = 4096  # enough for every signature below and for most cameras' first directory
+
+# Camera raw files that are TIFFs: their first picture is often a thumbnail of 160x120.
+TIFF_RAW_NAMES = b".dng .nef .nrw .arw .sr2 .cr2 .pef .srw .3fr".split()
+
+# Names that promise a picture: content that breaks the promise is a damaged file to be told
+# of (quarantined), not one of the many other files that lie in a folder (skipped).
+PICTURE_NAMES = (
+    b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif .hif"
+    b" .cr3 .raf .orf .rw2"
+).split() + TIFF_RAW_NAMES
+
+# Formats that other programs read; skipped as well, but with a reason that says more.
+OTHER_PICTURE_NAMES = (
+    b".psd .psb .xcf .svg .eps .pdf .ico .icns .cur .tga .dds .jp2 .j2k .jpf .jxr .jls .ppm .pgm"
+    b" .pbm .pnm .pfm .sgi .pcx .fli .flc .qoi .xpm .wmf .emf .exr .hdr .x3f .mrw .iiq"
+).split()
+
+UNREADABLE_FORMATS = {  # recognised, so that the reason can say what it is
+    "HEIF": "a HEIF picture that is not coded as HEVC, which clipindex cannot read",
+    "JPEG XL": "a JPEG XL picture, which clipindex cannot read",
+}
+
+# The size of a bitmap's second header tells it from any text that begins with "BM".
+BMP_HEADER_SIZES = {size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124)}
+
+HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+
+RAW_SIGNATURES = {
+    b"FUJIFILMCCD-RAW ": "RAF",
+    b"IIRO": "ORF",
+    b"IIRS": "ORF",
+    b"MMOR": "ORF",
+    b"IIU\0": "RW2",
+}
+RAW_MAKERS = {b"NIKON": "NEF", b"SONY": "ARW", b"PENTAX": "PEF", b"SAMSUNG": "SRW"}
+RAW_FORMATS = {"CR2", "CR3", "DNG", "RAW", *RAW_SIGNATURES.values(), *RAW_MAKERS.values()}
+
+
+def picture_format(data: bytes) -> str | None:
+    """The picture format that a file's bytes announce, or None; its first HEAD bytes may do.
+
+    Signatures: ITU-T T.81 (JPEG), RFC 2083 (PNG), TIFF 6.0, TIFF/EP and BigTIFF, GIF89a, ISO
+    14496-12 brands (AVIF, HEIC, CR3), the RIFF container (WebP), ISO 18181 (JPEG XL).
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return _tiff_kind(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if data.startswith(b"BM") and data[14:18] in BMP_HEADER_SIZES:
+        return "BMP"
+    if data[4:8] == b"ftyp":
+        return _brand(data)
+    if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return "JPEG XL"
+    return RAW_SIGNATURES.get(data[:16]) or RAW_SIGNATURES.get(data[:4])
+
+
+def _brand(data: bytes) -> str | None:
+    """By the major brand, and by the compatible ones where the major says only 'a picture'."""
+    major = data[8:12]
+    end = min(int.from_bytes(data[:4], "big"), HEAD, len(data))
+    brands = {major, *(data[at : at + 4] for at in range(16, end - 3, 4))}
+    if brands & {b"avif", b"avis"}:
+        return "AVIF"
+    if major in HEVC_BRANDS:
+        return "HEIC"
+    if major in {b"mif1", b"msf1"}:
+        return "HEIC" if brands & HEVC_BRANDS else "HEIF"
+    return "CR3" if major == b"crx " else None
+
+
+# --- TIFF ------------------------------------------------------------------------------------
+
+_SUBFILE_TYPE, _COMPRESSION, _PHOTOMETRIC, _MAKE = 254, 259, 262, 271
+_SUB_IFDS, _DNG_VERSION = 330, 50706
+_COLOUR_FILTER_ARRAY = 32803
+_RAW_COMPRESSIONS = {32767, 34713, 65535}  # Sony's, Nikon's, Pentax's
+_CODES = {1: "B", 2: "B", 3: "H", 4: "L", 13: "L"}  # types of whole numbers, and of text
+_MOST_VALUES = 16
+
+_Directory = dict[int, tuple[int, ...]]
+
+
+def _tiff_kind(data: bytes) -> str:
+    """TIFF, or the kind of camera raw file that is built as one.
+
+    By content alone, so that the same bytes are the same picture under any name: a picture
+    made of sensor pixels, or a first picture that calls itself a smaller copy of another.
+    """
+    if data[2:4] in (b"+\0", b"\0+"):
+        return "TIFF"  # BigTIFF
+    order = "<" if data[:2] == b"II" else ">"
+    if data[8:10] == b"CR":
+        return "CR2"
+    first = _directory(data, int.from_bytes(data[4:8], "little" if order == "<" else "big"), order)
+    if _DNG_VERSION in first:
+        return "DNG"
+    below = first.get(_SUB_IFDS, ())
+    is_thumbnail = bool(below) and first.get(_SUBFILE_TYPE, (0,))[0] & 1 == 1
+    pictures = [first, *(_directory(data, at, order) for at in below)]
+    if not is_thumbnail and not any(map(_is_sensor, pictures)):
+        return "TIFF"
+    maker = bytes(value & 0xFF for value in first.get(_MAKE, ())).upper()
+    return next((kind for name, kind in RAW_MAKERS.items() if maker.startswith(name)), "RAW")
+
+
+def _is_sensor(directory: _Directory) -> bool:
+    return (
+        directory.get(_PHOTOMETRIC) == (_COLOUR_FILTER_ARRAY,)
+        or directory.get(_COMPRESSION, (0,))[0] in _RAW_COMPRESSIONS
+    )
+
+
+def _directory(data: bytes, at: int, order: str) -> _Directory:
+    """Tags and their first values, as far as they lie within `data`; text as its bytes."""
+    found: _Directory = {}
+    try:
+        (count,) = struct.unpack_from(order + "H", data, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            tag, kind, number = struct.unpack_from(order + "HHL", data, entry)
+            code = _CODES.get(kind)
+            if code is None or number == 0:
+                continue
+            place = entry + 8
+            if number * struct.calcsize(order + code) > 4:
+                (place,) = struct.unpack_from(order + "L", data, place)
+            code *= min(number, _MOST_VALUES)
+            if place + struct.calcsize(order + code) <= len(data):
+                found[tag] = struct.unpack_from(order + code, data, place)
+    except struct.error:  # the rest lies beyond the bytes at hand
+        pass
+    return found
