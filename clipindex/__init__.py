@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import Status as Status
     from clipindex.ingest.events import Summary as Summary
     from clipindex.ingest.events import Untouched as Untouched
-    from clipindex.ingest.recorder import IngestOptions as IngestOptions
+    from clipindex.ingest.options import IngestOptions as IngestOptions
     from clipindex.ingest.survey import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
@@ -68,7 +68,7 @@ _EXPORTS = {  # module -> its public names
         "EmbeddingOn Event FileDone FolderFault RunFinished RunPlanned RunStarted "
         "Scanning SlowFile Status Summary Untouched"
     ),
-    "ingest.recorder": "IngestOptions",
+    "ingest.options": "IngestOptions",
     "ingest.survey": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",

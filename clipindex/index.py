@@ -9,13 +9,14 @@ from contextlib import closing
 from types import MappingProxyType
 from typing import Any
 
+from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.collection.opening import (
     Collection,
     Settings,
     open_for_change,
     open_for_ingest,
 )
-from clipindex.collection.place import DEFAULT_COLLECTION, Place
+from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, catalogue_of, status_of
 from clipindex.errors import UsageError
@@ -24,8 +25,8 @@ from clipindex.files.walk import Root, WalkPolicy
 from clipindex.ingest import pipeline
 from clipindex.ingest.dry_run import DryRun, dry_run
 from clipindex.ingest.events import Event
+from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.pipeline import root_from_memory
-from clipindex.ingest.recorder import IngestOptions
 from clipindex.ingest.survey import Part, Scope, check_roots
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import sqlite3
 import tarfile
 from pathlib import Path
@@ -21,9 +22,23 @@ COMMITS = ("8b08e4c",)
 @pytest.fixture(params=COMMITS)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The folders `store`, `export` and `photos` as clipindex of that commit left them."""
-    with lzma.open(DATA / f"store-{request.param}.tar.xz") as file, tarfile.open(fileobj=file) as tar:
+    with (
+        lzma.open(DATA / f"store-{request.param}.tar.xz") as file,
+        tarfile.open(fileobj=file) as tar,
+    ):
         unpack(tar, tmp_path)
+    _restore_times(tmp_path)
     return tmp_path
+
+
+def _restore_times(folder: Path) -> None:
+    """To the nanosecond, as the catalogue remembers them: a tar file keeps seconds."""
+    (catalogue,) = (folder / "store").rglob("catalogue.sqlite")
+    with sqlite3.connect(catalogue) as database:
+        rows = database.execute("SELECT folder, name, mtime_ns FROM files").fetchall()
+    for path, name, mtime_ns in rows:
+        below = Path(os.fsdecode(os.path.join(path, name))).relative_to(MADE_IN)
+        os.utime(folder / "photos" / below, ns=(mtime_ns, mtime_ns))
 
 
 def test_an_old_store_answers_and_still_knows_folders_tags_and_quarantine(old: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,15 +12,6 @@ import typer
 from clipindex.cli import config
 from clipindex.errors import ClipIndexError, UsageError
 from clipindex.model.providers import Provider as ProviderChoice
-
-DEFAULT_COLLECTION = "image_embeddings"
-
-
-class PreprocessingChoice(StrEnum):
-    """The two ways from a file to pixels."""
-
-    exact = "exact"
-    dct_scaled = "dct-scaled"
 
 
 def _option_names(command: Any) -> set[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from clipindex.errors import ContractMismatch, ModelError, StoreError
+from clipindex.files.durable import write_durably
 from clipindex.model.bundle import Bundle, find_bundle, open_bundle
 from clipindex.pictures.preprocessing import Preprocessing
 
@@ -96,12 +96,7 @@ def read_contract(path: Path) -> StoredContract | None:
 
 def write_contract(path: Path, stored: StoredContract) -> None:
     """Write the contract whole or not at all, durably: without it there is no collection."""
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(asdict(stored), file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_durably(path, json.dumps(asdict(stored), indent=2).encode())
 
 
 def bundle_for(stored: StoredContract, model: str | None) -> Bundle:

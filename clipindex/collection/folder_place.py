@@ -9,7 +9,8 @@ from pathlib import Path
 
 from clipindex.collection import lock
 from clipindex.collection.contract import StoredContract, read_contract, write_contract
-from clipindex.collection.place import DEFAULT_COLLECTION, check_names, there
+from clipindex.collection.names import DEFAULT_COLLECTION, check_names
+from clipindex.collection.place import required
 from clipindex.errors import StoreError, UsageError
 from clipindex.files.identity import LOCAL
 from clipindex.stores.edge import EdgePoints
@@ -80,7 +81,7 @@ class FolderPlace:
         return read_contract(self.contract)
 
     def require_contract(self) -> StoredContract:
-        return there(self.find_contract(), self)
+        return required(self.find_contract(), self)
 
     def open(self, stored: StoredContract) -> tuple[Points, Path]:
         """The contract is written before the first point: if points are there, it was lost."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from clipindex.collection.contract import StoredContract
-from clipindex.errors import StoreError, UsageError
+from clipindex.errors import StoreError
 from clipindex.stores.points import Points
-
-DEFAULT_COLLECTION = "image_embeddings"
-NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Place(Protocol):
@@ -83,7 +79,7 @@ class Place(Protocol):
         """The catalogue's file, None where there is none yet."""
 
 
-def there(stored: StoredContract | None, place: Place) -> StoredContract:
+def required(stored: StoredContract | None, place: Place) -> StoredContract:
     """The contract. Raises StoreError where there is none."""
     if stored is None:
         raise StoreError(
@@ -92,13 +88,3 @@ def there(stored: StoredContract | None, place: Place) -> StoredContract:
             hint="make one: clipindex ingest FOLDER (with the same --store or --url)",
         )
     return stored
-
-
-def check_names(collection: str, source: str) -> None:
-    """Raises UsageError for a name that no collection or source can have."""
-    for what, name in (("collection", collection), ("source", source)):
-        if not NAMES.fullmatch(name):
-            raise UsageError(
-                f"'{name}' cannot name a {what}",
-                hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
-            )

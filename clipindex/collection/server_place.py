@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from clipindex.collection.contract import Contract, StoredContract, read_contract, write_contract
-from clipindex.collection.place import DEFAULT_COLLECTION, check_names, there
+from clipindex.collection.names import DEFAULT_COLLECTION, check_names
+from clipindex.collection.place import required
 from clipindex.errors import ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL
 from clipindex.stores.address import Server
@@ -93,7 +94,7 @@ class ServerPlace:
 
         with self._connected(WRITING) as connection:
             place = self._resolve_alias(connection)
-            there(place._read(connection), place)
+            required(place._read(connection), place)
             before = self._meaning(alias, connection)
             if before != place.collection:
                 set_alias(connection, alias, place.collection)
@@ -164,7 +165,7 @@ class ServerPlace:
         return StoredContract(contract, bundle if mine is None else mine.bundle, noted)
 
     def require_contract(self) -> StoredContract:
-        return there(self.find_contract(), self)
+        return required(self.find_contract(), self)
 
     def open(self, stored: StoredContract) -> tuple[Points, Path]:
         """Open the collection, making it with its contract and payload indexes.
@@ -180,7 +181,7 @@ class ServerPlace:
             found = self._read(connection)
             if found is None:
                 make(connection, self.collection, stored.contract.dimension, _note(stored))
-                found = there(self._read(connection), self)
+                found = required(self._read(connection), self)
             found.contract.check(stored.contract)
             store = ServerPoints(connection, self.collection, stored.contract.dimension)
             store.index_missing_fields()
@@ -201,7 +202,7 @@ class ServerPlace:
         from clipindex.stores.server import ServerPoints
 
         with self._connected(READING) as connection:
-            found = there(self._read(connection), self)
+            found = required(self._read(connection), self)
             stored.contract.check(found.contract)
             yield ServerPoints(connection, self.collection, stored.contract.dimension)
 

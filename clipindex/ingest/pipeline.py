@@ -24,8 +24,9 @@ from clipindex.ingest.events import (
     Summary,
     Untouched,
 )
+from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.plan import defer, quarantined
-from clipindex.ingest.recorder import IngestOptions, Recorder
+from clipindex.ingest.recorder import Recorder
 from clipindex.ingest.survey import Scope, Survey, survey
 from clipindex.ingest.workers import ContentClaims, Outcome, Workers
 from clipindex.model.encoder import Encoder

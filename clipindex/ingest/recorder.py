@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
 from clipindex.collection.opening import Collection
-from clipindex.errors import FileFault, UsageError
+from clipindex.errors import FileFault
 from clipindex.files.identity import display_path, is_below, point_id
 from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import Event, FileDone, Status
@@ -26,22 +26,7 @@ from clipindex.stores.payload import Tags, facts_from_payload, make_payload, tag
 from clipindex.stores.points import Point, Vector
 from clipindex.stores.verified import BatchVerified, write_verified
 
-BATCH_SIZE = 25
 NOTES_AT_ONCE = 250  # quarantine and skip notes that are written together
-
-
-@dataclass(frozen=True, slots=True)
-class IngestOptions:
-    """How to go about a run; nothing here changes a vector."""
-
-    batch_size: int = BATCH_SIZE  # points written, made durable and read back together
-    limit: int | None = None  # files newly read; the rest is deferred
-    workers: int | None = None  # None: one for each usable core
-    max_seconds: float | None = None  # then it stops between batches; the rest is deferred
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1 or (self.limit or 0) < 0 or (self.workers or 1) < 1:
-            raise UsageError(f"no run can be made with {self}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

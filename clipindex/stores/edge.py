@@ -20,12 +20,11 @@ from typing import Any, TypeVar
 import numpy as np
 import qdrant_edge
 
-from clipindex.errors import DiskFull, StoreError, VerificationFailed
+from clipindex.errors import DiskFull, StoreError
 from clipindex.stores.filter import Conditions, Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
-from clipindex.stores.points import Point, ScoredContent, Vector, is_unit
+from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
 
-MAX_POINTS_PER_UPDATE = 250  # one write-ahead record stays small
 PAGE = 1000
 FOLDED_AT_ONCE = 100  # points of a search's first page: most pictures have no copy
 HEADROOM = 256 << 20  # the engine grows its files 32 MiB at a time, several of them at once
@@ -73,16 +72,11 @@ class EdgePoints:
     def upsert(self, points: Sequence[Point]) -> None:
         """Put points in; each vector must be finite and of length 1."""
         self._ask_for_room(len(points))
-        for point in points:
-            if point.vector.shape != (self._dimension,) or not is_unit(point.vector):
-                raise VerificationFailed(
-                    f"the vector of {point.payload.get('path')} is not a unit vector of "
-                    f"{self._dimension} numbers; nothing of its batch was written"
-                )
-        for start in range(0, len(points), MAX_POINTS_PER_UPDATE):
+        check_unit_vectors(points, self._dimension)
+        for start in range(0, len(points), POINTS_AT_ONCE):
             part = [
                 engine.Point(point.id, point.vector, dict(point.payload))
-                for point in points[start : start + MAX_POINTS_PER_UPDATE]
+                for point in points[start : start + POINTS_AT_ONCE]
             ]
             operation = engine.UpdateOperation.upsert_points(part)
             self._try("be written", partial(self._shard.update, operation))

@@ -11,8 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
+from clipindex.errors import VerificationFailed
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import Payload
+
+POINTS_AT_ONCE = 250  # of one request: an engine's write-ahead record stays small
 
 Vector = np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # [dimension], length 1
 
@@ -39,6 +42,17 @@ def is_unit(vector: Vector) -> bool:
     """Whether a vector is finite and of length 1 (within 1e-3): the engine checks nothing."""
     norm = float(np.linalg.norm(vector))
     return bool(np.isfinite(norm)) and abs(norm - 1) < 1e-3
+
+
+def check_unit_vectors(points: Sequence[Point], dimension: int) -> None:
+    """Raises VerificationFailed for the first vector that is not `dimension` finite numbers of
+    length 1: the embedded engine would store it without a word."""
+    for point in points:
+        if point.vector.shape != (dimension,) or not is_unit(point.vector):
+            raise VerificationFailed(
+                f"the vector of {point.payload.get('path')} is not a unit vector of "
+                f"{dimension} numbers; nothing of its batch was written"
+            )
 
 
 class Points(Protocol):

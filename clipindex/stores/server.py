@@ -16,18 +16,12 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from clipindex.errors import StoreError, VerificationFailed
+from clipindex.errors import StoreError
 from clipindex.stores.connection import Connection
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
-from clipindex.stores.points import Point, ScoredContent, Vector, is_unit
-from clipindex.stores.server_collections import (
-    MAX_POINTS_PER_UPDATE,
-    METADATA_KEY,
-    PAGE,
-    check_vectors,
-    describe,
-)
+from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
+from clipindex.stores.server_collections import METADATA_KEY, PAGE, check_vectors, describe
 
 SAME_COSINE = 0.99999  # a server may normalise, or round on its way through a replica
 BULK = 100_000  # points of a first load from which on the graph is built once, at the end
@@ -61,12 +55,7 @@ class ServerPoints:
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Put points in, applied when this returns; each vector must be finite and of length 1."""
-        for point in points:
-            if point.vector.shape != (self._dimension,) or not is_unit(point.vector):
-                raise VerificationFailed(
-                    f"the vector of {point.payload.get('path')} is not a unit vector of "
-                    f"{self._dimension} numbers; nothing of its batch was written"
-                )
+        check_unit_vectors(points, self._dimension)
         step = self._described.max_upsert
         for start in range(0, len(points), step):
             part = [
@@ -81,8 +70,8 @@ class ServerPoints:
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """The points that are there among `ids`."""
         found: dict[uuid.UUID, Point] = {}
-        for start in range(0, len(ids), MAX_POINTS_PER_UPDATE):
-            part = [str(id) for id in ids[start : start + MAX_POINTS_PER_UPDATE]]
+        for start in range(0, len(ids), POINTS_AT_ONCE):
+            part = [str(id) for id in ids[start : start + POINTS_AT_ONCE]]
             for record in self._call("reading from", partial(_retrieve, self._collection, part)):
                 id = self._id(record.id)
                 found[id] = Point(id, np.asarray(record.vector, np.float32), record.payload or {})

@@ -13,8 +13,8 @@ from qdrant_client import models
 
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, VerificationFailed
 from clipindex.stores.connection import Connection
+from clipindex.stores.points import POINTS_AT_ONCE
 
-MAX_POINTS_PER_UPDATE = 250
 PAGE = 1000
 OLDEST = (1, 16)  # the first Qdrant that keeps metadata with a collection
 METADATA_KEY = "clipindex"  # our key in a collection's metadata
@@ -56,8 +56,8 @@ def describe(connection: Connection, collection: str) -> CollectionInfo | None:
         graph_links=info.config.hnsw_config.m,
         max_limit=min(PAGE, getattr(limits, "max_query_limit", None) or PAGE),
         max_upsert=min(
-            MAX_POINTS_PER_UPDATE,
-            getattr(limits, "upsert_max_batchsize", None) or MAX_POINTS_PER_UPDATE,
+            POINTS_AT_ONCE,
+            getattr(limits, "upsert_max_batchsize", None) or POINTS_AT_ONCE,
         ),
     )
 

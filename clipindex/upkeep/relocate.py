@@ -11,10 +11,8 @@ from clipindex.collection.opening import Collection, reconcile, row_from_payload
 from clipindex.files.identity import display_path, is_below, path_from_payload, point_id
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import path_fields, tag_fields, tags_of
-from clipindex.stores.points import Point
+from clipindex.stores.points import POINTS_AT_ONCE, Point
 from clipindex.stores.verified import BatchVerified, write_verified
-
-POINTS_AT_ONCE = 250
 
 
 def relocate(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVerified]:

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from clipindex.stores.payload import TAG, Payload, Tags, tag_fields
-from clipindex.stores.points import Point, Points
+from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
 from clipindex.stores.verified import BatchVerified, write_verified
-
-POINTS_AT_ONCE = 250
 
 
 def put_tags(store: Points, ids: Iterable[uuid.UUID], tags: Tags) -> Iterator[BatchVerified]:

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import io
 import json
-import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,12 +27,12 @@ from clipindex.collection.contract import Contract, StoredContract
 from clipindex.collection.opening import Collection, open_for_import, reconcile
 from clipindex.collection.place import Place
 from clipindex.errors import StoreError, UsageError, VerificationFailed
+from clipindex.files.durable import write_durably
 from clipindex.files.identity import path_from_payload, point_id
 from clipindex.stores.payload import TAG
-from clipindex.stores.points import Point, Points
+from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
 from clipindex.stores.verified import write_verified
 
-POINTS_AT_ONCE = 250
 POINTS_PER_FILE = 10_000
 FORMAT = 1
 MANIFEST = "export.json"
@@ -89,7 +88,7 @@ def export(place: Place, folder: Path, moved: Moved = _quietly) -> int:
         "points": count,
         "files": files,
     }
-    _write(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    write_durably(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     return count
 
 
@@ -241,20 +240,10 @@ def _write_part(folder: Path, number: int, page: Page, store: Points) -> dict[st
             )
         stacked = io.BytesIO()
         np.save(stacked, np.stack([found[id] for id, _ in page]))
-        _write(vectors, stacked.getvalue())
-        _write(lines, text)  # last: with it the pair counts
+        write_durably(vectors, stacked.getvalue())
+        write_durably(lines, text)  # last: with it the pair counts
     sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (lines, vectors)]
     return {"points": len(page), "sha256": sums}
-
-
-def _write(path: Path, data: bytes) -> None:
-    """A file whole or not at all, durably."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _read_export(folder: Path) -> CollectionData:

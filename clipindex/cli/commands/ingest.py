@@ -11,9 +11,11 @@ import typer
 
 from clipindex.cli import options
 from clipindex.cli.exits import ending
-from clipindex.cli.options import DEFAULT_COLLECTION
+from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.errors import ExitCode, UsageError
+from clipindex.ingest.options import BATCH_SIZE
 from clipindex.model.providers import Provider
+from clipindex.pictures.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from clipindex.cli.results import Output
@@ -29,7 +31,7 @@ def ingest(
     collection: options.Collection = DEFAULT_COLLECTION,
     model: options.Model = None,
     preprocessing: Annotated[
-        options.PreprocessingChoice | None,
+        Preprocessing | None,
         typer.Option(
             envvar="CLIPINDEX_PREPROCESSING",
             help="For a new collection: dct-scaled (the default, several times faster on large "
@@ -79,7 +81,7 @@ def ingest(
     part: options.PartText = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
-    batch_size: options.BatchSize = 25,
+    batch_size: options.BatchSize = BATCH_SIZE,
     workers: options.Workers = None,
     provider: options.Provider = Provider.AUTO,
     dry_run: Annotated[
@@ -106,13 +108,11 @@ def ingest(
         from clipindex.cli import results
         from clipindex.files import walk
         from clipindex.index import Index
-        from clipindex.ingest.recorder import IngestOptions
-        from clipindex.pictures.preprocessing import Preprocessing
+        from clipindex.ingest.options import IngestOptions
         from clipindex.stores.payload import parse_tag
 
         if not paths and files_from is None:
             raise UsageError("name a folder to index, or use --files-from")
-        recipe = None if preprocessing is None else Preprocessing(preprocessing.value)
         policy = walk.WalkPolicy(
             hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ())
         )
@@ -120,7 +120,7 @@ def ingest(
             store,
             collection=collection,
             model=model,
-            preprocessing=recipe,
+            preprocessing=preprocessing,
             source=source,
             server=options.server(url),
             provider=provider,
@@ -150,7 +150,7 @@ def reindex(
     part: options.PartText = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
-    batch_size: options.BatchSize = 25,
+    batch_size: options.BatchSize = BATCH_SIZE,
     workers: options.Workers = None,
     provider: options.Provider = Provider.AUTO,
     json: options.Json = False,
@@ -166,7 +166,7 @@ def reindex(
     """
     with ending(json, quiet, verbose, log_file) as output:
         from clipindex.index import Index
-        from clipindex.ingest.recorder import IngestOptions
+        from clipindex.ingest.options import IngestOptions
 
         index = Index(
             store,

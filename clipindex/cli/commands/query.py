@@ -12,7 +12,7 @@ import typer
 
 from clipindex.cli import options
 from clipindex.cli.exits import ending
-from clipindex.cli.options import DEFAULT_COLLECTION
+from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.errors import UsageError
 
 if TYPE_CHECKING:
