@@ -48,6 +48,7 @@ NOT_RUN = {  # why a block of a page is not run here
     "needs a server of that name",
     "needs torch and a checkpoint",
     "needs torch, the peers and an hour",
+    "takes some minutes",
     "sets up a developer's environment",
     "the checks of CI themselves",
     "this is the test suite itself",
@@ -173,7 +174,7 @@ def test_a_page_is_taken_apart_into_blocks() -> None:
 
 def test_a_screen_carries_out_what_a_terminal_would() -> None:
     screen = Screen()
-    screen.feed("50 %\r\x1b[K100 %\r\n\x1b[1mbold\x1b[0m\ta\nb\x1b[A\rc")
+    screen.feed("50 %\r\x1b[K100 %\r\n\x1b[1mbold\x1b[0m\ta\r\nb\x1b[A\rc")
     assert screen.text() == ["100 %", "cold    a", "b"]
 
 
@@ -282,9 +283,7 @@ def test_every_error_has_a_code_of_the_enum_and_stands_in_the_tree(
 
 def test_every_error_stands_in_the_python_page_with_its_code() -> None:
     rows = re.findall(r"^\| (`.*`) \| (\d+) \|$", section(DOCS["python.md"], "Errors"), re.M)
-    listed = {
-        name: int(code) for names, code in rows for name in re.findall(r"`(\w+)`", names)
-    }
+    listed = {name: int(code) for names, code in rows for name in re.findall(r"`(\w+)`", names)}
     errors = [ClipIndexError, *subclasses(ClipIndexError)]
     assert listed == {kind.__name__: int(kind.exit_code) for kind in errors}
 
