@@ -90,8 +90,8 @@ def filters(folder: Path, count: int) -> list[dict[str, object]]:
     fill(store, points(count, 0, moved=0))
     narrow = {
         "none": Filter(),
-        f"one folder of {PER_FOLDER}": Filter((("folders", "/made/0/00000"),)),
-        "one tag of half": Filter((("tag_owner", "ann"),)),
+        f"one folder of {PER_FOLDER}": Filter().also(("folders", "/made/0/00000")),
+        "one tag of half": Filter().also(("tag_owner", "ann")),
     }
     rows: list[dict[str, object]] = [
         {"filter": name, "points": count, "search, ms": search_ms(store, only)}

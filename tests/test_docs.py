@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import fields
-from itertools import zip_longest
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))  # the scripts are no package of clipindex's own
 
 from handbook.blocks import Block, blocks, pages, session  # noqa: E402
+from handbook.compare import alike, differences  # noqa: E402
 from handbook.render import MEASURED, RECORDED, RECORDING, SPEED, rendered  # noqa: E402
 from handbook.speed_chart import chart  # noqa: E402
 from handbook.terminal import Screen  # noqa: E402
@@ -77,30 +77,6 @@ def first_cells(table: str) -> set[str]:
 
 # --- commands and their output -----------------------------------------------------------------
 
-VARYING = [  # what differs from run to run
-    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<id>"),
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\+00:00)?"), "<date>"),
-    (re.compile(r"\b\d+\.\d s\b"), "<n> s"),
-    (re.compile(r'"(seconds|pictures_per_second)": \d+(\.\d+)?'), r'"\1": <n>'),
-]
-SCORE = re.compile(r"(-?\d\.\d{3,4})")
-TOLERANCE = 0.002  # of a score: another processor rounds differently
-
-
-def alike(expected: str, actual: str) -> bool:
-    """Whether two lines of output say the same, apart from times, ids and the last digits."""
-    for pattern, word in VARYING:
-        expected, actual = pattern.sub(word, expected), pattern.sub(word, actual)
-    parts = list(zip_longest(SCORE.split(expected.rstrip()), SCORE.split(actual.rstrip())))
-    for number, (mine, other) in enumerate(parts):
-        if mine is None or other is None:
-            return False
-        if number % 2 and abs(float(mine) - float(other)) > TOLERANCE:
-            return False
-        if not number % 2 and mine != other:
-            return False
-    return True
-
 
 @pytest.mark.parametrize(
     ("expected", "actual", "same"),
@@ -128,12 +104,8 @@ def test_every_command_of_a_page_runs_and_prints_what_the_page_shows(
         return
     with Double(tmp_path) as double:
         now = rendered(page, double.url)
-    different = [
-        f"page: {mine}\nrun:  {other}"
-        for mine, other in zip_longest(page.splitlines(), now.splitlines(), fillvalue="")
-        if not alike(mine, other)
-    ]
     hint = "\nPYTHONPATH=scripts python -m handbook.render writes the pages anew"
+    different = [f"page: {shown}\nrun:  {today}" for shown, today in differences(page, now)]
     assert not different, "\n\n".join(different[:10]) + hint
 
 

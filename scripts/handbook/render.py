@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.text import Text
 
 from handbook.blocks import blocks, pages
+from handbook.compare import differences
 from handbook.sandbox import COLUMNS, ROOT, SERVER, sandbox
 from handbook.speed_chart import chart
 from handbook.terminal import draw
@@ -42,7 +43,7 @@ def rendered(page: str, server: str = SERVER) -> str:
         for block in blocks(page):
             if block.runs:
                 text = box.run(block)
-                if block.language == "console":
+                if differences(block.text, text):  # an output that says the same stays as it is
                     replaced.append((block.first, block.last, text))
     for first, last, text in reversed(replaced):
         lines[first:last] = text.splitlines()
