@@ -25,7 +25,7 @@ from conftest import TINY, Run, ingest, make_pictures, picture, picture_bytes, r
 
 def stored(index: clipindex.Index) -> dict[str, Point]:
     """Every point of a collection by path."""
-    with index.place.open_for_reading(index.place.require_contract()) as store:
+    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
         ids = [id for id, _ in store.scroll()]
         return {str(point.payload["path"]): point for point in store.retrieve(ids).values()}
 
@@ -319,7 +319,7 @@ def test_stopping_early_is_safe_and_the_next_run_ends_where_an_undisturbed_one_d
     make_pictures(tmp_path / "photos", 20)
     undisturbed = clipindex.Index(tmp_path / "other", model=str(TINY))
     ingest(undisturbed, tmp_path / "photos")
-    events = index.ingest([tmp_path / "photos"], clipindex.IngestOptions(batch_size=5))
+    events = index.ingest_events([tmp_path / "photos"], clipindex.IngestOptions(batch_size=5))
     for event in events:
         if isinstance(event, BatchVerified):
             break
@@ -347,10 +347,10 @@ def test_points_lost_behind_the_catalogues_back_are_made_again_after_an_interrup
 ) -> None:
     paths = make_pictures(tmp_path / "photos", 3)
     ingest(index, tmp_path / "photos")
-    events = index.ingest([tmp_path / "photos"])
+    events = index.ingest_events([tmp_path / "photos"])
     next(events)  # a run that began and never finished
     events.close()
-    with index.place.open_for_reading(index.place.require_contract()) as store:
+    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
         store.delete([point_id("local", os.fsencode(paths[0]))])
         store.flush()
     run = ingest(index, tmp_path / "photos")
@@ -449,7 +449,7 @@ def test_a_point_that_reads_back_differently_stops_the_run(
     make_pictures(tmp_path / "photos", 2)
     ingest(index, tmp_path / "photos")
     point = next(iter(stored(index).values()))
-    with index.place.open_for_reading(index.place.require_contract()) as store:
+    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
         verify(store, [point])
         _refuses(store, Point(point.id, -point.vector, point.payload), "differs")
         _refuses(store, Point(point.id, point.vector, {**point.payload, "width": 1}), "differs")
@@ -512,7 +512,7 @@ def _act(
     elif action == "ingest":
         _checked_ingest(index, photos)
     elif action == "stop":
-        events = index.ingest([photos], clipindex.IngestOptions(batch_size=1))
+        events = index.ingest_events([photos], clipindex.IngestOptions(batch_size=1))
         for event in events:
             if isinstance(event, BatchVerified):
                 break

@@ -50,7 +50,7 @@ def test_a_disk_unmounted_during_a_run_keeps_its_points(
     for path in paths:
         shutil.copy(path, tmp_path / "b" / f"copy-{path.name}")
     events = []
-    for event in index.ingest([tmp_path / "a", tmp_path / "b"]):
+    for event in index.ingest_events([tmp_path / "a", tmp_path / "b"]):
         events.append(event)
         if isinstance(event, RunPlanned):
             (tmp_path / "a").rename(tmp_path / "away")
@@ -111,7 +111,7 @@ def test_a_kill_in_the_middle_of_a_move_is_finished_by_the_next_run(
     code = (
         "import os, clipindex\nfrom clipindex.stores.edge import EdgePoints\n"
         "EdgePoints.delete = lambda self, ids: os.kill(os.getpid(), 9)\n"
-        f"list(clipindex.Index({str(index.place.store)!r}).ingest([{str(tmp_path / 'photos')!r}]))"
+        f"clipindex.Index({str(index.place.store)!r}).ingest([{str(tmp_path / 'photos')!r}])"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert len(stored(index)) == 4
@@ -134,13 +134,13 @@ def test_nested_roots_each_keep_their_own_rules(index: clipindex.Index, tmp_path
     make_pictures(tmp_path / "a", 2)
     make_pictures(tmp_path / "a" / "b", 2, first_seed=5)
     picky = clipindex.WalkPolicy(include=("*.png",))
-    list(index.ingest([tmp_path / "a"], policy=picky))
-    list(index.ingest([tmp_path / "a"], policy=clipindex.WalkPolicy(follow=True)))
-    list(index.ingest([tmp_path / "a" / "b"]))
+    index.ingest([tmp_path / "a"], policy=picky)
+    index.ingest([tmp_path / "a"], policy=clipindex.WalkPolicy(follow=True))
+    index.ingest([tmp_path / "a" / "b"])
     for changed in (0, 4):
         for path in list((tmp_path / "a").rglob("*.jpg"))[:changed]:
             path.write_bytes(picture_bytes(hash(path.name) % 1000 + changed))
-        summary = summary_of(list(index.reindex()))
+        summary = index.reindex()
         assert summary.found == 4
         assert reconciles(summary)
 
@@ -151,7 +151,7 @@ def test_what_a_new_exclusion_leaves_out_is_neither_vanished_nor_an_unmounted_di
     make_pictures(tmp_path / "photos", 3)
     ingest(index, tmp_path / "photos")
     policy = clipindex.WalkPolicy(exclude=("*.jpg",))
-    summary = summary_of(list(index.ingest([tmp_path / "photos"], policy=policy)))
+    summary = index.ingest([tmp_path / "photos"], policy=policy)
     assert (summary.found, summary.vanished, summary.left_out, summary.points) == (0, 0, 3, 3)
 
 
@@ -238,9 +238,9 @@ def test_a_relocate_killed_before_its_last_step_is_finished_by_the_same_call(
 def test_a_remembered_root_is_written_once(index: clipindex.Index, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 1)
     policy = clipindex.WalkPolicy(exclude=("x",))
-    list(index.ingest([tmp_path / "photos"], policy=policy, tags={"a": "b"}))
+    index.ingest([tmp_path / "photos"], policy=policy, tags={"a": "b"})
     before = index.place.catalogue.stat().st_size, _rowid(index)
-    list(index.ingest([tmp_path / "photos"], policy=policy, tags={"a": "b"}))
+    index.ingest([tmp_path / "photos"], policy=policy, tags={"a": "b"})
     assert (index.place.catalogue.stat().st_size, _rowid(index)) == before
 
 
@@ -275,11 +275,11 @@ def test_a_tag_changed_by_hand_outlives_the_nightly_run(
     index: clipindex.Index, tmp_path: Path
 ) -> None:
     one, two = make_pictures(tmp_path / "photos", 2)
-    list(index.ingest([tmp_path / "photos"], tags={"owner": "ann"}))
+    index.ingest([tmp_path / "photos"], tags={"owner": "ann"})
     index.tag({"owner": "bob"}, [one])
     index.untag(["owner"], [two])
     (tmp_path / "photos" / "new.jpg").write_bytes(picture_bytes(8))
-    list(index.reindex())
+    index.reindex()
     tags = {path: point.payload.get("tag_owner") for path, point in stored(index).items()}
     assert tags == {str(one): "bob", str(two): None, str(tmp_path / "photos" / "new.jpg"): "ann"}
 
@@ -291,15 +291,13 @@ def test_single_files_are_not_remembered_and_do_not_stop_the_nightly_run(
     make_pictures(tmp_path / "photos", 1, first_seed=2)
     ingest(index, single, tmp_path / "photos")
     single.unlink()
-    assert summary_of(list(index.reindex())).unchanged == 1
+    assert index.reindex().unchanged == 1
 
 
 def test_reindex_can_take_a_part(index: clipindex.Index, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 12)
     ingest(index, tmp_path / "photos")
-    found = [
-        summary_of(list(index.reindex(part=clipindex.Part(number, 2)))).found for number in (1, 2)
-    ]
+    found = [index.reindex(part=clipindex.Part(number, 2)).found for number in (1, 2)]
     assert sum(found) == 12
     assert 0 < found[0] < 12
 

@@ -160,7 +160,7 @@ def test_a_strict_server_is_asked_for_no_more_than_it_allows(
     }
     make_pictures(tmp_path / "photos", 20)
     index = on(double)
-    events = list(index.ingest([tmp_path / "photos"], tags={"owner": "ann"}))
+    events = list(index.ingest_events([tmp_path / "photos"], tags={"owner": "ann"}))
     assert isinstance(events[-1], clipindex.RunFinished)
     assert len(stored(index)) == 20
     options = clipindex.QueryOptions(limit=20, where=(("owner", "ann"),))
@@ -187,9 +187,8 @@ def test_an_alias_stands_for_its_collection_in_every_command(two: Double, tmp_pa
     assert len(index.query("a dog")) == 3
     assert index.tag({"who": "ann"}, [tmp_path / "photos"]) == 3
     assert on(two, collection="v1").untag(["who"], [tmp_path / "photos"]) == 3
-    last = list(index.reindex())[-1]
-    assert isinstance(last, clipindex.RunFinished)
-    assert (last.summary.collection, last.summary.unchanged) == ("v1", 3)
+    summary = index.reindex()
+    assert (summary.collection, summary.unchanged) == ("v1", 3)
     assert (index.status().collection, index.status().aliases) == ("v1", ["photos"])
     assert sorted(two.shards) == ["v1", "v2"]
 
@@ -206,16 +205,15 @@ def test_a_switch_is_one_request_and_those_who_ask_notice_nothing(
     assert reader.status().preprocessing == "exact"
     assert reader.status().roots == [str(tmp_path / "photos")]
     assert len(reader.query("a dog")) == 3
-    last = list(reader.reindex())[-1]  # the night after knows the folders
-    assert isinstance(last, clipindex.RunFinished)
-    assert (last.summary.collection, last.summary.unchanged) == ("v2", 3)
+    summary = reader.reindex()  # the night after knows the folders
+    assert (summary.collection, summary.unchanged) == ("v2", 3)
     assert on(two, collection="v1").alias("photos") == "v2"  # and back
     assert reader.status().collection == "v1"
 
 
 def test_a_run_ends_in_the_collection_it_began_with(two: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "more", 9, first_seed=50)
-    run = on(two, collection="photos").ingest(
+    run = on(two, collection="photos").ingest_events(
         [tmp_path / "more"], clipindex.IngestOptions(batch_size=3)
     )
     for event in run:
@@ -243,7 +241,7 @@ def named(alias: str, collection: str) -> dict[str, object]:
 
 def test_an_alias_is_locked_as_its_collection_is(two: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "more", 2, first_seed=50)
-    run = on(two, collection="photos").ingest([tmp_path / "more"])
+    run = on(two, collection="photos").ingest_events([tmp_path / "more"])
     next(run)
     with pytest.raises(CollectionBusy):
         on(two, collection="v1").forget(tmp_path / "photos")
@@ -690,7 +688,7 @@ def test_parts_in_parallel_are_one_first_run(double: Double, tmp_path: Path) -> 
     def run(number: int) -> None:
         try:
             part = clipindex.Part(number, 3)
-            events = list(on(double, "nas").ingest([photos], part=part))
+            events = list(on(double, "nas").ingest_events([photos], part=part))
             last = events[-1]
             assert isinstance(last, clipindex.RunFinished)
             runs[number] = Run({}, last.summary, events)
@@ -716,13 +714,13 @@ def test_reindex_of_a_part_knows_what_any_run_here_remembered(
     ingest(on(double), tmp_path / "photos")
     found = 0
     for number in (1, 2, 3):
-        last = list(on(double).reindex(part=clipindex.Part(number, 3)))[-1]
+        last = list(on(double).reindex_events(part=clipindex.Part(number, 3)))[-1]
         assert isinstance(last, clipindex.RunFinished)
         assert last.summary.written == 0
         found += last.summary.found
     assert found == 12
     with pytest.raises(UsageError, match="no folder of source 'elsewhere'") as caught:
-        list(on(double, "elsewhere").reindex(part=clipindex.Part(1, 3)))
+        list(on(double, "elsewhere").reindex_events(part=clipindex.Part(1, 3)))
     assert "for each --source" in caught.value.hint
 
 
@@ -748,7 +746,7 @@ def test_a_large_first_load_builds_the_index_once_at_its_end(
     monkeypatch.setattr(server, "BULK", 10)
     make_pictures(tmp_path / "photos", 12)
     seen = set()
-    for event in on(double).ingest([tmp_path / "photos"]):
+    for event in on(double).ingest_events([tmp_path / "photos"]):
         if isinstance(event, clipindex.FileDone):
             seen.add(links(double))
     assert seen == {0}

@@ -110,13 +110,13 @@ def find(
 
     `model` says where its bundle is now, should it have moved; `load` makes it an encoder.
     """
-    place = place.resolve_alias()
-    stored = place.require_contract()
+    located = place.locate()
+    stored = located.require()
     bundle, preprocessing = bundle_for(stored, model), recipe_of(stored.contract)
     if not terms:
         raise UsageError("a query needs a term")
     query = embed_query(terms, load(bundle), preprocessing)
-    with place.open_for_reading(stored) as store:
+    with located.place.open_for_reading(stored, "query") as store:
         return search(store, query, options)
 
 

@@ -21,7 +21,13 @@ from clipindex.stores.connection import Connection
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
 from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
-from clipindex.stores.server_collections import METADATA_KEY, PAGE, check_vectors, describe
+from clipindex.stores.server_collections import (
+    METADATA_KEY,
+    PAGE,
+    CollectionInfo,
+    check_vectors,
+    describe,
+)
 
 SAME_COSINE = 0.99999  # a server may normalise, or round on its way through a replica
 BULK = 100_000  # points of a first load from which on the graph is built once, at the end
@@ -30,8 +36,14 @@ BULK = 100_000  # points of a first load from which on the graph is built once, 
 class ServerPoints:
     """One collection of a server. Nothing is locked: ids are deterministic, writers converge."""
 
-    def __init__(self, connection: Connection, collection: str, dimension: int) -> None:
-        """Open a collection that is there.
+    def __init__(
+        self,
+        connection: Connection,
+        collection: str,
+        dimension: int,
+        info: CollectionInfo | None = None,
+    ) -> None:
+        """Open an existing collection; `info` is its description where the caller has it.
 
         Raises StoreError when it is not, ContractMismatch when its vectors are other ones.
         """
@@ -39,13 +51,13 @@ class ServerPoints:
         self._connection = connection
         self._collection = collection
         self._dimension = dimension
-        there = describe(connection, collection)
-        if there is None:
+        info = info or describe(connection, collection)
+        if info is None:
             raise StoreError(
                 f"there is no collection '{collection}' on {connection.url}", path=connection.url
             )
-        check_vectors(there, connection, collection, dimension)
-        self._described = there
+        check_vectors(info, connection, collection, dimension)
+        self._described = info
 
     def index_missing_fields(self) -> None:
         """The payload indexes that every collection has; a strict server filters by no others."""

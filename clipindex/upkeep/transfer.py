@@ -14,7 +14,6 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from clipindex.collection.catalogue import Catalogue
-from clipindex.collection.contract import Contract, StoredContract
+from clipindex.collection.contract import StoredContract
 from clipindex.collection.opening import Collection, open_for_import, reconcile
 from clipindex.collection.place import Place
+from clipindex.collection.status import remembered_roots
 from clipindex.errors import StoreError, UsageError, VerificationFailed
 from clipindex.files.durable import write_durably
 from clipindex.files.identity import path_from_payload, point_id
@@ -36,7 +35,7 @@ from clipindex.stores.verified import write_verified
 POINTS_PER_FILE = 10_000
 FORMAT = 1
 MANIFEST = "export.json"
-Moved = Callable[[int, int], object]  # told how many points are through, of how many
+Progress = Callable[[int, int], object]  # called with (points done, points in all)
 EXPORT_FILE = re.compile(r"(points-\d{5}\.jsonl|vectors-\d{5}\.npy|export\.json)(\.partial)?")
 
 
@@ -51,33 +50,34 @@ class CollectionData:
     points: Iterable[Sequence[Point]]
 
 
-def _quietly(done: int, total: int) -> None:
-    """Nobody looks on."""
+def no_progress(done: int, total: int) -> None:
+    """Default progress callback: does nothing."""
 
 
-def export(place: Place, folder: Path, moved: Moved = _quietly) -> int:
+def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
     """Write a collection into a folder; returns how many points it holds.
 
     Raises UsageError where other things lie in the folder, or another collection's export.
     """
-    place = place.resolve_alias()
-    stored, origin = place.require_contract(), [place.name, place.collection]
+    located = place.locate()
+    place, stored = located.place, located.require()
+    origin = [place.name, place.collection]
     _prepare(folder, origin)
     files: list[dict[str, Any]] = []
     count = 0
-    with place.open_for_reading(stored) as store:
+    with place.open_for_reading(stored, "export") as store:
         total = store.count()
         for number, part in enumerate(_pages(store, POINTS_PER_FILE)):
             files.append(_write_part(folder, number, part, store))
             count += len(part)
-            moved(count, total)
+            progress(count, total)
     known = {f"{kind}-{n:05d}.{e}" for n in range(len(files)) for kind, e in KINDS}
     for path in folder.iterdir():
         if path.name not in known:  # of an earlier, larger export
             path.unlink()
     roots = [
         {"path": base64.b64encode(path).decode(), "options": options}
-        for path, options in _roots(place).items()
+        for path, options in remembered_roots(located).items()
     ]
     manifest = {
         "format": FORMAT,
@@ -92,31 +92,32 @@ def export(place: Place, folder: Path, moved: Moved = _quietly) -> int:
     return count
 
 
-def import_(folder: Path, place: Place, moved: Moved = _quietly) -> int:
+def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int:
     """Bring an export into a collection, verified; returns how many points were written.
 
     Raises StoreError where the export is unfinished or damaged, ContractMismatch where the
     collection was made with another model.
     """
-    return _receive(_read_export(folder), place, moved)
+    return _receive(_read_export(folder), place, progress)
 
 
-def copy(origin: Place, target: Place, moved: Moved = _quietly) -> int:
+def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
     """Bring one collection into another directly; returns how many points were written.
 
     Raises UsageError where both are the same.
     """
-    origin, target = origin.resolve_alias(), target.resolve_alias()
+    located, target = origin.locate(), target.locate().place
+    origin, stored = located.place, located.require()
     if (origin.name, origin.collection) == (target.name, target.collection):
         raise UsageError("a collection cannot be copied onto itself", path=origin.name)
-    stored, roots = origin.require_contract(), _roots(origin)
-    with origin.open_for_reading(stored) as store:
+    roots = remembered_roots(located)
+    with origin.open_for_reading(stored, "export") as store:
         points = (_whole(store, page) for page in _pages(store, POINTS_AT_ONCE))
         data = CollectionData(stored, origin.source, roots, store.count(), points)
-        return _receive(data, target, moved)
+        return _receive(data, target, progress)
 
 
-def _receive(data: CollectionData, place: Place, moved: Moved) -> int:
+def _receive(data: CollectionData, place: Place, progress: Progress) -> int:
     """Every point compared, written where it is missing or differs, read back; then the rows."""
     written = seen = 0
     with open_for_import(place, data.stored) as collection:
@@ -137,7 +138,7 @@ def _receive(data: CollectionData, place: Place, moved: Moved) -> int:
                 if missing:
                     write_verified(store, missing)
                 written, seen = written + len(missing), seen + len(mine)
-                moved(seen, data.count)
+                progress(seen, data.count)
         _check_counts(store, data.count, seen)
         _remember(collection, data.roots)
     return written
@@ -165,14 +166,6 @@ def _adopted(point: Point, source: str, mine: str) -> Point:
         return point
     id = point_id(mine, path_from_payload(point.payload))
     return Point(id, point.vector, {**point.payload, "source": mine})
-
-
-def _roots(place: Place) -> dict[bytes, dict[str, Any]]:
-    path = place.find_catalogue()
-    if path is None:
-        return {}
-    with closing(Catalogue(path)) as catalogue:
-        return catalogue.roots()
 
 
 Page = list[tuple[uuid.UUID, dict[str, object]]]
@@ -250,8 +243,7 @@ def _read_export(folder: Path) -> CollectionData:
     """Raises StoreError where the export is unfinished or cannot be read."""
     try:
         raw = json.loads((folder / MANIFEST).read_text("utf-8"))
-        stamp = raw["contract"]
-        stored = StoredContract(Contract(**stamp["contract"]), stamp["bundle"], stamp["noted"])
+        stored = StoredContract.from_json(raw["contract"])
         roots = {base64.b64decode(root["path"]): root["options"] for root in raw["roots"]}
         source, count, files = str(raw["source"]), int(raw["points"]), list(raw["files"])
     except FileNotFoundError:
