@@ -189,7 +189,7 @@ class Index:
             raise UsageError(
                 "one of the two paths lies below the other",
                 path=display_path(after),
-                hint="ingest the new folder instead: moved pictures are recognised, not embedded again",
+                hint="ingest the new folder instead: moved pictures are not embedded again",
             )
         with open_for_change(self.place, "relocate") as collection:
             if not remembers_below(collection, before):

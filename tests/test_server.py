@@ -24,6 +24,7 @@ from qdrant_client.common import client_exceptions
 from qdrant_client.http import exceptions
 
 import clipindex
+from clipindex.collection import server_place
 from clipindex.errors import (
     ClipIndexError,
     CollectionBusy,
@@ -431,8 +432,8 @@ LASTING: list[tuple[str, object, str]] = [
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time-outs of a second, so that a slow server costs the tests little."""
-    monkeypatch.setattr(connection, "WRITING", QUICK)
-    monkeypatch.setattr(connection, "READING", QUICK)
+    monkeypatch.setattr(server_place, "WRITING", QUICK)
+    monkeypatch.setattr(server_place, "READING", QUICK)
 
 
 def once_fail(double: Double, kind: str, value: object, times: int = 1) -> None:
