@@ -174,7 +174,7 @@ def reconcile(collection: Collection) -> None:
     remembered = {row.path: row for row in catalogue.rows()}
     learned: list[Row] = []
     with_point: set[bytes] = set()
-    for _, payload in collection.points.scroll(Filter((("source", collection.source),))):
+    for _, payload in collection.points.scroll(Filter(equals=(("source", collection.source),))):
         row = row_from_payload(payload)
         with_point.add(row.path)
         known = remembered.get(row.path)

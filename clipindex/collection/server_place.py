@@ -128,7 +128,7 @@ class ServerPlace:
         is_new = stored is None
         dimension = wanted.contract.dimension
         if stored is None and create:
-            server_collections.make(connection, self.collection, dimension, _note(wanted))
+            server_collections.create(connection, self.collection, dimension, _note(wanted))
             info = describe(connection, self.collection)
             stored = self._stored(info)
         stored = required(stored, self)
