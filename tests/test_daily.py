@@ -509,3 +509,37 @@ def test_a_dry_run_with_checksums_tells_what_each_file_is(
     kinds = dict.fromkeys(["changed", "moved", "duplicate", "unchanged", "new", "skipped"], 1)
     assert preview.by_content == kinds
     assert len(stored(index)) == 4
+
+
+OPENS = """
+import os, sys
+from collections import Counter
+import clipindex
+
+store, photos, command = sys.argv[1:]
+opened = Counter()
+
+def count(event, args):
+    if event in ("open", "sqlite3.connect") and not isinstance(args[0], int):
+        opened[os.path.basename(os.fsdecode(args[0]))] += 1
+
+sys.addaudithook(count)
+index = clipindex.Index(store)
+summary = index.ingest([photos]) if command == "ingest" else index.reindex()
+assert (summary.unchanged, summary.written) == (3, 0), summary
+print(*(opened[name] for name in ("contract.json", "model.json", "catalogue.sqlite")))
+"""
+
+
+@pytest.mark.parametrize("command", ["ingest", "reindex"])
+def test_an_unchanged_run_reads_contract_model_and_catalogue_once(
+    index: clipindex.Index, tmp_path: Path, command: str
+) -> None:
+    """The contract once more under the lock: another run may have created the collection."""
+    make_pictures(tmp_path / "photos", 3)
+    ingest(index, tmp_path / "photos")
+    args = [str(index.place.store), str(tmp_path / "photos"), command]
+    done = subprocess.run(
+        [sys.executable, "-c", OPENS, *args], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["2", "1", "1"]

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import clipindex
-from clipindex.errors import DiskNotMounted, UsageError, VerificationFailed
+from clipindex.errors import DiskNotMounted, StoreError, UsageError, VerificationFailed
 from clipindex.files.identity import point_id
 from clipindex.model.encoder import Model
 from clipindex.stores.points import Point, Points
@@ -526,3 +526,63 @@ def _act(
             one.unlink()
         elif action == "touch":
             os.utime(one)
+
+
+# --- the Python API --------------------------------------------------------------------------
+
+
+def test_ingest_and_reindex_run_at_once_and_return_the_summary(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    assert index.ingest(tmp_path / "photos").new == 3
+    assert index.reindex().unchanged == 3
+    events = list(index.ingest_events([tmp_path / "photos"]))
+    assert isinstance(events[-1], clipindex.RunFinished)
+    assert events[-1].summary.unchanged == 3
+
+
+def test_wrong_arguments_raise_at_the_call_and_create_nothing(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for wrong in (
+        lambda: index.ingest(),
+        lambda: index.ingest_events([]),
+        lambda: index.ingest_events([tmp_path / "nowhere"]),
+        lambda: index.ingest_events([tmp_path / "photos"], tags={"a key": "x"}),
+        lambda: index.ingest_events([tmp_path], part=clipindex.Part(3, 2)),
+        lambda: index.ingest_events([tmp_path], clipindex.IngestOptions(workers=0)),
+        lambda: index.dry_run(),
+        lambda: index.alias("name"),
+        lambda: index.unalias("name"),
+        lambda: index.copy_to(index),
+    ):
+        with pytest.raises((UsageError, StoreError)):
+            wrong()
+    with pytest.raises(StoreError, match="there is no collection"):
+        index.reindex_events()
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_empty_list_of_files_is_a_run_over_none(index: clipindex.Index) -> None:
+    """What `find ... | clipindex ingest --files-from -` gives on a quiet night."""
+    assert index.ingest(files=[]).found == 0
+
+
+def test_a_collection_can_be_exported_imported_and_copied_with_a_callback(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    ingest(index, tmp_path / "photos")
+    calls: list[tuple[int, int]] = []
+    progress = lambda done, total: calls.append((done, total))  # noqa: E731
+    imported = clipindex.Index(tmp_path / "imported", model=str(TINY))
+    copied = clipindex.Index(tmp_path / "copied", model=str(TINY))
+    assert index.export(tmp_path / "export", progress) == 3
+    assert imported.import_(tmp_path / "export", progress) == 3
+    assert index.copy_to(copied, progress) == 3
+    assert calls == [(3, 3)] * 3
+    assert same_state(index, imported)
+    assert same_state(index, copied)
+    assert index.copy_to(copied) == 0

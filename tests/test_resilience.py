@@ -118,6 +118,33 @@ def test_a_kill_in_the_middle_of_a_move_is_finished_by_the_next_run(
     assert ingest(index, tmp_path / "photos").summary.points == 3
 
 
+def test_a_tag_outlives_a_move_that_was_killed_after_its_deletion(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    """Two copies move, the first is tagged: the next run must not take the other's lack of tags."""
+    (path,) = make_pictures(tmp_path / "photos" / "d", 1)
+    shutil.copy(path, path.with_name("000b.jpg"))
+    ingest(index, tmp_path / "photos")
+    index.tag({"owner": "ann"}, [path])
+    (tmp_path / "photos" / "d").rename(tmp_path / "photos" / "e")
+    code = (
+        "import os, clipindex\nfrom clipindex.stores.edge import EdgePoints\n"
+        "delete = EdgePoints.delete\n"
+        "def killed(self, ids):\n"
+        "    delete(self, ids)\n"
+        "    self.flush()\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "EdgePoints.delete = killed\n"
+        "options = clipindex.IngestOptions(batch_size=1, workers=1)\n"
+        f"clipindex.Index({str(index.place.store)!r}).reindex(options)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    index.reindex()
+    tags = {path: point.payload.get("tag_owner") for path, point in stored(index).items()}
+    moved = tmp_path / "photos" / "e"
+    assert tags == {str(moved / "000.jpg"): "ann", str(moved / "000b.jpg"): None}
+
+
 def test_a_new_catalogue_that_no_run_finished_is_compared_with_the_points(
     index: clipindex.Index, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import copy
 import itertools
 import random
 import re
+import shutil
 import threading
 import time
 import uuid
@@ -876,3 +877,63 @@ def test_warnings_of_qdrant_client_reach_nobody(double: Double) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Connection(Server(double.url, "key"), QUICK).close()
+
+
+# --- what a run costs ------------------------------------------------------------------------
+
+
+def test_a_run_with_nothing_to_do_asks_the_server_four_times(
+    double: Double, tmp_path: Path
+) -> None:
+    """Aliases, the contract, the contract again under the lock, and the number of points."""
+    make_pictures(tmp_path / "photos", 3)
+    ingest(on(double), tmp_path / "photos")
+    for run in (lambda: on(double).ingest([tmp_path / "photos"]), lambda: on(double).reindex()):
+        double.log.clear()
+        assert run().unchanged == 3
+        assert [request.method for request in double.log] == ["GET", "GET", "GET", "POST"]
+
+
+def test_a_batch_costs_the_same_few_requests_however_many_pictures_it_has(
+    double: Double, tmp_path: Path
+) -> None:
+    """One look-up, one write, one reading back; a batch of moves deletes once more. None of it
+    grows with the pictures."""
+    photos = tmp_path / "photos"
+    make_pictures(photos / "a", 2)
+    ingest(on(double), photos)
+
+    def requests_of_a_run() -> int:
+        double.log.clear()
+        summary = on(double).ingest([photos], clipindex.IngestOptions(batch_size=100))
+        assert reconciles(summary)
+        return len(double.requests("/points")) - 1  # the count of the summary
+
+    make_pictures(photos / "b", 40, first_seed=100)
+    assert requests_of_a_run() == 3
+    (photos / "b").rename(photos / "c")
+    assert requests_of_a_run() == 4
+    for path in (photos / "c").iterdir():
+        shutil.copy(path, photos / "a" / f"copy-{path.name}")
+    assert requests_of_a_run() == 3
+    for seed, path in enumerate(sorted((photos / "c").iterdir())):
+        path.write_bytes(picture_bytes(500 + seed))
+    assert requests_of_a_run() == 3
+
+
+def test_tags_that_another_machine_gave_outlive_an_ingest_that_knows_nothing_of_them(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines, one source: the catalogue of the second was made before the picture was."""
+    photos = tmp_path / "photos"
+    make_pictures(photos, 1)
+    ingest(on(double, "nas"), photos)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other machine"))
+    ingest(on(double, "nas"), photos)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (photos / "new.jpg").write_bytes(picture_bytes(9))
+    ingest(on(double, "nas"), photos)
+    on(double, "nas").tag({"owner": "ann"}, [photos / "new.jpg"])
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other machine"))
+    ingest(on(double, "nas"), photos)
+    assert stored(on(double, "nas"))[str(photos / "new.jpg")].payload["tag_owner"] == "ann"
