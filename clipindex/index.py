@@ -226,7 +226,7 @@ class Index:
 
     def import_(self, folder: AnyPath, progress: Progress | None = None) -> int:
         """Read an export into this collection, which is created when it is missing; every point
-        is verified. Returns how many were written: those that are there are not.
+        is verified. Returns how many were written: equal ones that exist already are not.
 
         Raises StoreError when the export is unfinished or damaged, ContractMismatch when the
         collection has another contract.

@@ -22,7 +22,7 @@ QUERY_PATIENCE = 0.8  # seconds a query waits: it answers, or says "busy", withi
 def locked(path: Path, purpose: str) -> Iterator[None]:
     """Hold the lock file; the kernel frees it when the process dies, however it dies.
 
-    `purpose` is what the next process is told when it is refused. Raises CollectionBusy, naming
+    `purpose` is named to the process that is refused meanwhile. Raises CollectionBusy, naming
     the holder, after 10 s (a query: 0.8 s); StoreError when the file cannot be locked.
     """
     patience = QUERY_PATIENCE if purpose == QUERY else PATIENCE

@@ -43,7 +43,7 @@ class Labels:
     """Gives each file of a run its label.
 
     It remembers what the run has changed so far: the digests it wrote over, so that counts do not
-    depend on the order of the files, and the old paths of moves, because each serves once.
+    depend on the order of the files, and the old paths of moves: an old path serves one move only.
     """
 
     def __init__(
