@@ -17,8 +17,12 @@ from typer.testing import CliRunner
 import clipindex
 from clipindex.cli.app import app
 from clipindex.collection.catalogue import Catalogue
-from clipindex.errors import UsageError
+from clipindex.collection.lock import locked
+from clipindex.collection.opening import Settings, open_for_ingest
+from clipindex.errors import CollectionBusy, ContractMismatch, UsageError
 from clipindex.ingest.events import RunPlanned
+from clipindex.model.bundle import Bundle
+from clipindex.model.encoder import Model
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles
 from test_ingest import same_state, stored
 
@@ -364,3 +368,45 @@ def test_two_undisturbed_indexes_of_one_folder_are_equal(
     ingest(index, tmp_path / "photos", workers=4, batch_size=2)
     ingest(other, tmp_path / "photos", workers=1)
     assert same_state(index, other)
+
+
+def test_a_collection_that_another_run_created_meanwhile_is_never_mixed(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    """The other run is done between the first look and the lock, with another preprocessing."""
+    make_pictures(tmp_path / "photos", 2)
+    located = index.place.locate()
+
+    def load(bundle: Bundle) -> Model:
+        assert index.ingest([tmp_path / "photos"]).new == 2
+        return Model(bundle)
+
+    settings = Settings(str(TINY), clipindex.Preprocessing.EXACT)
+    with (
+        pytest.raises(ContractMismatch, match="preprocessing"),
+        open_for_ingest(located, settings, load),
+    ):
+        pytest.fail("it was opened")
+    assert index.status().preprocessing == "dct-scaled"
+    with open_for_ingest(located, Settings(str(TINY)), Model) as (collection, _):
+        assert collection.points.count() == 2
+
+
+def test_an_export_waits_for_a_writer_and_is_named_to_others(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 1)
+    ingest(index, tmp_path / "photos")
+    located = index.place.locate()
+    with (
+        located.place.open_for_reading(located.require(), "export"),
+        pytest.raises(CollectionBusy, match="export"),
+    ):
+        index.query("x")
+    with locked(index.place.lock, "ingest"):
+        waiting = threading.Thread(target=index.export, args=(tmp_path / "export",))
+        waiting.start()
+        waiting.join(1.5)  # longer than a query waits
+        assert waiting.is_alive()
+    waiting.join(30)
+    assert (tmp_path / "export" / "export.json").exists()

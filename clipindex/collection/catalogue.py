@@ -195,7 +195,9 @@ class Catalogue:
         if json.dumps(self.roots().get(path)) == text:
             return
         with self._held():
-            self._database.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (path, text))
+            self._database.execute(
+                "INSERT OR REPLACE INTO roots (path, options) VALUES (?, ?)", (path, text)
+            )
 
     def forget_root(self, path: bytes) -> bool:
         """Forget a root; whether it was remembered. Its points and rows stay."""

@@ -1,7 +1,8 @@
 """The tables of the catalogue, and the steps that bring an older catalogue up to date.
 
-A step is only ever added, at the end, and it only adds: tables, indexes, columns with a default.
-A process of an earlier version may have the file open, and must be able to go on.
+The schema's version is the number of steps. A new step goes at the end, and it only adds: tables,
+indexes, columns with a default. A process of an earlier version may have the file open and must
+be able to go on.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ STEPS: tuple[Step, ...] = (
         )""",
     ),
 )
-CATALOGUE_SCHEMA = len(STEPS)
 
 WAIT_FOR_JOURNAL = 5.0  # seconds
 
