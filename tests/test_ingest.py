@@ -358,6 +358,29 @@ def test_points_lost_behind_the_catalogues_back_are_made_again_after_an_interrup
     assert run.status(paths[0]) == "new"
 
 
+def test_copies_of_a_picture_whose_point_is_lost_are_embedded_again_once(
+    index: clipindex.Index, tmp_path: Path, counted: dict[str, int]
+) -> None:
+    """The catalogue promises a vector that is in no point any more."""
+    (path,) = make_pictures(tmp_path / "photos", 1)
+    ingest(index, tmp_path / "photos")
+    before = stored(index)[str(path)]
+    located = index.place.locate()
+    with located.place.open_for_reading(located.require(), "test") as points:
+        points.delete([before.id])
+        points.flush()
+    copies = [path.with_name(name) for name in ("a.jpg", "b.jpg")]
+    for copy in copies:
+        shutil.copy(path, copy)
+    counted["embedded"] = 0
+    run = ingest(index, tmp_path / "photos")
+    assert [run.status(copy) for copy in copies] == ["duplicate", "duplicate"]
+    assert counted["embedded"] == run.summary.embedded == 1
+    assert reconciles(run.summary)
+    for copy in copies:
+        assert np.array_equal(stored(index)[str(copy)].vector, before.vector)
+
+
 def test_a_transient_read_error_heals_on_the_next_run(
     index: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
