@@ -155,9 +155,9 @@ class Manifest:
     def from_fields(cls, fields: Mapping[str, Any]) -> Manifest:
         """The manifest with these fields, as JSON has them. Raises ValueError, KeyError or
         TypeError where they are not as they should be."""
-        if fields["schema"] != SCHEMA:
-            raise ValueError(f"schema {fields['schema']!r}, this clipindex knows {SCHEMA}")
-        image = fields["image"]
+        schema, image = fields["schema"], fields["image"]
+        if type(schema) is not int or schema != SCHEMA:
+            raise ValueError(f"schema {_short(schema)}, this clipindex knows {SCHEMA}")
         quantisation = fields.get("quantisation")
         parts = {
             "image": ImageSpec(
