@@ -31,8 +31,8 @@ from benchmarks.programs import OFFLINE, WORK, weights
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.opening import Settings, open_for_import, settle
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import LOCAL, point_id
-from clipindex.files.walk import FileRecord
 from clipindex.pictures.exif import PictureFacts
 from clipindex.stores.payload import make_payload
 from clipindex.stores.points import Point, Vector
@@ -150,7 +150,12 @@ def make_tree(tree: Path, count: int) -> Iterator[FileRecord]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
         stat = path.stat()
-        yield FileRecord(os.fsencode(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        yield FileRecord(
+            path=os.fsencode(path),
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            ctime_ns=stat.st_ctime_ns,
+        )
 
 
 # --- queries -------------------------------------------------------------------------------
@@ -164,7 +169,12 @@ def query(
     rows = []
     for count in counts:
         names = (f"/photographs/{n // PER_FOLDER:04d}/{n:07d}.jpg" for n in range(there, count))
-        fill(store, bundle, (FileRecord(os.fsencode(name), 1, 1, 1) for name in names), rng)
+        fill(
+            store,
+            bundle,
+            (FileRecord(path=os.fsencode(name), size=1, mtime_ns=1, ctime_ns=1) for name in names),
+            rng,
+        )
         there = count
         runs = [clipindex(work, "query", "a dog on a beach", store=store) for _ in range(rounds)]
         engine = measured_here(["search", str(FolderPlace(store).shard)], work)

@@ -20,6 +20,7 @@ from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, catalogue_of, status_of
 from clipindex.errors import UsageError
+from clipindex.files.access import is_folder
 from clipindex.files.identity import display_path, is_below, point_id, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
 from clipindex.ingest import pipeline
@@ -165,7 +166,7 @@ class Index:
         Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
         """
         before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
-        if not os.path.isdir(after):
+        if not is_folder(after):
             raise UsageError(
                 "no such folder", path=display_path(after), hint="mount the disk first"
             )
@@ -222,7 +223,7 @@ class Index:
         return Scope(roots, named, part, pairs, self._own_folder())
 
     def _own_folder(self) -> bytes:
-        return os.path.realpath(os.fsencode(self.place.excluded_folder))
+        return resolve_root(self.place.excluded_folder)
 
     def _loaded(self, bundle: Bundle) -> Model:
         if self._model is None or self._model.bundle != bundle:

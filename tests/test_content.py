@@ -17,22 +17,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipindex.errors import FileFault
-from clipindex.files.walk import FileRecord
-from clipindex.pictures.content import MAX_BYTES, read_content
+from clipindex.files.access import LOCAL_FILE_SYSTEM
+from clipindex.files.file_system import FileRecord
+from clipindex.pictures.content import MAX_BYTES, NOT_A_PICTURE, read_content
 from clipindex.pictures.formats import PICTURE_NAMES, picture_format
 from conftest import picture, picture_bytes, unprivileged
 
 
 def record(path: Path) -> FileRecord:
     """A file as the walk sees it."""
-    found = path.stat()
-    return FileRecord(os.fsencode(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    record = LOCAL_FILE_SYSTEM.stat(os.fsencode(path))
+    assert isinstance(record, FileRecord)
+    return record
 
 
-def fault(path: Path, seen: FileRecord | None = None) -> FileFault:
+def fault(path: Path) -> FileFault:
     """Why a file is not taken."""
     with pytest.raises(FileFault) as caught:
-        read_content(seen or record(path))
+        read_content(os.fsencode(path))
     return caught.value
 
 
@@ -107,7 +109,7 @@ def test_the_content_is_the_whole_file_and_its_sha256(tmp_path: Path, size: int)
     path = tmp_path / "one.jpg"
     data = picture_bytes(1).ljust(size, b"\0") if size > 40 else picture_bytes(1)[:size]
     path.write_bytes(data)
-    content = read_content(record(path))
+    content = read_content(os.fsencode(path))
     assert content.data == data
     assert content.sha256 == hashlib.sha256(data).digest()
     assert content.record == record(path)
@@ -119,7 +121,7 @@ def test_the_record_is_the_file_as_it_was_when_it_was_read(tmp_path: Path) -> No
     path.write_bytes(picture_bytes(1))
     seen = record(path)
     path.write_bytes(picture_bytes(2) + b"more")
-    content = read_content(seen)
+    content = read_content(seen.path)
     assert content.record == record(path)
     assert content.record != seen
     assert content.data == path.read_bytes()
@@ -128,13 +130,13 @@ def test_the_record_is_the_file_as_it_was_when_it_was_read(tmp_path: Path) -> No
 def test_a_name_promises_nothing_the_content_counts(tmp_path: Path) -> None:
     path = tmp_path / "holiday.txt"
     path.write_bytes(picture_bytes(1))
-    assert read_content(record(path)).data == picture_bytes(1)
+    assert read_content(os.fsencode(path)).data == picture_bytes(1)
 
 
 def test_a_path_need_not_be_utf8(tmp_path: Path) -> None:
     path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.jpg")
     Path(os.fsdecode(path)).write_bytes(picture_bytes(1))
-    assert read_content(record(Path(os.fsdecode(path)))).record.path == path
+    assert read_content(path).record.path == path
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "movie.mp4", "README", "jpg"])
@@ -151,7 +153,7 @@ def test_what_is_named_like_a_picture_but_is_none_is_quarantined(
     path = tmp_path / f"broken{suffix}"
     path.write_bytes(b"<html>404 Not Found</html>")
     found = fault(path)
-    assert found.reason == "named like a picture, but it is none"
+    assert found.reason == NOT_A_PICTURE
     assert (found.skipped, found.transient) == (False, False)
 
 
@@ -189,16 +191,15 @@ def test_a_file_that_may_not_be_read_is_tried_again_in_every_run(reachable: Path
     assert (found.reason, found.skipped, found.transient) == ("permission denied", False, True)
     path.chmod(0o644)
     with unprivileged():
-        assert read_content(record(path)).data == picture_bytes(1)
+        assert read_content(os.fsencode(path)).data == picture_bytes(1)
 
 
 def test_a_file_that_is_gone_before_it_is_read_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "gone.jpg"
     path.write_bytes(picture_bytes(1))
-    seen = record(path)
     path.unlink()
-    found = fault(path, seen)
-    assert (found.reason, found.skipped) == ("gone before it was read", True)
+    found = fault(path)
+    assert (found.reason, found.skipped) == ("deleted before it was read", True)
     assert found.transient
 
 
@@ -206,10 +207,9 @@ def test_a_folder_that_is_gone_before_it_is_read_takes_its_files_along(tmp_path:
     (tmp_path / "trip").mkdir()
     path = tmp_path / "trip" / "gone.jpg"
     path.write_bytes(picture_bytes(1))
-    seen = record(path)
     shutil.rmtree(tmp_path / "trip")
     (tmp_path / "trip").touch()  # a file where the folder was
-    assert fault(path, seen).transient
+    assert fault(path).transient
 
 
 def _make_socket(path: Path) -> None:
@@ -231,15 +231,37 @@ def test_what_took_a_file_s_place_is_neither_waited_for_nor_read(
     """Opening a pipe waits for a writer that never comes."""
     path = tmp_path / "one.jpg"
     path.write_bytes(picture_bytes(1))
-    seen = record(path)
     path.unlink()
     replace(path)
     faults: list[FileFault] = []
-    reader = threading.Thread(target=lambda: faults.append(fault(path, seen)), daemon=True)
+    reader = threading.Thread(target=lambda: faults.append(fault(path)), daemon=True)
     reader.start()
     reader.join(timeout=20)
     assert not reader.is_alive()
     assert faults[0].transient
+
+
+def test_a_file_that_changes_while_it_is_read_is_tried_again_in_the_next_run(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "one.jpg"
+    path.write_bytes(picture_bytes(1))
+    with LOCAL_FILE_SYSTEM.open(os.fsencode(path)) as file:
+        assert file.head(3) == b"\xff\xd8\xff"
+        path.write_bytes(picture_bytes(2) + b"more")
+        with pytest.raises(FileFault, match="changed while it was read") as caught:
+            file.read()
+    assert caught.value.transient
+
+
+def test_a_file_is_closed_whatever_ends_its_reading(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"no picture")
+    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    for _ in range(20):
+        assert fault(tmp_path / "notes.txt").skipped
+        assert fault(tmp_path).transient
+    after = os.listdir("/proc/self/fd") if before else []
+    assert len(after) == len(before)
 
 
 def _sparse(path: Path, head: bytes, size: int) -> Path:
@@ -257,7 +279,7 @@ def _sparse(path: Path, head: bytes, size: int) -> Path:
     [
         ("huge.jpg", b"\xff\xd8\xff\xe0", "larger than 1 GiB"),
         ("huge.mkv", b"\x1aE\xdf\xa3", "not a picture"),
-        ("huge.png", b"", "named like a picture, but it is none"),
+        ("huge.png", b"", NOT_A_PICTURE),
     ],
 )
 def test_a_file_beyond_the_limit_or_no_picture_is_not_read(

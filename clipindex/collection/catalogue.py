@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from clipindex.errors import StoreError
-from clipindex.files.walk import FileRecord
+from clipindex.files.file_system import FileRecord
 
 SCHEMA = 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from clipindex.collection.contract import (
 )
 from clipindex.collection.place import Place
 from clipindex.errors import StoreError
+from clipindex.files.access import exists
 from clipindex.files.identity import path_from_payload
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.pictures.decode import library_versions
@@ -182,7 +182,7 @@ def reconcile(collection: Collection) -> None:
 def _may_have_moved(row: Row, catalogue: Catalogue) -> bool:
     known = catalogue.with_content(row.sha256) if row.sha256 else []
     copies = (each.path for each in known if each.state == INDEXED)
-    return os.path.lexists(row.path) and not all(map(os.path.lexists, copies))
+    return exists(row.path) and not all(map(exists, copies))
 
 
 def row_from_payload(payload: Payload) -> Row:

@@ -7,6 +7,8 @@ import hashlib
 import os
 import uuid
 
+from clipindex.files.access import file_system_of
+
 # clipindex's own namespace for name-based ids (RFC 9562, 5.5): uuid5(NAMESPACE_DNS, "clipindex").
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "clipindex")
 
@@ -64,8 +66,5 @@ def is_below(path: bytes, folder: bytes) -> bool:
 
 def resolve_root(path: str | os.PathLike[str] | bytes) -> bytes:
     """An absolute path with links resolved once; of a file, only its folder's links."""
-    raw = os.fsencode(path)
-    if os.path.isdir(raw):
-        return os.path.realpath(raw)
-    folder, name = os.path.split(raw.rstrip(b"/"))  # not abspath: `link/..` is not `.`
-    return os.path.join(os.path.realpath(folder or b"."), name)
+    name = os.fsencode(path)
+    return file_system_of(name).resolve(name)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from clipindex.collection.catalogue import INDEXED, Catalogue
 from clipindex.errors import FileFault
+from clipindex.files.access import exists
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
-from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import FolderFault, Scanning, Status
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.survey import Scope, Survey, survey
@@ -70,10 +70,10 @@ def _by_content(
     """Read and hash each file, and tell what an ingest would call it; none is decoded."""
     tally: Counter[str] = Counter()
     seen: set[bytes] = set()
-    gone = {path for path in vanished if not os.path.lexists(path)}
+    gone = {path for path in vanished if not exists(path)}
     for record in records:
         try:
-            sha256 = read_content(record).sha256
+            sha256 = read_content(record.path).sha256
         except FileFault as fault:
             tally[Status.SKIPPED if fault.skipped else Status.QUARANTINED] += 1
             continue

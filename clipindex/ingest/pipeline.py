@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -13,8 +12,10 @@ from typing import Any
 
 from clipindex.collection.opening import Collection, reconcile
 from clipindex.errors import ExitCode
+from clipindex.files.access import is_folder
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import point_id
-from clipindex.files.walk import FileRecord, Root, WalkPolicy
+from clipindex.files.walk import Root, WalkPolicy
 from clipindex.ingest.events import (
     Event,
     RunFinished,
@@ -59,7 +60,7 @@ def ingest(
     found = yield from survey(scope, catalogue.in_folder, catalogue.indexed_by_folder(), decoders())
     if found.found:
         for root in scope.roots:
-            if os.path.isdir(root.path):
+            if is_folder(root.path):
                 catalogue.remember_root(root.path, memory_of(root))
     plan = found.plan
     deferred = defer(plan, options.limit)

@@ -7,7 +7,6 @@ delete what moved away, and only then the catalogue and the report.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from dataclasses import dataclass
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
 from clipindex.collection.opening import Collection
 from clipindex.errors import FileFault
+from clipindex.files.access import exists
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path, is_below, point_id
-from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import Event, FileDone, Status
 from clipindex.ingest.survey import Scope
 from clipindex.ingest.workers import ContentClaims, Outcome, settled
@@ -186,7 +186,7 @@ class Recorder:
                 and row.path not in self._moved
                 and row.path in self._vanished
                 and any(is_below(row.path, root) for root in self._whole_roots)
-                and not os.path.lexists(row.path)
+                and not exists(row.path)
             ):
                 self._moved.add(row.path)
                 return row.path

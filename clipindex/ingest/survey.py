@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.errors import DiskNotMounted, UsageError
+from clipindex.files.access import exists, is_folder
 from clipindex.files.identity import display_path, is_below
 from clipindex.files.walk import Root, walk
 from clipindex.ingest.events import FolderFault, Scanning
@@ -76,7 +76,7 @@ def survey(
     check_roots(roots, folders_remembered)
     done = Survey()
     listed: set[bytes] = set()
-    empty = {root for root in roots if os.path.isdir(root)}
+    empty = {root for root in roots if is_folder(root)}
     told = 0
     for folder in walk(scope.roots, scope.files, scope.excluded_folder):
         rows = remembered(folder.path)
@@ -107,7 +107,7 @@ def survey(
     done.whole_roots = [
         root
         for root in roots
-        if os.path.isdir(root) and not any(is_below(path, root) for path, _ in done.faults)
+        if is_folder(root) and not any(is_below(path, root) for path, _ in done.faults)
     ]
     for path in folders_remembered:
         if path not in listed and _is_gone(path, done.whole_roots):
@@ -122,7 +122,7 @@ def survey(
 def check_roots(roots: Sequence[bytes], folders_remembered: Mapping[bytes, int]) -> None:
     """Raises UsageError for the first root that is not there, saying what that may mean."""
     for root in roots:
-        if not os.path.lexists(root):
+        if not exists(root):
             _refuse_empty({root}, folders_remembered)
             raise UsageError(
                 "no such file or folder",
@@ -132,7 +132,7 @@ def check_roots(roots: Sequence[bytes], folders_remembered: Mapping[bytes, int])
 
 
 def _is_gone(folder: bytes, whole_roots: Sequence[bytes]) -> bool:
-    return any(is_below(folder, root) for root in whole_roots) and not os.path.isdir(folder)
+    return any(is_below(folder, root) for root in whole_roots) and not is_folder(folder)
 
 
 def _refuse_empty(empty: set[bytes], folders_remembered: Mapping[bytes, int]) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, Catalogue, Row
 from clipindex.errors import FileFault
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
-from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import EmbeddingOn, SlowFile
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.content import read_content
@@ -195,7 +195,7 @@ class Workers:
     def _read_and_decode(self, record: FileRecord, *, claim: bool) -> Outcome | _Prepared:
         sha256 = None
         try:
-            content = read_content(record)
+            content = read_content(record.path)
             record, sha256 = content.record, content.sha256
             if claim and not self._claims.take(sha256):
                 return Outcome(record, sha256)

@@ -114,7 +114,11 @@ def ingest(
         if not paths and files_from is None:
             raise UsageError("name a folder to index, or use --files-from")
         policy = walk.WalkPolicy(
-            hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ())
+            hidden=hidden,
+            follow=follow,
+            one_file_system=one_file_system,
+            exclude=tuple(exclude or ()),
+            include=tuple(include or ()),
         )
         index = Index(
             store,
