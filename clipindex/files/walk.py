@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from clipindex.files.access import file_system_of
 from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord
+from clipindex.files.globs import Globs, glob_text
+from clipindex.files.housekeeping import housekeeping_in, is_housekeeping
 
-# Folders that systems and photo programs make for themselves. Hidden names (with a leading dot)
-# are excluded as well, .thumbnails and .Trash-1000 among them.
-HOUSEKEEPING = frozenset(
-    {
-        b"@eaDir",  # Synology's thumbnails
-        b"#recycle",
-        b"$RECYCLE.BIN",
-        b"System Volume Information",
-        b"__MACOSX",
-        b"lost+found",
-    }
-)
-
+# What marks the folder of an embedded collection: clipindex does not walk its own files,
+# whichever store they belong to and whatever path leads to them.
+COLLECTION_FILES = frozenset({b"contract.json", b"lock", b"shard"})
 
 Patterns = tuple[str, ...]
 
@@ -33,9 +24,8 @@ Patterns = tuple[str, ...]
 class WalkPolicy:
     """What a walk enters, and what it excludes.
 
-    A glob with a slash is matched against the path below the root, one without against the
-    name, both case-insensitively. `exclude` excludes files and folders; `include`, where given,
-    excludes every file that matches none of its globs.
+    `exclude` and `include` are globs (see `globs`). `exclude` excludes files and folders;
+    `include`, where given, excludes every file that matches none of its globs.
     """
 
     hidden: bool = False  # enter names with a leading dot, and the housekeeping folders
@@ -63,6 +53,7 @@ class Folder:
     files: list[FileRecord] = field(default_factory=list)
     left_out: list[bytes] = field(default_factory=list)
     faults: list[tuple[bytes, str]] = field(default_factory=list)
+    glob_matches: Counter[str] = field(default_factory=Counter)  # names, by the glob as typed
     named: bool = False  # not listed: it holds only files that were named one by one
 
 
@@ -115,10 +106,10 @@ class _Rules:
         self.policy = policy
         self.files: FileSystem = file_system_of(root.path)
         self._excluded_folder = excluded_folder
-        self._exclude = _compiled(policy.exclude)
-        self._include = _compiled(policy.include)
+        self.exclude = Globs(policy.exclude) if policy.exclude else None
+        self.include = Globs(policy.include, contents=True) if policy.include else None
         self._device = _device(self.files, root.path) if policy.one_file_system else None
-        self._prefix = len(root.path.rstrip(b"/")) + 1
+        self._prefix = len(os.path.join(root.path, b""))
         self.identity_of_root = _identity(self.files, root.path)
 
     def identity(self, path: bytes) -> _Identity:
@@ -129,29 +120,41 @@ class _Rules:
         """Whether a link leads to a folder that is to be walked."""
         return self.policy.follow and self.files.is_folder(link.path)
 
-    def excludes(self, entry: Entry) -> bool:
-        """Whether the policy excludes this name, be it of a file or of a folder."""
+    def below_root(self, folder: bytes) -> str:
+        """A folder's path below the root as globs see it, with a slash at its end."""
+        if self.exclude is None and self.include is None:
+            return ""
+        return glob_text(os.path.join(folder, b"")[self._prefix :])
+
+    def excludes(
+        self, entry: Entry, place: _Place, matches: Counter[str], *, is_folder: bool
+    ) -> bool:
+        """Whether the policy excludes a name; the globs that match it are counted."""
         name = entry.name
-        if not self.policy.hidden and (name.startswith(b".") or name in HOUSEKEEPING):
+        if not self.policy.hidden and (
+            name.startswith(b".")
+            or is_housekeeping(name, is_folder=is_folder, folders=place.housekeeping)
+        ):
             return True
-        return self._exclude is not None and self._matches(self._exclude, entry)
+        if self.exclude is None and self.include is None:
+            return False
+        text = glob_text(name)
+        if self.exclude is not None:
+            matched = self.exclude.matching(place.below_root, text, is_folder=is_folder)
+            if matched:
+                matches.update(matched)
+                return True
+        if self.include is None or is_folder:
+            return False
+        matched = self.include.matching(place.below_root, text, is_folder=False)
+        matches.update(matched)
+        return not matched
 
     def excludes_folder(self, path: bytes) -> bool:
         """Our own store, or another file system."""
         if path == self._excluded_folder:
             return True
         return self._device is not None and _device(self.files, path) not in (None, self._device)
-
-    def excludes_file(self, entry: Entry) -> bool:
-        """A file that matches none of the `include` globs."""
-        return self._include is not None and not self._matches(self._include, entry)
-
-    def _matches(self, globs: tuple[re.Pattern[bytes] | None, ...], entry: Entry) -> bool:
-        by_name, by_path = globs
-        return bool(
-            (by_name and by_name.match(entry.name))
-            or (by_path and by_path.match(entry.path[self._prefix :]))
-        )
 
 
 def _folder_record(files: FileSystem, path: bytes) -> FolderRecord | None:
@@ -173,22 +176,12 @@ def _device(files: FileSystem, path: bytes) -> int | None:
     return None if record is None else record.device
 
 
-def _compiled(
-    globs: Patterns,
-) -> tuple[re.Pattern[bytes] | None, re.Pattern[bytes] | None] | None:
-    """Two expressions, for names and for paths below the root; None for no globs at all."""
-    if not globs:
-        return None
-    names = [glob for glob in globs if "/" not in glob.rstrip("/")]
-    paths = [glob for glob in globs if "/" in glob.rstrip("/")]
-    return _either(names), _either(paths)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the rules need to know of the folder that is listed, once for all of its names."""
 
-
-def _either(globs: list[str]) -> re.Pattern[bytes] | None:
-    if not globs:
-        return None
-    parts = [fnmatch.translate(glob.strip("/")) for glob in globs]
-    return re.compile(os.fsencode("|".join(parts)), re.IGNORECASE | re.DOTALL)
+    below_root: str
+    housekeeping: frozenset[bytes]
 
 
 def _list_folder(path: bytes, rules: _Rules) -> tuple[Folder, list[bytes]]:
@@ -200,14 +193,17 @@ def _list_folder(path: bytes, rules: _Rules) -> tuple[Folder, list[bytes]]:
     except OSError as error:
         folder.faults.append((path, _reason(error)))
         return folder, below
+    if {entry.name for entry in entries} >= COLLECTION_FILES:
+        folder.left_out.append(path)
+        return folder, below
+    place = _Place(rules.below_root(path), housekeeping_in(path))
     for entry in entries:
-        if rules.excludes(entry):
+        is_folder = entry.kind == "folder" or (entry.kind == "link" and rules.leads_on(entry))
+        if rules.excludes(entry, place, folder.glob_matches, is_folder=is_folder):
             folder.left_out.append(entry.path)
-        elif entry.kind == "folder" or (entry.kind == "link" and rules.leads_on(entry)):
+        elif is_folder:
             target = folder.left_out if rules.excludes_folder(entry.path) else below
             target.append(entry.path)
-        elif rules.excludes_file(entry):
-            folder.left_out.append(entry.path)
         else:
             _add_entry(folder, entry, rules.files)
     return folder, below
