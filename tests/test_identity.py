@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipindex.errors import UsageError
 from clipindex.files.identity import (
     NAMESPACE,
     display_path,
@@ -163,3 +164,9 @@ def test_a_root_need_not_be_utf8(place: Path) -> None:
     os.mkdir(os.path.join(os.fsencode(place), name))
     assert resolve_root(name) == os.path.join(os.fsencode(place), name)
     assert resolve_root(os.fsdecode(name)) == os.path.join(os.fsencode(place), name)
+
+
+@pytest.mark.parametrize("typed", [b"a\0b.jpg", "a\0b", Path("a\0b"), "\ud800"])
+def test_what_cannot_be_a_path_is_a_usage_error(typed: bytes | str | Path) -> None:
+    with pytest.raises(UsageError):
+        resolve_root(typed)

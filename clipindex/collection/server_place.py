@@ -15,13 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
 from clipindex.collection.contract import Contract, StoredContract, read_contract, write_contract
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import required
 from clipindex.errors import ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL
+from clipindex.files.user_folders import state_folder
 from clipindex.stores.address import Server
 from clipindex.stores.points import Points
 
@@ -53,8 +52,7 @@ class ServerPlace:
     @property
     def folder(self) -> Path:
         key = hashlib.sha256(f"{self.address.url}\0{self.collection}".encode()).hexdigest()[:16]
-        state = platformdirs.user_state_path("clipindex", appauthor=False)
-        return state / "servers" / f"{self.collection}-{key}"
+        return state_folder() / "servers" / f"{self.collection}-{key}"
 
     @property
     def lock(self) -> Path:
