@@ -15,12 +15,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from clipindex.errors import FileFault
 from clipindex.files.access import LOCAL_FILE_SYSTEM
 from clipindex.files.file_system import FileRecord
-from clipindex.pictures.content import MAX_BYTES, NOT_A_PICTURE, read_content
-from clipindex.pictures.formats import PICTURE_NAMES, picture_format
+from clipindex.pictures.content import (
+    COMPRESSED,
+    MAX_BYTES,
+    NEVER_FILLED,
+    NOT_A_PICTURE,
+    UNFILLED,
+    read_content,
+)
+from clipindex.pictures.formats import HEAD, PICTURE_NAMES, picture_format
 from conftest import picture, picture_bytes, unprivileged
 
 
@@ -272,6 +280,60 @@ def _sparse(path: Path, head: bytes, size: int) -> Path:
         except OSError:  # pragma: no cover
             pytest.skip("this file system keeps no sparse files")
     return path
+
+
+@pytest.mark.parametrize("kind", sorted(COMPRESSED - {"HEIC"}))
+def test_a_large_file_that_was_never_filled_is_not_read(tmp_path: Path, kind: str) -> None:
+    path = _sparse(tmp_path / "a.jpg", picture_bytes(1, kind)[:200], 512 << 20)
+    with LOCAL_FILE_SYSTEM.open(os.fsencode(path)) as file:
+        if not file.is_hole_after(HEAD):
+            pytest.skip("this file system does not tell where a file's holes are")
+    tracemalloc.start()
+    try:
+        found = fault(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (found.reason, found.skipped, found.transient) == (NEVER_FILLED, False, False)
+    assert peak < 1 << 20
+
+
+def test_written_zeros_are_judged_like_a_hole(tmp_path: Path) -> None:
+    """The same bytes are the same picture, wherever they are kept."""
+    path = tmp_path / "a.gif"
+    path.write_bytes(b"GIF89a".ljust(UNFILLED, b"\0"))
+    assert fault(path).reason == NEVER_FILLED
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF"])
+def test_a_black_picture_without_compression_is_read(tmp_path: Path, kind: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (800, 600)).save(out, kind)
+    data = out.getvalue()
+    assert len(data) > UNFILLED
+    path = _sparse(tmp_path / "black", data.rstrip(b"\0"), len(data))
+    assert read_content(os.fsencode(path)).data == data
+
+
+def test_a_picture_with_zeros_behind_it_is_read(tmp_path: Path) -> None:
+    data = picture_bytes(1)
+    assert len(data) > HEAD
+    path = _sparse(tmp_path / "a.jpg", data, 4 << 20)
+    assert read_content(os.fsencode(path)).data == data.ljust(4 << 20, b"\0")
+
+
+@pytest.mark.parametrize("change", ["whole", "hole", "end"])
+def test_a_file_without_holes_has_none(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 100_000)
+    if change != "whole":
+        with open(path, "r+b") as file:
+            file.truncate(10_000_000)
+            file.seek(0, os.SEEK_END)
+            file.write(b"x" if change == "hole" else b"")
+    with LOCAL_FILE_SYSTEM.open(os.fsencode(path)) as file:
+        assert not file.is_hole_after(HEAD)
+        assert not file.is_hole_after(20_000_000)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,10 @@ class OpenFile(Protocol):
     def head(self, size: int) -> bytes:
         """The first `size` bytes, or all of a shorter file."""
 
+    def is_hole_after(self, size: int) -> bool:
+        """Whether nothing was ever written behind the first `size` bytes, so that all of it is
+        zeros. False also where the file system cannot tell without reading."""
+
     def read(self) -> tuple[FileRecord, bytes]:
         """The whole file with its record, which belongs to these very bytes.
 

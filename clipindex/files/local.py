@@ -83,6 +83,16 @@ class LocalFile:
     def head(self, size: int) -> bytes:
         return self._stream.read(size) or b""
 
+    def is_hole_after(self, size: int) -> bool:
+        allocated = getattr(self._opened, "st_blocks", None)  # not on Windows; in units of 512
+        if allocated is None or allocated * 512 >= self.size or size >= self.size:
+            return False
+        try:
+            os.lseek(self._stream.fileno(), size, os.SEEK_DATA)
+        except OSError as error:
+            return error.errno == errno.ENXIO  # no data from here to the end
+        return False
+
     def read(self) -> tuple[FileRecord, bytes]:
         self._stream.seek(0)
         data = self._stream.readall() or b""

@@ -21,6 +21,11 @@ from clipindex.pictures.formats import (
 )
 
 MAX_BYTES = 1 << 30  # a larger file is not read into memory
+# A copy or a download reserved the space and broke off: a head, and zeros from there to the end.
+# Told by its holes it need not be read, were it a gigabyte. A black BMP or TIFF looks like that.
+UNFILLED = 1 << 20  # bytes; a smaller file is read and judged by its decoder
+COMPRESSED = {"JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIC"}
+NEVER_FILLED = "damaged: only zeros after its first bytes, as when a copy broke off"
 NOT_A_PICTURE = "has a picture's extension, but is not a picture"
 
 
@@ -40,8 +45,14 @@ def read_content(path: bytes) -> Content:
     Raises FileFault, with the reason, for a file that is not a picture or cannot be read.
     """
     with file_system_of(path).open(path) as file:
-        _refuse_other_content(path, file.head(HEAD), file.size)
+        head = file.head(HEAD)
+        _refuse_other_content(path, head, file.size)
+        may_be_unfilled = file.size >= UNFILLED and picture_format(head) in COMPRESSED
+        if may_be_unfilled and file.is_hole_after(HEAD):
+            raise FileFault(NEVER_FILLED)
         now, data = file.read()
+    if may_be_unfilled and data.endswith(b"\0") and len(data.rstrip(b"\0")) <= HEAD:
+        raise FileFault(NEVER_FILLED)
     _refuse_other_raw(path, data)
     return Content(now, data, hashlib.sha256(data).digest())
 
