@@ -30,7 +30,7 @@ from benchmarks import machine, measure, pictures, report
 from benchmarks.programs import OFFLINE, WORK, weights
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.folder_place import FolderPlace
-from clipindex.collection.opening import Settings, open_for_import, settle
+from clipindex.collection.opening import Settings, choose, open_for_import
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import LOCAL, point_id
 from clipindex.pictures.exif import PictureFacts
@@ -150,12 +150,7 @@ def make_tree(tree: Path, count: int) -> Iterator[FileRecord]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
         stat = path.stat()
-        yield FileRecord(
-            path=os.fsencode(path),
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            ctime_ns=stat.st_ctime_ns,
-        )
+        yield FileRecord(os.fsencode(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 # --- queries -------------------------------------------------------------------------------
@@ -169,12 +164,7 @@ def query(
     rows = []
     for count in counts:
         names = (f"/photographs/{n // PER_FOLDER:04d}/{n:07d}.jpg" for n in range(there, count))
-        fill(
-            store,
-            bundle,
-            (FileRecord(path=os.fsencode(name), size=1, mtime_ns=1, ctime_ns=1) for name in names),
-            rng,
-        )
+        fill(store, bundle, (FileRecord(os.fsencode(name), 1, 1, 1) for name in names), rng)
         there = count
         runs = [clipindex(work, "query", "a dog on a beach", store=store) for _ in range(rounds)]
         engine = measured_here(["search", str(FolderPlace(store).shard)], work)
@@ -246,7 +236,7 @@ def fill(
 ) -> None:
     """Points and rows of files as an ingest leaves them, with made vectors."""
     place = FolderPlace(store)
-    with open_for_import(place, settle(place, Settings(str(bundle)))) as collection:
+    with open_for_import(place, choose(None, Settings(str(bundle))).stored) as collection:
         centres = unit(np.random.default_rng(1).standard_normal((CLUSTERS, 512)))
         rest = iter(records)
         while batch := list(islice(rest, AT_ONCE)):
@@ -256,7 +246,15 @@ def fill(
             pairs = list(zip(batch, vectors, strict=True))
             write_verified(collection.points, [_point(record, vector) for record, vector in pairs])
             collection.catalogue.write(
-                Row(r.path, r.size, r.mtime_ns, r.ctime_ns, _digest(r), INDEXED) for r in batch
+                Row(
+                    path=record.path,
+                    size=record.size,
+                    mtime_ns=record.mtime_ns,
+                    ctime_ns=record.ctime_ns,
+                    sha256=_digest(record),
+                    state=INDEXED,
+                )
+                for record in batch
             )
 
 

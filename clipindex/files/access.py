@@ -18,6 +18,11 @@ def exists(path: bytes) -> bool:
     return file_system_of(path).exists(path)
 
 
+def is_gone(path: bytes) -> bool:
+    """Whether the name is no longer there, spelled like this (another case is another name)."""
+    return file_system_of(path).is_gone(path)
+
+
 def is_file(path: bytes) -> bool:
     """Whether a regular file is there, or a link to one."""
     return file_system_of(path).is_file(path)

@@ -84,6 +84,13 @@ class FileSystem(Protocol):
     def exists(self, path: bytes) -> bool:
         """Whether the name is there, be it of a link that leads nowhere."""
 
+    def is_gone(self, path: bytes) -> bool:
+        """Whether the name is no longer there, spelled like this.
+
+        On a volume that ignores case a picture opens under its old name after a rename that
+        changed nothing but case; in a listing the old name is gone.
+        """
+
     def is_file(self, path: bytes) -> bool:
         """Whether a regular file is there, or a link to one."""
 

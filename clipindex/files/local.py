@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import lru_cache
 from io import FileIO
 from operator import attrgetter
 from typing import Self
@@ -40,6 +41,9 @@ class LocalFileSystem:
 
     def exists(self, path: bytes) -> bool:
         return os.path.lexists(path)
+
+    def is_gone(self, path: bytes) -> bool:
+        return not os.path.lexists(path) or not _is_spelled(path)
 
     def is_file(self, path: bytes) -> bool:
         return os.path.isfile(path)
@@ -100,6 +104,26 @@ class LocalFile:
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise FileFault("changed while it was read", transient=True)
         return _record(self._path, after), data
+
+
+def _is_spelled(path: bytes) -> bool:
+    """Whether the listings of the folders above an existing path spell it like this; a folder
+    that may not be listed is taken at its word."""
+    while (folder := os.path.dirname(path)) != path:
+        try:
+            names = _names_in(folder, os.stat(folder).st_mtime_ns)
+        except OSError:
+            names = frozenset({os.path.basename(path)})
+        if os.path.basename(path) not in names:
+            return False
+        path = folder
+    return True
+
+
+@lru_cache(maxsize=16)
+def _names_in(folder: bytes, _mtime_ns: int) -> frozenset[bytes]:
+    """Kept while the folder's time stays: of a folder with 10,000 renamed pictures, each asks."""
+    return frozenset(os.listdir(folder))
 
 
 def _open_read_only(path: str, _flags: int) -> int:
