@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from clipindex.errors import ContractMismatch, ModelError, StoreError
 from clipindex.files.durable import write_durably
@@ -92,6 +93,25 @@ def read_contract(path: Path) -> StoredContract | None:
             path=str(path),
             hint="check the folder's permissions, or restore that file from a backup",
         ) from error
+
+
+def foreign_contract(raw: Any) -> StoredContract:
+    """A contract from a server or an export, which anybody may have written.
+
+    Raises ValueError, KeyError or TypeError for one that is not valid.
+    """
+    contract = Contract(**raw["contract"])
+    bundle, noted = raw["bundle"], raw["noted"]
+    texts = [
+        *(contract.model, contract.revision, contract.precision, contract.preprocessing, bundle),
+        *(text for pair in (*contract.files.items(), *noted.items()) for text in pair),
+    ]
+    numbers = (contract.dimension, contract.preprocessing_version, contract.schema)
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise ValueError("it contains something that is not printable text")
+    if not all(type(number) is int and 0 < number <= 8192 for number in numbers):
+        raise ValueError("it contains a number that is out of range")
+    return StoredContract(contract, bundle, dict(noted))
 
 
 def write_contract(path: Path, stored: StoredContract) -> None:

@@ -25,8 +25,9 @@ from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.pictures.decode import library_versions
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import Payload
+from clipindex.stores.payload import Payload, mtime_of
 from clipindex.stores.points import Points
+from clipindex.stores.validation import healed, payload_fault
 
 if TYPE_CHECKING:
     from clipindex.model.encoder import Encoder
@@ -166,6 +167,8 @@ def reconcile(collection: Collection) -> None:
     learned: list[Row] = []
     pointed: set[bytes] = set()
     for _, payload in collection.points.scroll(Filter(equals=(("source", collection.source),))):
+        if payload_fault(healed(payload)) is not None:
+            continue  # its file is read again, and its point written anew
         row = row_from_payload(payload)
         pointed.add(row.path)
         mine = remembered.get(row.path)
@@ -190,7 +193,7 @@ def row_from_payload(payload: Payload) -> Row:
     return Row(
         path_from_payload(payload),
         int(str(payload["bytes"])),
-        int(str(payload["mtime_ns"])),
+        mtime_of(payload),
         None,
         bytes.fromhex(str(payload["sha256"])),
         INDEXED,

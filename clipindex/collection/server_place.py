@@ -13,15 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import platformdirs
 
-from clipindex.collection.contract import Contract, StoredContract, read_contract, write_contract
+from clipindex.collection.contract import (
+    StoredContract,
+    foreign_contract,
+    read_contract,
+    write_contract,
+)
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import required
 from clipindex.errors import ContractMismatch, StoreError, UsageError
-from clipindex.files.identity import LOCAL
+from clipindex.files.identity import LOCAL, printable
 from clipindex.stores.address import Server
 from clipindex.stores.points import Points
 
@@ -153,16 +158,16 @@ class ServerPlace:
                 hint="name another --collection",
             )
         try:
-            note: Any = found.note
-            contract, noted = Contract(**note["contract"]), dict(note["noted"])
-            bundle = f"{note['bundle']} (not on this machine yet)"  # no path that might exist
-        except (KeyError, TypeError) as error:
+            foreign = foreign_contract(found.note)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(
-                f"the contract of '{self.collection}' on {self.name} cannot be read: {error}",
+                f"the contract of '{self.collection}' on {self.name} cannot be read: "
+                f"{printable(str(error)[:300])}",
                 hint="a newer clipindex may have made it; update this one",
             ) from error
         mine = read_contract(self._memory)
-        return StoredContract(contract, bundle if mine is None else mine.bundle, noted)
+        elsewhere = f"{foreign.bundle} (not on this machine yet)"  # no path that might exist
+        return replace(foreign, bundle=elsewhere if mine is None else mine.bundle)
 
     def require_contract(self) -> StoredContract:
         return required(self.find_contract(), self)
@@ -214,7 +219,10 @@ class ServerPlace:
 
     def _catalogue(self, found: StoredContract) -> Path:
         """Named after the very collection, so that one made anew does not inherit it."""
-        return self.folder / f"{found.noted.get(ID, 'unknown')}-{self.source}{self.part}.sqlite"
+        name = found.noted.get(ID, "unknown")
+        if not re.fullmatch("[0-9a-f]{12}|unknown", name):  # anybody may have written it
+            name = hashlib.sha256(name.encode()).hexdigest()[:12]
+        return self.folder / f"{name}-{self.source}{self.part}.sqlite"
 
     @property
     def _memory(self) -> Path:

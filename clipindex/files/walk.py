@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from clipindex.files.times import EARLIEST, LATEST, storable_time
+
 # Folders that systems and photo programs make for themselves. A hidden name (leading dot) is
 # left out as well, which covers .thumbnails, .Trash-1000 and the like.
 HOUSEKEEPING = frozenset(
@@ -29,12 +31,18 @@ Patterns = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A regular file as the walk saw it: absolute path, size in bytes, times in nanoseconds."""
+    """A regular file as the walk saw it: absolute path, size in bytes, times in nanoseconds
+    (within 64 bits: see `storable_time`)."""
 
     path: bytes
     size: int
     mtime_ns: int
     ctime_ns: int
+
+    def __post_init__(self) -> None:
+        for name in ("mtime_ns", "ctime_ns"):
+            if not EARLIEST <= getattr(self, name) <= LATEST:
+                object.__setattr__(self, name, storable_time(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
