@@ -95,7 +95,7 @@ def test_after_an_import_nothing_is_read_again(filled: clipindex.Index, tmp_path
     transfer.export(filled.place, tmp_path / "out")
     other = empty(tmp_path)
     transfer.import_(tmp_path / "out", other.place)
-    last = list(other.reindex())[-1]  # the remembered folders came along
+    last = list(other.reindex_events())[-1]  # the remembered folders came along
     assert isinstance(last, clipindex.RunFinished)
     assert (last.summary.unchanged, last.summary.written) == (30, 0)
 
@@ -107,7 +107,7 @@ def test_from_a_folder_to_a_server_and_back(
     assert transfer.copy(filled.place, there.place) == 30
     sources = {point.payload["source"] for point in stored(there).values()}
     assert sources == {there.place.source}
-    last = list(there.reindex())[-1]
+    last = list(there.reindex_events())[-1]
     assert isinstance(last, clipindex.RunFinished)
     assert (last.summary.unchanged, last.summary.written) == (30, 0)
     back = empty(tmp_path)
@@ -420,8 +420,13 @@ def test_a_damaged_point_is_never_exported_or_copied(
         with pytest.raises(VerificationFailed, match="damaged") as caught:
             bring()
         assert caught.value.path == str(path)
-        assert "backup" in caught.value.hint
+        assert "touch the picture" in caught.value.hint
     assert not (tmp_path / "out" / "export.json").exists()
+    if damage != "id":
+        os.utime(path)
+        summary = ingest(filled, tmp_path / "photos").summary
+        assert (summary.embedded, summary.points) == (1, 30)
+        assert transfer.export(filled.place, tmp_path / "out") == 30
 
 
 @pytest.mark.parametrize("year", [1601, 2300])

@@ -20,7 +20,7 @@ from clipindex.pictures.exif import PictureFacts
 from clipindex.stores.edge import EdgePoints
 from clipindex.stores.payload import check_key, make_payload, mtime_of, parse_tag, tag_fields
 from clipindex.stores.points import Point
-from clipindex.stores.validation import healed, payload_fault, point_fault
+from clipindex.stores.validation import healed_payload, payload_fault, point_fault
 from test_identity import paths
 
 RECORD = FileRecord(b"/photos/a.jpg", 1_000, 1_700_000_000_123_456_789, 0)
@@ -133,7 +133,7 @@ def test_a_time_that_an_earlier_version_stored_is_read_as_the_walk_reads_it(
     payload = points.retrieve([POINT.id])[POINT.id].payload
     points.close()
     assert mtime_of(payload) == FileRecord(b"/a", 1, time, 0).mtime_ns
-    assert payload_fault(healed(payload)) is None
+    assert payload_fault(healed_payload(payload)) is None
 
 
 def test_a_tag_that_no_store_can_hold_is_a_usage_error() -> None:

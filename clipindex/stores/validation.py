@@ -8,12 +8,13 @@ import base64
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from clipindex.files.identity import display_path, path_from_payload, point_id
 from clipindex.files.times import EARLIEST, LATEST, storable_time
-from clipindex.stores.payload import META, SCHEMA, TAG, TAG_KEY, Payload
+from clipindex.stores.payload import META, PAYLOAD_SCHEMA, TAG, TAG_KEY, Payload
 from clipindex.stores.points import Point, is_unit
 
 Rule = Callable[[object], bool]
@@ -48,8 +49,13 @@ def payload_fault(payload: Mapping[str, object]) -> str | None:
     return _path_fault(payload)
 
 
-def healed(payload: Payload) -> Payload:
-    """The payload with its file time within 64 bits: earlier versions stored any time."""
+def healed(point: Point) -> Point:
+    """The point with its file time within 64 bits: earlier versions stored any time."""
+    return replace(point, payload=healed_payload(point.payload))
+
+
+def healed_payload(payload: Payload) -> Payload:
+    """As `healed`, of a payload alone."""
     time = payload.get("mtime_ns")
     if isinstance(time, int | float) and not _integer(time) and math.isfinite(time):
         return {**payload, "mtime_ns": storable_time(time)}
@@ -141,7 +147,7 @@ REQUIRED: dict[str, Rule] = {
     "height": _count,
     "format": _text,
     "indexed_at": _text,
-    "schema": lambda value: type(value) is int and value == SCHEMA,
+    "schema": lambda value: type(value) is int and value == PAYLOAD_SCHEMA,
 }
 OPTIONAL: dict[str, Rule] = {
     "path_b64": _base64,

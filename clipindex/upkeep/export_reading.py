@@ -122,7 +122,7 @@ def _parse_lines(lines: io.BufferedReader, vectors: np.ndarray[Any, Any]) -> Ite
             raise ValueError(f"line {number} is longer than {LONGEST_LINE >> 20} MiB")
         try:
             record = _parse_json(line)
-            point = Point(uuid.UUID(record["id"]), vector, healed(dict(record["payload"])))
+            point = healed(Point(uuid.UUID(record["id"]), vector, dict(record["payload"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"line {number} is not a point: {error}") from error
         fault = point_fault(point, len(vector))

@@ -12,7 +12,7 @@ from clipindex.files.identity import display_path, is_below, path_from_payload, 
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, path_fields
 from clipindex.stores.points import POINTS_AT_ONCE, Point
-from clipindex.stores.validation import healed, payload_fault
+from clipindex.stores.validation import healed_payload, payload_fault
 from clipindex.stores.verified import BatchVerified, write_verified
 
 
@@ -65,7 +65,7 @@ def new_path(path: bytes, old: bytes, new: bytes) -> bytes:
 
 def _is_sound(point: Point) -> bool:
     """Else the next ingest reads the file again and writes the point anew."""
-    return payload_fault(healed(point.payload)) is None
+    return payload_fault(healed_payload(point.payload)) is None
 
 
 def _moved(collection: Collection, point: Point, old: bytes, new: bytes) -> Point:
