@@ -111,7 +111,9 @@ class EdgePoints:
         while len(best) < limit:
             nearest = self._nearest(vector, page, offset, only)
             for hit in nearest:
-                best.setdefault(str(hit.payload["sha256"]), hit.score)
+                content = hit.payload.get("sha256")
+                if isinstance(content, str):  # else another program wrote the point
+                    best.setdefault(content, hit.score)
             if len(nearest) < page:
                 break
             offset += page
