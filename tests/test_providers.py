@@ -1,4 +1,4 @@
-"""What runs the vision tower: asked for, read back, told; and an error where it cannot be had."""
+"""What runs the vision tower: requested, read back, reported; an error where it is missing."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from conftest import TINY, Ended, make_pictures, run_clipindex
 
 CPU = "CPUExecutionProvider"
 MINI = Path(__file__).parents[1] / "models" / "mini"
-THERE = onnxruntime.get_available_providers()
+AVAILABLE = onnxruntime.get_available_providers()
 MISSING = [
     provider
     for provider in (Provider.CUDA, Provider.TENSORRT, Provider.COREML, Provider.DIRECTML)
-    if onnxruntime_tower.name_of(provider) not in THERE
+    if onnxruntime_tower.name_of(provider) not in AVAILABLE
 ]
 PACKAGES = {
     Provider.CUDA: "onnxruntime-gpu",
@@ -60,7 +60,7 @@ def pixels(count: int) -> Pixels:
 
 
 @pytest.mark.parametrize("asked", ["cpu", *(["auto"] if Provider.CUDA in MISSING else [])])
-def test_what_runs_the_tower_is_read_back_told_and_remembered(
+def test_what_runs_the_tower_is_read_back_reported_and_remembered(
     clip: Callable[..., Ended], asked: str
 ) -> None:
     done = clip("ingest", "--provider", asked)
