@@ -135,9 +135,16 @@ def ingest(
             )
             results.show_dry_run(found, output)
             return
-        how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
+        how = IngestOptions(
+            batch_size=batch_size,
+            limit=limit,
+            workers=workers,
+            max_seconds=options.seconds(max_duration),
+        )
         tags = dict(map(parse_tag, tag or ()))
-        events = index.ingest(paths or [], how, policy=policy, files=files, part=share, tags=tags)
+        events = index.ingest_events(
+            paths or [], how, policy=policy, files=files, part=share, tags=tags
+        )
         _run(events, output)
 
 
@@ -176,8 +183,13 @@ def reindex(
             server=options.server(url),
             provider=provider,
         )
-        how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
-        _run(index.reindex(how, part=options.part(part)), output)
+        how = IngestOptions(
+            batch_size=batch_size,
+            limit=limit,
+            workers=workers,
+            max_seconds=options.seconds(max_duration),
+        )
+        _run(index.reindex_events(how, part=options.part(part)), output)
 
 
 def _run(events: Generator[Event, None, None], output: Output) -> None:
