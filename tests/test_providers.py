@@ -139,6 +139,27 @@ def test_a_tower_that_does_not_load_is_tried_once_for_all_workers(tmp_path: Path
     assert len(errors) == 1
 
 
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from clipindex.model import onnxruntime_tower
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + (4 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    onnxruntime_tower.load(Path(sys.argv[1]), onnxruntime_tower.session_options())
+except onnxruntime_tower.ModelError as error:
+    print(error.hint)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
+def test_too_little_memory_is_not_called_a_damaged_bundle() -> None:
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(MINI / "text.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "too little memory" in done.stdout
+
+
 # --- OpenVINO: in CI, or with the extra `openvino` ------------------------------------------------
 
 with_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
