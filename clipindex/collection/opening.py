@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from clipindex.collection.contract import (
 )
 from clipindex.collection.place import Located, Opened, Place
 from clipindex.errors import StoreError
+from clipindex.files.access import exists, is_gone
 from clipindex.files.identity import path_from_payload
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.pictures.decode import library_versions
@@ -192,7 +192,7 @@ def _may_have_moved(row: Row, catalogue: Catalogue) -> bool:
     """Whether a point without a row may be the new one of a move that was interrupted."""
     copies = catalogue.with_content(row.sha256) if row.sha256 else []
     indexed = (copy.path for copy in copies if copy.state == INDEXED)
-    return os.path.lexists(row.path) and not all(map(os.path.lexists, indexed))
+    return exists(row.path) and any(map(is_gone, indexed))
 
 
 def row_from_payload(payload: Payload) -> Row:

@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import platformdirs
-
 from clipindex.collection.contract import StoredContract, read_contract, write_contract
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import Located, Opened, required
 from clipindex.errors import ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL
+from clipindex.files.user_folders import state_folder
 from clipindex.stores import server_collections
 from clipindex.stores.address import Server
 from clipindex.stores.connection import READING, WRITING, Connection, RetryPolicy
@@ -52,8 +51,7 @@ class ServerPlace:
     @property
     def folder(self) -> Path:
         key = hashlib.sha256(f"{self.address.url}\0{self.collection}".encode()).hexdigest()[:16]
-        state = platformdirs.user_state_path("clipindex", appauthor=False)
-        return state / "servers" / f"{self.collection}-{key}"
+        return state_folder() / "servers" / f"{self.collection}-{key}"
 
     @property
     def lock(self) -> Path:

@@ -12,7 +12,7 @@ from clipindex.errors import UsageError
 from clipindex.files.identity import display_path, exact_path, folders_of
 
 if TYPE_CHECKING:
-    from clipindex.files.walk import FileRecord
+    from clipindex.files.file_system import FileRecord
     from clipindex.pictures.exif import PictureFacts
 
 PAYLOAD_SCHEMA = 1
