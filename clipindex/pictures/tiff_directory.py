@@ -30,12 +30,16 @@ _THUMBNAIL_SCALE = 4  # and then the picture is at least this many times as wide
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tag's type, count, and where in the file its values begin. `at` is the entry itself."""
+    """A tag's type, count, and where in the file its values begin."""
 
     kind: int
     count: int
     place: int
-    at: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that the values take."""
+        return self.count * _SIZES[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ def directory_at(data: bytes, at: int, order: str, big: bool) -> Directory:
                 continue
             if number * _SIZES[kind] > inline:
                 (place,) = struct.unpack_from(order + ("Q" if big else "L"), data, place)
-            found[tag] = Entry(kind, number, place, entry)
+            found[tag] = Entry(kind, number, place)
         (following,) = struct.unpack_from(
             order + ("Q" if big else "L"), data, start + width * count
         )
