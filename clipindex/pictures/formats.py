@@ -103,7 +103,7 @@ _RAW_COMPRESSIONS = {32767, 34713, 65535}  # Sony's, Nikon's, Pentax's
 
 
 def _tiff_format(data: bytes) -> str:
-    """TIFF, or the kind of camera raw file that is built as one.
+    """TIFF, or the format of the camera raw file that is built as one.
 
     By content alone, so that the same bytes are the same picture under any name: a picture
     made of sensor pixels, or a first picture that calls itself a smaller copy of another that
