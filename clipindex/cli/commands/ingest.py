@@ -114,7 +114,11 @@ def ingest(
         if not paths and files_from is None:
             raise UsageError("name a folder to index, or use --files-from")
         policy = walk.WalkPolicy(
-            hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ())
+            hidden=hidden,
+            follow=follow,
+            one_file_system=one_file_system,
+            exclude=tuple(exclude or ()),
+            include=tuple(include or ()),
         )
         index = Index(
             store,
@@ -211,12 +215,13 @@ def _run(events: Generator[Event, None, None], output: Output) -> None:
 
 
 def _names_from(place: str, zero: bool) -> list[bytes]:
-    """The file names in a file or on standard input, byte for byte."""
+    """The paths in a list, from a file or from standard input."""
+    from clipindex.files.lists import paths_in_list
+
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
     except OSError as error:
         raise UsageError(
             f"the list of files cannot be read: {error.strerror}", path=place
         ) from error
-    names = data.split(b"\0") if zero else [line.rstrip(b"\r") for line in data.split(b"\n")]
-    return [name for name in names if name]
+    return paths_in_list(data, null=zero)
