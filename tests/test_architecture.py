@@ -76,6 +76,7 @@ OWN_FILES = {
     "collection.contract",
     "collection.folder_place",
     "collection.lock",
+    "collection.place",
     "collection.server_place",
     "model",
     "stores.edge",
