@@ -81,6 +81,7 @@ OWN_FILES = {
     "model",
     "stores.edge",
     "upkeep.export_files",
+    "upkeep.export_reading",
     "upkeep.transfer",
 }
 WHERE = (
