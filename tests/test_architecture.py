@@ -18,7 +18,7 @@ PACKAGE = Path(clipindex.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {  # library -> the modules (or the room) that may import it
-    "PIL": {"pictures.decode", "pictures.colours"},
+    "PIL": {f"pictures.{name}" for name in ("decode", "opening", "damage", "fitting", "colours")},
     "pi_heif": {"pictures.heic"},
     "rawpy": {"pictures.raw"},
     "onnxruntime": {"model.onnxruntime_tower"},
