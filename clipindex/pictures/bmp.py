@@ -5,24 +5,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+import re
+from collections.abc import Iterator
 
 _RUN_LENGTH = (1, 2)  # compressions
 _PLAIN = (0, 3, 6)
 # Pillow takes run-length coded rows apart in Python: about a second for either of these.
 _MOST_RUN_LENGTH_BYTES = 4_000_000
 _MOST_RUN_LENGTH_PIXELS = 16_000_000
-_SMALLEST_HOLE = 2048
-_FULL = 0.9  # the share of bytes that are not zero in a row that has no black in it
+_HOLE = bytes(1024)
+_NOT_ZERO = re.compile(rb"[^\0]")
+_MOST_ZEROS = 0.1  # the share of zeros in what is not black
 
 
 def check(data: bytes) -> None:
     """Refuse rows that break off in a hole, and what would decode for minutes. Raises ValueError.
 
     Black is zeros too, but it begins where an object does. Zeros that begin in the middle of a
-    row, below a row that has none there, and go on for whole rows, are a copy that broke off.
+    row, below a row that has none there, and go on in the next, are a copy that broke off.
     """
     offset = int.from_bytes(data[10:14], "little")
     if data[14] == 12:  # the oldest header: no compression
@@ -38,24 +38,24 @@ def check(data: bytes) -> None:
     if compression in _RUN_LENGTH and large:
         raise ValueError("a run-length coded bitmap of this size would decode for minutes")
     row = (width * bits + 31) // 32 * 4
-    if compression not in _PLAIN or row <= 0 or height < 3 or offset + row * height > len(data):
+    if compression not in _PLAIN or row <= 0 or height < 2 or offset + row * height > len(data):
         return  # what is cut short, the decoder refuses
-    rows = np.frombuffer(data, np.uint8, row * height, offset).reshape(height, row)
-    if _breaks_off(rows, (width * bits + 7) // 8):
+    if any(_breaks_off(data, start, end, offset, row) for start, end in _runs(data, offset)):
         raise ValueError("a part of the picture is filled with zeros")
 
 
-def _breaks_off(rows: np.ndarray[Any, np.dtype[np.uint8]], used: int) -> bool:
-    """`used`: the bytes of a row that pixels fill."""
-    black = np.logical_not(np.any(rows, axis=1))
-    begins = np.flatnonzero(black[2:] & ~black[1:-1]) + 2
-    for first in begins[:1000]:
-        after = np.flatnonzero(~black[first:])
-        count = int(after[0]) if len(after) else len(rows) - int(first)
-        broken = int(np.flatnonzero(rows[first - 1])[-1]) + 1
-        tail = used - broken
-        if tail < 4 or tail + count * rows.shape[1] < _SMALLEST_HOLE:
-            continue
-        if np.count_nonzero(rows[first - 2, broken:used]) >= _FULL * tail:
-            return True
-    return False
+def _runs(data: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Where long runs of zeros begin and end."""
+    while (start := data.find(_HOLE, at)) >= 0:
+        behind = _NOT_ZERO.search(data, start)
+        at = behind.start() if behind else len(data)
+        yield start, at
+
+
+def _breaks_off(data: bytes, start: int, end: int, offset: int, row: int) -> bool:
+    """Whether zeros begin within a row, go on in the next, and have no zeros above them."""
+    column = (start - offset) % row
+    if start < offset + row or column < 4 or column + end - start <= row:
+        return False
+    above = data[start - row : start - column]
+    return above.count(0) <= _MOST_ZEROS * len(above)

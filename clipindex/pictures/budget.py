@@ -28,7 +28,7 @@ MAX_SCANS = 500
 # Samples that the scans of a JPEG go over, one after the other: about a nanosecond each.
 MAX_SAMPLES = 2_500_000_000
 # An arithmetic decoder may spend as much more on each.
-_ARITHMETIC = 20
+_ARITHMETIC = 5
 
 # Bytes a pixel: of Pillow's picture, and what `colours.to_rgb` makes beside it.
 _PICTURE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
@@ -47,7 +47,7 @@ _CONVERSION = {
 }
 _CLEAR = 9  # RGBA, white, and the mask
 # Bytes a pixel that a decoder holds beside the picture.
-_DECODER = {"WEBP": 9, "AVIF": 10, "HEIC": 12}
+_DECODER = {"WEBP": 9, "AVIF": 10, "HEIC": 7}
 
 _large = threading.Lock()
 
@@ -70,14 +70,17 @@ def refuse_bytes(held: int, size: tuple[int, int]) -> None:
         )
 
 
-def bytes_held(kind: str, mode: str, size: tuple[int, int], *, clear: bool) -> int:
+def bytes_held(
+    kind: str, mode: str, size: tuple[int, int], *, clear: bool = False, coefficients: int = 0
+) -> int:
     """At the peak, for a picture of Pillow's `mode`; `clear`: with a colour that is transparent.
 
-    Of a JPEG without its coefficients: see `coefficients_held`.
+    `coefficients`: bytes, of a JPEG. They are given back before the picture is converted.
     """
-    picture = _PICTURE.get(mode, 4)
+    pixels = size[0] * size[1]
     conversion = _CLEAR if clear and mode != "RGBA" else _CONVERSION.get(mode, _CLEAR)
-    return size[0] * size[1] * (picture + max(conversion, _DECODER.get(kind, 0)))
+    beside = max(pixels * conversion, pixels * _DECODER.get(kind, 0) + coefficients)
+    return pixels * _PICTURE.get(mode, 4) + beside
 
 
 def coefficients_held(stream: jpeg.Stream) -> int:

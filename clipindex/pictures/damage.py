@@ -29,26 +29,22 @@ def refuse_early_end(opened: Opened) -> None:
     """Refuse a decoded JPEG whose data ends before the picture does, or goes on behind it.
 
     libjpeg fills what is missing with grey, and says nothing of what is too much. Where that may
-    have happened, what is decoded of other data tells: with more before the end marker a whole
-    picture stays the same, with the last bytes of a scan changed it does not.
+    have happened, decoding other data tells: with more before the end marker a whole picture stays
+    the same. Runs of zeros are judged in the same way, see `jpeg_holes`.
     """
     image, stream = opened.image, opened.stream
-    if stream is None or not stream.ended:
+    if stream is None:
         return
-    filling = stream.with_filling()
-    if stream.may_lack_data(ends_in_grey=_ends_in_grey(image)):
-        _refuse_unless_equal(image, _again(filling, opened.at_least))
-    if opened.doubts:
-        whole = _again(stream.data) if opened.at_least else image
-        _refuse_unless_equal(whole, _again(filling))
-    for doubt in opened.doubts:
-        if _equal(whole, _again(doubt.spoiled)) and not _equal(whole, _again(doubt.filled)):
-            raise FileFault("damaged: a part of the picture is filled with zeros")
-
-
-def _refuse_unless_equal(image: Image.Image, filled: Image.Image) -> None:
-    if not _equal(image, filled):
+    doubtful = stream.ended and stream.may_lack_data(ends_in_grey=_ends_in_grey(image))
+    if doubtful and not _equal(image, _again(stream.with_filling(), opened.at_least)):
         raise FileFault("damaged: its data ends before the picture does")
+    whole = _again(stream.data) if opened.doubts and opened.at_least else image
+    for doubt in opened.doubts:
+        if _equal(whole, _again(doubt.filled)):
+            continue
+        lacks = not stream.complete or not _equal(whole, _again(doubt.extended))
+        if lacks or _equal(whole, _again(doubt.spoiled)):
+            raise FileFault("damaged: a part of the picture is filled with zeros")
 
 
 def _again(data: bytes, at_least: tuple[int, int] | None = None) -> Image.Image:

@@ -122,7 +122,9 @@ def _refuse_costs(opened: Opened, declared: tuple[int, int]) -> int:
     width, height = declared if coefficients else image.size
     budget.refuse_bombs(width * height, declared)
     clear = "transparency" in image.info
-    held = budget.bytes_held(opened.kind, image.mode, image.size, clear=clear) + coefficients
+    held = budget.bytes_held(
+        opened.kind, image.mode, image.size, clear=clear, coefficients=coefficients
+    )
     budget.refuse_bytes(held, declared)
     return held
 

@@ -14,6 +14,7 @@ _CONTROL = 0xF9  # the extension that says which colour is clear
 _BLOCK = re.compile(rb"[!,;]")
 # A block has at most 255 bytes: 500 MB of picture, or of comments.
 _MOST_BLOCKS = 2_000_000
+_MOST_STRAY_BYTES = 65536  # between blocks; decoders pass over them
 
 
 def first_picture(data: bytes) -> bytes:
@@ -27,7 +28,7 @@ def first_picture(data: bytes) -> bytes:
 def _first_picture(data: bytes) -> bytes:
     at = start = 13 + _table_size(data[10])
     control = b""
-    while found := _BLOCK.search(data, at):  # bytes between blocks are passed over
+    while found := _BLOCK.search(data, at, at + _MOST_STRAY_BYTES):
         at = found.start()
         if data[at] == _END:
             break

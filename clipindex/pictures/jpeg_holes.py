@@ -4,7 +4,7 @@ A hole (a copy that broke off in a preallocated file, a lost sector) decodes wit
 Huffman codes make something of any bits, and find their way back behind it. Yet black or white
 paper, coded with tables made for it, has long runs of zeros too. What tells them apart:
 
-- where zeros are no code for "nothing more in this block", they are a hole;
+- where zeros are not the code for "nothing more in this block", they are a hole;
 - a hole swallows restart markers, whose numbers and count are known;
 - a hole is decoded to more blocks than were lost, or to fewer: data is left over, or lacks.
 """
@@ -14,34 +14,37 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from clipindex.pictures.jpeg import Frame, Segment, Stream
+from clipindex.pictures.jpeg import FILLING, Frame, Segment, Stream
 
 _HOLE = bytes(512)  # a sector
 _SPOILED = 16  # bytes at the end of a scan; an encoder leaves less unused
 _DHT, _DRI, _SOS, _AC = 0xC4, 0xDD, 0xDA, 1
-_END_OF_BLOCK = 0x00
+_END_OF_BLOCK = b"\0"
+_COUNTS = {*range(0x10, 0xF0, 0x10)}  # symbols for several blocks with nothing more
 _NOT_ZERO = re.compile(rb"[^\0]")
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-_SEQUENTIAL_HUFFMAN = (0xC0, 0xC1)
+_SEQUENTIAL_HUFFMAN, _PROGRESSIVE_HUFFMAN = (0xC0, 0xC1), 0xC2
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A scan with a run of zeros is whole if one of these files decodes as it should.
+    """Three files that tell whether a scan with a run of zeros is whole.
 
-    `spoiled` has other bytes at the end of the scan: its pixels differ. `filled` has other bytes
-    instead of the zeros: its pixels are the same if the zeros carry nothing.
+    `filled` has other bytes instead of the zeros: where its pixels are the picture's, the zeros
+    carry nothing. `spoiled` has other bytes at the end of the scan: its pixels differ where all
+    data of a scan is used. `extended` has more data there: its pixels differ where some lacked.
     """
 
-    spoiled: bytes
     filled: bytes
+    spoiled: bytes
+    extended: bytes
 
 
 @dataclass(slots=True)
 class _State:
     """What the segments before a scan have set."""
 
-    zero_codes: dict[int, int]  # class and number of a Huffman table -> what zeros stand for
+    symbols: dict[int, bytes]  # by class and number of a Huffman table, the shortest code first
     interval: int = 0  # units between restart markers, 0 for none
 
 
@@ -58,22 +61,30 @@ def doubts(stream: Stream) -> tuple[Doubt, ...]:
         elif segment.marker == _SOS:
             begin = start + 2 + len(content)
             hole = stream.data.find(_HOLE, begin, segment.end)
-            if hole < 0:
+            if hole < 0 or _refines_means(content):
                 continue
             behind = _NOT_ZERO.search(stream.data, hole)
             end = min(behind.start() if behind else segment.end, segment.end)
             if end < segment.end:  # zeros at the end may be padding
                 _refuse_impossible(stream, segment, content, begin, state)
             filled = stream.data[:hole] + _other(stream.data[hole:end]) + stream.data[end:]
-            found.append(Doubt(_spoiled(stream.data, segment.end), filled))
+            extended = stream.data[: segment.end] + FILLING + stream.data[segment.end :]
+            found.append(Doubt(filled, _spoiled(stream.data, segment.end), extended))
     return tuple(found)
 
 
+def _refines_means(header: bytes) -> bool:
+    """Whether a scan brings one bit for each block: the lowest of its mean, and often unseen."""
+    at = 1 + 2 * header[0] if header else 0
+    return len(header) > at + 2 and header[at] == 0 and header[at + 2] >> 4 > 0
+
+
 def _read_tables(content: bytes, state: _State) -> None:
-    """The first symbol of a table has the shortest code, of zeros alone (T.81, C.2)."""
+    """Tables are replaced as they come; zeros are the code of the first symbol (T.81, C.2)."""
     while len(content) > 17:
-        state.zero_codes[content[0]] = content[17]
-        content = content[17 + sum(content[1:17]) :]
+        end = 17 + sum(content[1:17])
+        state.symbols[content[0]] = content[17:end]
+        content = content[end:]
 
 
 def _refuse_impossible(
@@ -83,8 +94,13 @@ def _refuse_impossible(
     if frame is None or len(header) < 6:
         return
     tables = [each & 15 for each in header[2 : 1 + 2 * header[0] : 2]]
-    ends = [state.zero_codes.get(_AC << 4 | table) == _END_OF_BLOCK for table in tables]
-    hole = frame.marker in _SEQUENTIAL_HUFFMAN and not any(ends)
+    symbols = [state.symbols.get(_AC << 4 | table, b"") for table in tables]
+    hole = False
+    if frame.marker in _SEQUENTIAL_HUFFMAN:
+        hole = any(each[:1] != _END_OF_BLOCK for each in symbols)
+    elif frame.marker == _PROGRESSIVE_HUFFMAN and header[1 + 2 * header[0]] > 0:
+        # Blocks with nothing more are counted, where an encoder does that at all.
+        hole = any(each[:1] != _END_OF_BLOCK or _COUNTS & {*each} for each in symbols)
     if not hole and state.interval:
         restarts = _RESTART.findall(stream.data[begin : segment.end])
         wanted = (_units(frame, header[1 : 1 + 2 * header[0] : 2]) - 1) // state.interval

@@ -132,7 +132,7 @@ def _open_webp(data: bytes) -> Opened:
     still = webp.still(data)
     # Pillow makes room for the whole picture when it opens the file.
     budget.refuse_bombs(still.width * still.height, (still.width, still.height))
-    held = budget.bytes_held("WEBP", "RGBA", (still.width, still.height), clear=False)
+    held = budget.bytes_held("WEBP", "RGBA", (still.width, still.height))
     budget.refuse_bytes(held + 2 * len(data), (still.width, still.height))
     image = plugin("WEBP")(io.BytesIO(still.data))
     return Opened(image=image, kind="WEBP", too_short=still.too_short)

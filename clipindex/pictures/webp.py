@@ -70,7 +70,10 @@ def still(data: bytes) -> Still:
         return _file(data, first, frame, parts)
 
     shorter = [
-        file({**parts, kind: part[:-_SPARE]}) for kind, part in parts.items() if _HOLE in part[10:]
+        file({**parts, kind: short})
+        for kind, part in parts.items()
+        if _HOLE in part[10:]
+        for short in _shortened(kind, part)
     ]
     width, height = _size(data, first, parts)
     return Still(file(parts), width, height, tuple(shorter))
@@ -105,6 +108,16 @@ def _size(data: bytes, first: dict[bytes, Chunk], parts: dict[bytes, bytes]) -> 
 def _is_coded(data: bytes, chunk: Chunk) -> bool:
     """Whether it makes pixels. Alpha that is not compressed may be zeros from end to end."""
     return chunk.kind in (*_PICTURE, b"ALPH") and chunk.start < chunk.end <= len(data)
+
+
+def _shortened(kind: bytes, part: bytes) -> Iterator[bytes]:
+    """Without its last bytes, and of a lossy picture without the last of its first partition."""
+    yield part[:-_SPARE]
+    tag = int.from_bytes(part[:3], "little")  # RFC 6386, 9.1: the size begins at bit 5
+    end = 10 + (tag >> 5)
+    if kind == b"VP8 " and _HOLE in part[10:end]:
+        tag -= _SPARE << 5
+        yield tag.to_bytes(3, "little") + part[3 : end - _SPARE] + part[end:]
 
 
 def _file(
