@@ -154,7 +154,7 @@ assert settings() == before, (settings(), before)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     Image.open({bomb!r})
-assert {{each.category.__name__ for each in caught}} == {{"DecompressionBombWarning"}}, caught
+assert "DecompressionBombWarning" in {{each.category.__name__ for each in caught}}
 """
 
 
