@@ -44,13 +44,13 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import Summary as Summary
     from clipindex.ingest.events import Untouched as Untouched
     from clipindex.ingest.options import IngestOptions as IngestOptions
-    from clipindex.ingest.survey import Part as Part
+    from clipindex.ingest.scope import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
     from clipindex.search.query import Hit as Hit
     from clipindex.search.query import QueryOptions as QueryOptions
-    from clipindex.search.query import Term as Term
-    from clipindex.search.query import TermKind as TermKind
+    from clipindex.search.terms import Term as Term
+    from clipindex.search.terms import TermKind as TermKind
     from clipindex.stores.address import Server as Server
     from clipindex.stores.verified import BatchVerified as BatchVerified
 
@@ -69,10 +69,11 @@ _EXPORTS = {  # module -> its public names
         "Scanning SlowFile Status Summary Untouched"
     ),
     "ingest.options": "IngestOptions",
-    "ingest.survey": "Part",
+    "ingest.scope": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
-    "search.query": "Hit QueryOptions Term TermKind",
+    "search.query": "Hit QueryOptions",
+    "search.terms": "Term TermKind",
     "stores.address": "Server",
     "stores.verified": "BatchVerified",
 }

@@ -541,7 +541,7 @@ def test_a_catalogue_of_a_later_clipindex_is_6(photos: Path, store: Path) -> Non
 def test_a_query_picture_that_is_none_is_2(store: Path, tmp_path: Path) -> None:
     for name, content, said in (
         ("notes.txt", b"hello", "not a picture"),
-        ("bad.jpg", b"hello", "named like a picture, but it is none"),
+        ("bad.jpg", b"hello", "has a picture's extension, but is not a picture"),
         ("empty.jpg", b"", "empty file"),
         ("cut.jpg", picture_bytes(9)[:900], "damaged or not decodable"),
     ):
@@ -613,4 +613,4 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_9_before_the_engine_can_die_of_it(photos: Path, small_disk: Path) -> None:
     new = ["ingest", photos, "--store", small_disk / "store", "--model", TINY]
-    fails(9, "MiB are free", "make room", args=new)
+    fails(9, "MiB are free", "free some space", args=new)

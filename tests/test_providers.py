@@ -99,7 +99,7 @@ def test_a_missing_provider_is_noticed_before_anything_is_walked_or_written(
         tmp_path / "store", model=str(TINY), provider=clipindex.Provider(MISSING[0])
     )
     with pytest.raises(ProviderUnavailable):
-        next(index.ingest([tmp_path / "in"]))
+        next(index.ingest_events([tmp_path / "in"]))
     assert not (tmp_path / "store").exists()
 
 
@@ -230,5 +230,5 @@ def test_a_graph_that_openvino_cannot_read_is_an_error_that_names_the_way_out(
     from clipindex.model.openvino_tower import OpenVinoTower
 
     with pytest.raises(ModelError, match="NobodyKnowsThis") as caught:
-        OpenVinoTower(tmp_path / "vision.onnx", tmp_path / "no probe", 1)
+        OpenVinoTower(tmp_path / "vision.onnx", None, 1)
     assert "--provider cpu" in caught.value.hint

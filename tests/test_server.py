@@ -6,6 +6,7 @@ import copy
 import itertools
 import random
 import re
+import shutil
 import threading
 import time
 import uuid
@@ -24,6 +25,7 @@ from qdrant_client.common import client_exceptions
 from qdrant_client.http import exceptions
 
 import clipindex
+from clipindex.collection import server_place
 from clipindex.errors import (
     ClipIndexError,
     CollectionBusy,
@@ -35,9 +37,11 @@ from clipindex.errors import (
 )
 from clipindex.stores import connection, server, server_collections
 from clipindex.stores.address import Server
-from clipindex.stores.connection import Connection, ErrorAnswer, RetryPolicy, understand
+from clipindex.stores.connection import Connection, RetryPolicy
+from clipindex.stores.failures import ErrorAnswer, understand
 from clipindex.stores.points import Point
 from clipindex.stores.verified import write_verified
+from clipindex.stores.waiting import Waiting, report_waits
 from conftest import TINY, Run, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
 from qdrant_double import Double, Request, refused_port
 from test_ingest import same_state, stored
@@ -99,7 +103,9 @@ def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
         ingest(index, photos)
         index.tag({"who": "ann"}, [photos / "copies 1", photos / "004.jpg"])
     asked = [
-        clipindex.QueryOptions(limit, min_score, under, where, where_not)
+        clipindex.QueryOptions(
+            limit=limit, min_score=min_score, under=under, where=where, where_not=where_not
+        )
         for limit, min_score in ((1, None), (3, 0.5), (10, None), (100, -0.2))
         for under in (None, photos / "copies 2")
         for where, where_not in (((), ()), ((("who", "ann"),), ()), ((), (("who", "ann"),)))
@@ -107,14 +113,14 @@ def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
     for options in asked:
         for term in ("a dog", photos / "009.jpg"):
             assert remote.query(term, options) == local.query(term, options), (term, options)
-    assert len(remote.query("a dog", clipindex.QueryOptions(100))) == 20
+    assert len(remote.query("a dog", clipindex.QueryOptions(limit=100))) == 20
 
 
 def test_a_query_costs_no_more_than_its_hits(double: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 40)
     ingest(on(double), tmp_path / "photos")
     double.log.clear()
-    assert len(on(double).query("a dog", clipindex.QueryOptions(3))) == 3
+    assert len(on(double).query("a dog", clipindex.QueryOptions(limit=3))) == 3
     grouped, copies = double.requests("/points/")
     assert grouped.path.split("?")[0].endswith("/points/query/groups")
     (condition,) = copies.body["filter"]["must"]
@@ -160,7 +166,7 @@ def test_a_strict_server_is_asked_for_no_more_than_it_allows(
     }
     make_pictures(tmp_path / "photos", 20)
     index = on(double)
-    events = list(index.ingest([tmp_path / "photos"], tags={"owner": "ann"}))
+    events = list(index.ingest_events([tmp_path / "photos"], tags={"owner": "ann"}))
     assert isinstance(events[-1], clipindex.RunFinished)
     assert len(stored(index)) == 20
     options = clipindex.QueryOptions(limit=20, where=(("owner", "ann"),))
@@ -187,9 +193,8 @@ def test_an_alias_stands_for_its_collection_in_every_command(two: Double, tmp_pa
     assert len(index.query("a dog")) == 3
     assert index.tag({"who": "ann"}, [tmp_path / "photos"]) == 3
     assert on(two, collection="v1").untag(["who"], [tmp_path / "photos"]) == 3
-    last = list(index.reindex())[-1]
-    assert isinstance(last, clipindex.RunFinished)
-    assert (last.summary.collection, last.summary.unchanged) == ("v1", 3)
+    summary = index.reindex()
+    assert (summary.collection, summary.unchanged) == ("v1", 3)
     assert (index.status().collection, index.status().aliases) == ("v1", ["photos"])
     assert sorted(two.shards) == ["v1", "v2"]
 
@@ -206,16 +211,15 @@ def test_a_switch_is_one_request_and_those_who_ask_notice_nothing(
     assert reader.status().preprocessing == "exact"
     assert reader.status().roots == [str(tmp_path / "photos")]
     assert len(reader.query("a dog")) == 3
-    last = list(reader.reindex())[-1]  # the night after knows the folders
-    assert isinstance(last, clipindex.RunFinished)
-    assert (last.summary.collection, last.summary.unchanged) == ("v2", 3)
+    summary = reader.reindex()  # the night after knows the folders
+    assert (summary.collection, summary.unchanged) == ("v2", 3)
     assert on(two, collection="v1").alias("photos") == "v2"  # and back
     assert reader.status().collection == "v1"
 
 
 def test_a_run_ends_in_the_collection_it_began_with(two: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "more", 9, first_seed=50)
-    run = on(two, collection="photos").ingest(
+    run = on(two, collection="photos").ingest_events(
         [tmp_path / "more"], clipindex.IngestOptions(batch_size=3)
     )
     for event in run:
@@ -243,7 +247,7 @@ def named(alias: str, collection: str) -> dict[str, object]:
 
 def test_an_alias_is_locked_as_its_collection_is(two: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "more", 2, first_seed=50)
-    run = on(two, collection="photos").ingest([tmp_path / "more"])
+    run = on(two, collection="photos").ingest_events([tmp_path / "more"])
     next(run)
     with pytest.raises(CollectionBusy):
         on(two, collection="v1").forget(tmp_path / "photos")
@@ -295,7 +299,7 @@ def test_a_switch_that_another_undoes_at_once_is_not_called_done(
         return False
 
     two.fail("503", when=undo)
-    with pytest.raises(VerificationFailed, match="does not stand for what it was given"):
+    with pytest.raises(VerificationFailed, match="was not switched"):
         on(two, collection="v2").alias("photos")
 
 
@@ -381,7 +385,7 @@ def test_an_empty_collection_made_by_hand_is_adopted(double: Double, tmp_path: P
     assert ingest(on(double, collection="mine"), tmp_path / "photos").summary.points == 2
     assert double.shards["mine"].config["params"]["vectors"]["on_disk"] is True
     double.create("small", {"vectors": {"size": 100, "distance": "Cosine"}})
-    with pytest.raises(ContractMismatch, match="does not hold 512 numbers"):
+    with pytest.raises(ContractMismatch, match="does not have vectors of 512"):
         ingest(on(double, collection="small"), tmp_path / "photos")
 
 
@@ -413,9 +417,9 @@ PASSING: list[tuple[str, object, str]] = [
     ("dropped", "", "cut the connection"),
     ("halved", "", "cut the connection"),
     ("truncated", "", "cut short"),
-    ("seconds", 0, "asked too much at once"),
-    ("date", 0, "asked too much at once"),
-    ("429", "rate limit", "asked too much at once (429): rate limit"),
+    ("seconds", 0, "too many requests"),
+    ("date", 0, "too many requests"),
+    ("429", "rate limit", "too many requests (429): rate limit"),
     ("500", "disk on fire", "in trouble (500): disk on fire"),
     ("503", "", "in trouble (503)"),
 ]
@@ -433,8 +437,8 @@ LASTING: list[tuple[str, object, str]] = [
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time-outs of a second, so that a slow server costs the tests little."""
-    monkeypatch.setattr(connection, "WRITING", QUICK)
-    monkeypatch.setattr(connection, "READING", QUICK)
+    monkeypatch.setattr(server_place, "WRITING", QUICK)
+    monkeypatch.setattr(server_place, "READING", QUICK)
 
 
 def once_fail(double: Double, kind: str, value: object, times: int = 1) -> None:
@@ -495,11 +499,31 @@ def test_a_lost_answer_to_making_the_collection_does_no_harm(
     assert ingest(on(double), tmp_path / "photos").summary.points == 2
 
 
-def test_a_long_wait_is_spoken_of(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_wait_is_reported_to_whoever_listens(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "SILENT_FOR", 0.0)
-    double.fail("503", value="key123 is fine")
-    client = Connection(Server(double.url, "key123"), QUICK)
-    with pytest.warns(clipindex.ClipIndexWarning, match=r"trouble \(503\): \*\*\* is fine; trying"):
+    double.fail("503", value="key123 is \x1b[2J fine")
+    reports: list[Waiting] = []
+    with report_waits(reports.append):
+        client = Connection(Server(double.url, "key123"), QUICK)
+    asking = threading.Thread(target=client.call, args=("asking", lambda qdrant: qdrant.info()))
+    asking.start()  # from whatever thread it is used
+    asking.join()
+    client.close()
+    (waiting,) = reports
+    assert waiting.server == double.url
+    assert waiting.reason == r"is in trouble (503): *** is \x1b[2J fine"
+    assert 0 < waiting.seconds < 1
+
+
+def test_a_long_wait_is_a_warning_where_nobody_listens(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SILENT_FOR", 0.0)
+    double.fail("503", value="busy")
+    client = Connection(Server(double.url), QUICK)
+    with pytest.warns(clipindex.ClipIndexWarning, match=r"\(503\): busy; trying again in"):
         client.call("asking", lambda qdrant: qdrant.info())
     client.close()
 
@@ -512,7 +536,7 @@ def test_the_server_says_how_long_to_wait(double: Double, kind: str) -> None:
     client.call("asking", lambda qdrant: qdrant.info())
     assert 0.9 < time.monotonic() - started < 3.5
     double.fail(kind, value=60)
-    with pytest.raises(StoreError, match="asked too much at once"):
+    with pytest.raises(StoreError, match="too many requests"):
         client.call("asking", lambda qdrant: qdrant.info())
     assert time.monotonic() - started < 5  # a minute is more than this caller's patience
     client.close()
@@ -636,12 +660,20 @@ def test_a_certificate_that_nobody_knows_is_not_tried_again() -> None:
     assert "no certificate that this machine trusts" in failure.reason
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "Fri, 99 Nov 2026"])
+@pytest.mark.parametrize("value", ["", "soon", "-1", "Fri, 99 Nov 2026", "\u00b2", "9" * 400])
 def test_a_retry_after_that_says_nothing_falls_back_to_the_back_off(value: str) -> None:
-    answer = ErrorAnswer(503, httpx.Headers({"retry-after": value}), b"")
+    answer = ErrorAnswer(503, httpx.Headers([(b"retry-after", value.encode("latin-1"))]), b"")
     failure = understand(exceptions.ResponseHandlingException(answer), 1)
     assert failure.passing
     assert not failure.retry_after
+
+
+@pytest.mark.parametrize("location", ["http://[", "", "//", "http://user:secret@[::1]:x/?key=y"])
+def test_a_redirect_to_nonsense_is_still_named_a_redirect(location: str) -> None:
+    answer = ErrorAnswer(307, httpx.Headers({"location": location}), b"[" * 100_000)
+    failure = understand(exceptions.ResponseHandlingException(answer), 1)
+    assert "redirects to" in failure.reason
+    assert "secret" not in failure.reason
 
 
 # --- several writers -------------------------------------------------------------------------
@@ -690,7 +722,7 @@ def test_parts_in_parallel_are_one_first_run(double: Double, tmp_path: Path) -> 
     def run(number: int) -> None:
         try:
             part = clipindex.Part(number, 3)
-            events = list(on(double, "nas").ingest([photos], part=part))
+            events = list(on(double, "nas").ingest_events([photos], part=part))
             last = events[-1]
             assert isinstance(last, clipindex.RunFinished)
             runs[number] = Run({}, last.summary, events)
@@ -716,13 +748,13 @@ def test_reindex_of_a_part_knows_what_any_run_here_remembered(
     ingest(on(double), tmp_path / "photos")
     found = 0
     for number in (1, 2, 3):
-        last = list(on(double).reindex(part=clipindex.Part(number, 3)))[-1]
+        last = list(on(double).reindex_events(part=clipindex.Part(number, 3)))[-1]
         assert isinstance(last, clipindex.RunFinished)
         assert last.summary.written == 0
         found += last.summary.found
     assert found == 12
     with pytest.raises(UsageError, match="no folder of source 'elsewhere'") as caught:
-        list(on(double, "elsewhere").reindex(part=clipindex.Part(1, 3)))
+        list(on(double, "elsewhere").reindex_events(part=clipindex.Part(1, 3)))
     assert "for each --source" in caught.value.hint
 
 
@@ -748,7 +780,7 @@ def test_a_large_first_load_builds_the_index_once_at_its_end(
     monkeypatch.setattr(server, "BULK", 10)
     make_pictures(tmp_path / "photos", 12)
     seen = set()
-    for event in on(double).ingest([tmp_path / "photos"]):
+    for event in on(double).ingest_events([tmp_path / "photos"]):
         if isinstance(event, clipindex.FileDone):
             seen.add(links(double))
     assert seen == {0}
@@ -782,7 +814,7 @@ def test_a_killed_large_load_does_not_leave_the_index_off(
 def opened(double: Double, dimension: int) -> Iterator[server.ServerPoints]:
     """A collection of short vectors on the double, as a run opens it."""
     client = Connection(Server(double.url), connection.WRITING)
-    server_collections.make(client, "image_embeddings", dimension, {})
+    server_collections.create(client, "image_embeddings", dimension, {})
     yield server.ServerPoints(client, "image_embeddings", dimension)
     client.close()
 
@@ -845,3 +877,63 @@ def test_warnings_of_qdrant_client_reach_nobody(double: Double) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Connection(Server(double.url, "key"), QUICK).close()
+
+
+# --- what a run costs ------------------------------------------------------------------------
+
+
+def test_a_run_with_nothing_to_do_asks_the_server_four_times(
+    double: Double, tmp_path: Path
+) -> None:
+    """Aliases, the contract, the contract again under the lock, and the number of points."""
+    make_pictures(tmp_path / "photos", 3)
+    ingest(on(double), tmp_path / "photos")
+    for run in (lambda: on(double).ingest([tmp_path / "photos"]), lambda: on(double).reindex()):
+        double.log.clear()
+        assert run().unchanged == 3
+        assert [request.method for request in double.log] == ["GET", "GET", "GET", "POST"]
+
+
+def test_a_batch_costs_the_same_few_requests_however_many_pictures_it_has(
+    double: Double, tmp_path: Path
+) -> None:
+    """One look-up, one write, one reading back; a batch of moves deletes once more. None of it
+    grows with the pictures."""
+    photos = tmp_path / "photos"
+    make_pictures(photos / "a", 2)
+    ingest(on(double), photos)
+
+    def requests_of_a_run() -> int:
+        double.log.clear()
+        summary = on(double).ingest([photos], clipindex.IngestOptions(batch_size=100))
+        assert reconciles(summary)
+        return len(double.requests("/points")) - 1  # the count of the summary
+
+    make_pictures(photos / "b", 40, first_seed=100)
+    assert requests_of_a_run() == 3
+    (photos / "b").rename(photos / "c")
+    assert requests_of_a_run() == 4
+    for path in (photos / "c").iterdir():
+        shutil.copy(path, photos / "a" / f"copy-{path.name}")
+    assert requests_of_a_run() == 3
+    for seed, path in enumerate(sorted((photos / "c").iterdir())):
+        path.write_bytes(picture_bytes(500 + seed))
+    assert requests_of_a_run() == 3
+
+
+def test_tags_that_another_machine_gave_outlive_an_ingest_that_knows_nothing_of_them(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines, one source: the catalogue of the second was made before the picture was."""
+    photos = tmp_path / "photos"
+    make_pictures(photos, 1)
+    ingest(on(double, "nas"), photos)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other machine"))
+    ingest(on(double, "nas"), photos)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (photos / "new.jpg").write_bytes(picture_bytes(9))
+    ingest(on(double, "nas"), photos)
+    on(double, "nas").tag({"owner": "ann"}, [photos / "new.jpg"])
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other machine"))
+    ingest(on(double, "nas"), photos)
+    assert stored(on(double, "nas"))[str(photos / "new.jpg")].payload["tag_owner"] == "ann"

@@ -14,16 +14,16 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from clipindex.errors import UsageError
+from clipindex.files.user_folders import config_folder
 
 Values = dict[str, object]
 
 
-def default_path() -> Path:
-    """The user's own file; it need not exist."""
-    return Path(platformdirs.user_config_dir("clipindex", appauthor=False)) / "config.toml"
+def default_path() -> Path | None:
+    """The user's own file, which need not exist; None for a user without a home."""
+    folder = config_folder()
+    return None if folder is None else folder / "config.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def read(path: Path | None) -> Configuration | None:
     Raises UsageError when a named file is missing, or one is broken.
     """
     file = path or default_path()
-    if path is None and not file.exists():
+    if file is None or (path is None and not file.exists()):
         return None
     import tomllib  # most have no such file
 

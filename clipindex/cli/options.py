@@ -210,7 +210,7 @@ def seconds(duration: str | None) -> float | None:
 
 def part(text: str | None) -> Any:
     """`K/N` as a Part. Raises UsageError."""
-    from clipindex.ingest.survey import Part
+    from clipindex.ingest.scope import Part
 
     if text is None:
         return Part()

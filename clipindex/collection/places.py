@@ -1,4 +1,4 @@
-"""Which place a caller means: a folder, a server, or by default a folder of the user's own."""
+"""The place that a caller names: a folder, a server, or by default the user's data folder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.place import Place
 from clipindex.errors import UsageError
 from clipindex.files.identity import LOCAL
+from clipindex.files.user_folders import data_folder, expand_user
 
 if TYPE_CHECKING:
     from clipindex.stores.address import Server
@@ -21,21 +20,21 @@ AnyPath = str | os.PathLike[str]
 
 def default_store() -> Path:
     """The embedded store in the user's data folder."""
-    return Path(platformdirs.user_data_dir("clipindex", appauthor=False)) / "store"
+    return data_folder() / "store"
 
 
 def place_at(
     store: AnyPath | None, server: Server | None, collection: str, source: str | None
 ) -> Place:
-    """The place of a collection. Raises UsageError where both kinds are named."""
+    """The place of a collection. Raises UsageError when both kinds are named."""
     if server is None:
         folder = Path(store) if store is not None else default_store()
-        return FolderPlace(folder.expanduser().absolute(), collection, source or LOCAL)
+        return FolderPlace(expand_user(folder).absolute(), collection, source or LOCAL)
     if store is not None:
         raise UsageError(
             f"both a folder and a server are named: {store}, {server.url}",
             hint="give --store or --url, not both",
         )
-    from clipindex.collection.server_place import ServerPlace, host_source
+    from clipindex.collection.server_place import ServerPlace, host_source  # 0.5 s to load
 
-    return ServerPlace(server, collection, source or host_source())
+    return ServerPlace(address=server, collection=collection, source=source or host_source())

@@ -7,6 +7,9 @@ import hashlib
 import os
 import uuid
 
+from clipindex.errors import UsageError
+from clipindex.files.access import file_system_of
+
 # clipindex's own namespace for name-based ids (RFC 9562, 5.5): uuid5(NAMESPACE_DNS, "clipindex").
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "clipindex")
 
@@ -63,9 +66,14 @@ def is_below(path: bytes, folder: bytes) -> bool:
 
 
 def resolve_root(path: str | os.PathLike[str] | bytes) -> bytes:
-    """An absolute path with links resolved once; of a file, only its folder's links."""
-    raw = os.fsencode(path)
-    if os.path.isdir(raw):
-        return os.path.realpath(raw)
-    folder, name = os.path.split(raw.rstrip(b"/"))  # not abspath: `link/..` is not `.`
-    return os.path.join(os.path.realpath(folder or b"."), name)
+    """An absolute path with links resolved once; of a file, only its folder's links.
+
+    Raises UsageError for what no file system takes as a path.
+    """
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"not a path: {error}", path=ascii(path)) from None
+    if b"\0" in name:
+        raise UsageError("a path cannot contain a NUL byte", path=ascii(path))
+    return file_system_of(name).resolve(name)

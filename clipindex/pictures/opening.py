@@ -26,6 +26,7 @@ from clipindex.pictures import (
     jpeg_holes,
     jpeg_metadata,
     png,
+    tiff,
     webp,
 )
 from clipindex.pictures.preprocessing import Preprocessing
@@ -36,7 +37,6 @@ _PLUGINS = {
     "WEBP": ("WebPImagePlugin", "WebPImageFile"),
     "GIF": ("GifImagePlugin", "GifImageFile"),
     "BMP": ("BmpImagePlugin", "BmpImageFile"),
-    "TIFF": ("TiffImagePlugin", "TiffImageFile"),
     "AVIF": ("AvifImagePlugin", "AvifImageFile"),
 }
 
@@ -69,6 +69,8 @@ def open_picture(data: bytes, kind: str, size: int, preprocessing: Preprocessing
         return Opened(image=_open_container(data, kind), kind=kind)
     if kind == "WEBP":
         return _open_webp(data)
+    if kind == "TIFF":
+        return Opened(image=tiff.open_tiff(data), kind=kind)
     if kind == "PNG":
         data = png.without_extras(data)
     elif kind == "GIF":

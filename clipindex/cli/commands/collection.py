@@ -137,11 +137,12 @@ def alias(
     """
     with ending(json, quiet, verbose) as output:
         from clipindex.cli import results
-        from clipindex.collection.places import place_at
+        from clipindex.index import Index
 
-        place = place_at(store, options.server(url), collection, None).resolve_alias()
-        before = place.set_alias(name)
-        results.show_alias(name, place.collection, before, output)
+        index = Index(store, collection=collection, server=options.server(url))
+        before = index.alias(name)
+        own_name = index.place.locate().place.collection
+        results.show_alias(name, own_name, before, output)
 
 
 def unalias(
@@ -156,7 +157,7 @@ def unalias(
     """Take an alias away from a Qdrant server. The collection that it stood for stays."""
     with ending(json, quiet, verbose) as output:
         from clipindex.cli import results
-        from clipindex.collection.places import place_at
+        from clipindex.index import Index
 
-        before = place_at(store, options.server(url), DEFAULT_COLLECTION, None).delete_alias(name)
+        before = Index(store, server=options.server(url)).unalias(name)
         results.show_alias(name, None, before, output)

@@ -36,7 +36,7 @@ def demo(
         )
         index = Index(folder / "index")
         view = ingest_view(output)
-        for event in index.ingest([folder / "pictures"]):
+        for event in index.ingest_events([folder / "pictures"]):
             view.show(event)
         view.close()
         for text in pictures.QUERIES:

@@ -114,7 +114,11 @@ def ingest(
         if not paths and files_from is None:
             raise UsageError("name a folder to index, or use --files-from")
         policy = walk.WalkPolicy(
-            hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ())
+            hidden=hidden,
+            follow=follow,
+            one_file_system=one_file_system,
+            exclude=tuple(exclude or ()),
+            include=tuple(include or ()),
         )
         index = Index(
             store,
@@ -135,9 +139,16 @@ def ingest(
             )
             results.show_dry_run(found, output)
             return
-        how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
+        how = IngestOptions(
+            batch_size=batch_size,
+            limit=limit,
+            workers=workers,
+            max_seconds=options.seconds(max_duration),
+        )
         tags = dict(map(parse_tag, tag or ()))
-        events = index.ingest(paths or [], how, policy=policy, files=files, part=share, tags=tags)
+        events = index.ingest_events(
+            paths or [], how, policy=policy, files=files, part=share, tags=tags
+        )
         _run(events, output)
 
 
@@ -176,8 +187,13 @@ def reindex(
             server=options.server(url),
             provider=provider,
         )
-        how = IngestOptions(batch_size, limit, workers, options.seconds(max_duration))
-        _run(index.reindex(how, part=options.part(part)), output)
+        how = IngestOptions(
+            batch_size=batch_size,
+            limit=limit,
+            workers=workers,
+            max_seconds=options.seconds(max_duration),
+        )
+        _run(index.reindex_events(how, part=options.part(part)), output)
 
 
 def _run(events: Generator[Event, None, None], output: Output) -> None:
@@ -199,12 +215,13 @@ def _run(events: Generator[Event, None, None], output: Output) -> None:
 
 
 def _names_from(place: str, zero: bool) -> list[bytes]:
-    """The file names in a file or on standard input, byte for byte."""
+    """The paths in a list, from a file or from standard input."""
+    from clipindex.files.lists import paths_in_list
+
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
     except OSError as error:
         raise UsageError(
             f"the list of files cannot be read: {error.strerror}", path=place
         ) from error
-    names = data.split(b"\0") if zero else [line.rstrip(b"\r") for line in data.split(b"\n")]
-    return [name for name in names if name]
+    return paths_in_list(data, null=zero)

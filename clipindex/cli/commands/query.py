@@ -16,7 +16,7 @@ from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipindex.search.query import Term
+    from clipindex.search.terms import Term
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif")
 
@@ -98,9 +98,13 @@ def query(
             )
         wanted = _terms(terms or (), minus or (), image or (), text or ())
         place = place_at(store, options.server(url), collection, None)
-        with_tags = tuple(map(parse_tag, where or ()))
-        without = tuple(map(parse_tag, where_not or ()))
-        only = QueryOptions(limit, min_score, under, with_tags, without)
+        only = QueryOptions(
+            limit=limit,
+            min_score=min_score,
+            under=under,
+            where=tuple(map(parse_tag, where or ())),
+            where_not=tuple(map(parse_tag, where_not or ())),
+        )
         hits = find(place, wanted, only, model=model)
         if paths or null:
             results.show_paths(hits, zero=null)
@@ -115,7 +119,7 @@ def _terms(
     from dataclasses import replace
 
     from clipindex.cli import results
-    from clipindex.search.query import Term, TermKind, parse_term
+    from clipindex.search.terms import Term, TermKind, parse_term
 
     def parsed(term: str, kind: TermKind = TermKind.AUTO) -> Term:
         if term == "-":

@@ -60,14 +60,13 @@ def export(
         from clipindex.cli import results
         from clipindex.cli.run_view import points_bar
         from clipindex.index import Index
-        from clipindex.upkeep import transfer
 
         if (folder is not None) + (to_store is not None) + (to_url is not None) != 1:
             raise UsageError("name one of: a folder, --to-store, --to-url")
         index = Index(store, collection=collection, source=source, server=options.server(url))
         if folder is not None:
             with points_bar(output) as moved:
-                count = transfer.export(index.place, folder, moved)
+                count = index.export(folder, moved)
             results.show_count("exported", count, output)
             return
         target = Index(
@@ -77,7 +76,7 @@ def export(
             server=options.server(to_url),
         )
         with points_bar(output) as moved:
-            count = transfer.copy(index.place, target.place, moved)
+            count = index.copy_to(target, moved)
         results.show_count("copied", count, output)
 
 
@@ -101,9 +100,8 @@ def import_(
         from clipindex.cli import results
         from clipindex.cli.run_view import points_bar
         from clipindex.index import Index
-        from clipindex.upkeep import transfer
 
         index = Index(store, collection=collection, source=source, server=options.server(url))
         with points_bar(output) as moved:
-            count = transfer.import_(folder, index.place, moved)
+            count = index.import_(folder, moved)
         results.show_count("imported", count, output)
