@@ -100,7 +100,7 @@ def _needed(meta: _Meta) -> Iterator[int]:
         if depth > 8 or drawn > MOST_ITEMS:
             raise ValueError("made of too many parts: it would decode for minutes")
         waiting += [(part, depth + 1) for part in item.made_of]
-        waiting += [(part, depth + 1) for part in item.alpha if meta.items[part].is_alpha]
+        waiting += [(part, depth + 1) for part in item.alpha if meta.item(part).is_alpha]
         yield number
 
 
