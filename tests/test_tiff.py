@@ -338,7 +338,9 @@ def test_old_style_jpeg_in_strips_needs_no_end_marker() -> None:
     made = page(COLOUR, 6, rows=SIZE[1]) | {259: [6], 530: [1, 1], OFFSETS: [stream]}  # type: ignore[dict-item]
     assert np.abs(seen(tiff(made)).astype(int) - EXPECTED[2]).mean() < 2
     whole = tiff(made | {LENGTHS: [len(stream)]})
-    beyond = whole.replace(struct.pack("<HHLL", LENGTHS, 4, 1, len(stream)), b"\x17\x01\4\0\1\0\0\0\xff\xff\xff\0")
+    beyond = whole.replace(
+        struct.pack("<HHLL", LENGTHS, 4, 1, len(stream)), b"\x17\x01\4\0\1\0\0\0\xff\xff\xff\0"
+    )
     assert "cut short" in reason(beyond)
 
 
