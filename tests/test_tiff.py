@@ -24,7 +24,7 @@ from clipindex.pictures.decode import Pixels, decode
 from clipindex.pictures.exif import PictureFacts
 from clipindex.pictures.formats import picture_format
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
-from clipindex.pictures.tiff import MAX_HELD, open_tiff
+from clipindex.pictures.tiff.picture import MAX_HELD, open_tiff
 from conftest import picture
 
 CROP = Geometry(224, "crop")

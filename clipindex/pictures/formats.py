@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipindex.pictures.tiff_directory import (
+from clipindex.pictures.tiff.directory import (
     COMPRESSION,
     PHOTOMETRIC,
     Directory,

@@ -26,10 +26,10 @@ from clipindex.pictures import (
     jpeg_holes,
     jpeg_metadata,
     png,
-    tiff,
     webp,
 )
 from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.pictures.tiff.picture import open_tiff
 
 _PLUGINS = {
     "JPEG": ("JpegImagePlugin", "JpegImageFile"),
@@ -70,7 +70,7 @@ def open_picture(data: bytes, kind: str, size: int, preprocessing: Preprocessing
     if kind == "WEBP":
         return _open_webp(data)
     if kind == "TIFF":
-        return Opened(image=tiff.open_tiff(data), kind=kind)
+        return Opened(image=open_tiff(data), kind=kind)
     if kind == "PNG":
         data = png.without_extras(data)
     elif kind == "GIF":

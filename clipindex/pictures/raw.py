@@ -8,10 +8,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipindex.errors import FileFault
+
+if TYPE_CHECKING:
+    from clipindex.pictures.colours import Bytes, Values
 
 MISSING = "a camera raw file: install clipindex[raw] to read its preview"
 
@@ -19,14 +23,11 @@ _ORIENTATIONS = (1, 2, 4, 3, 5, 8, 6, 7)  # EXIF's for each of LibRaw's flips
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
-Bitmap = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
     """A JPEG file's bytes, or pixels; how to turn it; the size of the raw picture, upright."""
 
-    data: bytes | Bitmap  # [height, width, 1 or 3]
+    data: bytes | Bytes  # [height, width, 1 or 3]
     orientation: int
     width: int
     height: int
@@ -74,12 +75,10 @@ def _cut_short(jpeg: bytes, data: bytes) -> bool:
     return jpeg[-512:] not in data or jpeg.rfind(_END_OF_IMAGE) < jpeg.rfind(_START_OF_SCAN)
 
 
-def _copied(
-    pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _copied(pixels: Values) -> Bytes:
     """An 8-bit copy: LibRaw frees its own pixels when the file is closed."""
     if pixels.dtype == np.uint16:
-        pixels = pixels >> 8  # type: ignore[operator]
+        pixels = pixels >> 8
     return pixels.astype(np.uint8, copy=True)
 
 

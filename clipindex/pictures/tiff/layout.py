@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clipindex.errors import FileFault
-from clipindex.pictures.tiff_directory import COMPRESSION, PHOTOMETRIC, Directory
+from clipindex.pictures.tiff.directory import COMPRESSION, PHOTOMETRIC, Directory
 
 NO_COMPRESSION, LZW, JPEG, DEFLATE, OLD_DEFLATE = 1, 5, 7, 8, 32946
 PACKBITS, LZMA, ZSTD = 32773, 34925, 50000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clipindex.errors import FileFault
-from clipindex.pictures.tiff_layout import CCITT, NO_COMPRESSION, OLD_JPEG, Layout
+from clipindex.pictures.tiff.layout import CCITT, NO_COMPRESSION, OLD_JPEG, Layout
 
 # Of an empty tail: rows that it takes up at least, and the share of bytes above it that are not 0.
 _LEAST_MISSING, _BRIGHT, _WIDEST_PIXEL = 4, 0.98, 64

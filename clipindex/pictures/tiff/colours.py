@@ -9,8 +9,8 @@ from PIL import Image
 
 from clipindex.errors import FileFault
 from clipindex.pictures.colours import Bytes, Scale
-from clipindex.pictures.tiff_directory import Directory
-from clipindex.pictures.tiff_layout import (
+from clipindex.pictures.tiff.directory import Directory
+from clipindex.pictures.tiff.layout import (
     CMYK,
     ICC_LAB,
     LAB,
@@ -20,7 +20,7 @@ from clipindex.pictures.tiff_layout import (
     YCBCR,
     Layout,
 )
-from clipindex.pictures.tiff_samples import Samples
+from clipindex.pictures.tiff.samples import Samples
 
 _BT_601 = (0.299, 0.587, 0.114)  # shares of red, green and blue in brightness
 

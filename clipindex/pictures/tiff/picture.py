@@ -1,6 +1,6 @@
 """TIFF pictures as Pillow's: the page that is the picture, every layout in use, or a reason.
 
-Samples are read by `tiff_samples`, whatever their depth. What is coded as a fax or in the JPEG of
+Samples are read by `samples`, whatever their depth. What is coded as a fax or in the JPEG of
 TIFF 6.0 goes to the libtiff within Pillow; faxes as a file with no tag but those it needs.
 """
 
@@ -16,11 +16,11 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from clipindex.errors import FileFault
-from clipindex.pictures.tiff_colours import converters, is_mislabelled
-from clipindex.pictures.tiff_directory import Directory, first_directory, picture_page
-from clipindex.pictures.tiff_extract import standalone
-from clipindex.pictures.tiff_integrity import intact
-from clipindex.pictures.tiff_layout import (
+from clipindex.pictures.tiff.colours import converters, is_mislabelled
+from clipindex.pictures.tiff.directory import Directory, first_directory, picture_page
+from clipindex.pictures.tiff.extract import standalone
+from clipindex.pictures.tiff.integrity import intact
+from clipindex.pictures.tiff.layout import (
     DECODED_HERE,
     JPEG,
     NO_COMPRESSION,
@@ -31,7 +31,7 @@ from clipindex.pictures.tiff_layout import (
     layout_of,
     unsupported,
 )
-from clipindex.pictures.tiff_samples import Samples, bands
+from clipindex.pictures.tiff.samples import Samples, bands
 
 # Bytes held at once while a picture is decoded, beside the file: its largest strip or tile, twice
 # where it has to be rearranged, and Pillow's four bytes a pixel.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from clipindex.pictures.tiff_directory import Directory, directory_at
+from clipindex.pictures.tiff.directory import Directory, directory_at
 
 _EXIF, _GPS = 34665, 34853
 # Camera, orientation, date; of the EXIF directory when it was taken, of the GPS one where.

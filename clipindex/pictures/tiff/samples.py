@@ -12,7 +12,6 @@ import lzma
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
@@ -20,7 +19,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from clipindex.errors import FileFault
 from clipindex.pictures import jpeg
-from clipindex.pictures.tiff_layout import (
+from clipindex.pictures.colours import Bytes, Values
+from clipindex.pictures.tiff.layout import (
     DEFLATE,
     JPEG,
     LZMA,
@@ -33,8 +33,7 @@ from clipindex.pictures.tiff_layout import (
     Layout,
 )
 
-Samples = np.ndarray[tuple[int, ...], np.dtype[Any]]  # [rows, width, samples]
-Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Samples = Values  # [rows, width, samples]
 
 BAND_BYTES = 1 << 22  # decompressed at a time, if strips are no larger
 _PREDICTED = {LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD}

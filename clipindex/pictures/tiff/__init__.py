@@ -1,0 +1,1 @@
+"""TIFF, whose layouts are many; `picture` opens one, the others each know one part of it."""
