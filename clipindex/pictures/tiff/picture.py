@@ -132,7 +132,7 @@ def _decode(page: Directory, layout: Layout, mode: str) -> Image.Image:
     def read() -> Iterator[Samples]:
         return bands(page.data, layout, tables)
 
-    image = Image.new(mode, (layout.width, layout.height))
+    image = Image.new(mode, (layout.width, layout.height), None)  # every row is written below
     colour, alpha = converters(page, layout, read)
     row = 0
     for samples in read():
@@ -141,7 +141,7 @@ def _decode(page: Directory, layout: Layout, mode: str) -> Image.Image:
             opacity = alpha(samples[:, :, layout.colours :])
             part = np.concatenate((part, opacity), axis=2)
         size = (layout.width, len(part))
-        pixels = np.ascontiguousarray(part).tobytes()
+        pixels = np.ascontiguousarray(part).reshape(-1)
         image.paste(Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1), (0, row))
         row += len(part)
     return image
