@@ -148,7 +148,7 @@ def settings():
 before = settings()
 import clipindex
 index = clipindex.Index({store!r}, model={model!r})
-list(index.ingest([{pictures!r}]))
+index.ingest([{pictures!r}])
 assert index.query({one!r})
 assert settings() == before, (settings(), before)
 with warnings.catch_warnings(record=True) as caught:
