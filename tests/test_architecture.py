@@ -76,10 +76,12 @@ OWN_FILES = {
     "collection.contract",
     "collection.folder_place",
     "collection.lock",
+    "collection.place",
     "collection.server_place",
     "model",
     "stores.edge",
     "upkeep.export_files",
+    "upkeep.export_reading",
     "upkeep.transfer",
 }
 WHERE = (

@@ -25,8 +25,9 @@ from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.pictures.decode import library_versions
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import Payload
+from clipindex.stores.payload import Payload, mtime_of
 from clipindex.stores.points import Points
+from clipindex.stores.validation import healed_payload, payload_fault
 
 if TYPE_CHECKING:
     from clipindex.model.encoder import Encoder
@@ -175,6 +176,8 @@ def reconcile(collection: Collection) -> None:
     learned: list[Row] = []
     with_point: set[bytes] = set()
     for _, payload in collection.points.scroll(Filter(equals=(("source", collection.source),))):
+        if payload_fault(healed_payload(payload)) is not None:
+            continue  # its file is read again, and its point written anew
         row = row_from_payload(payload)
         with_point.add(row.path)
         known = remembered.get(row.path)
@@ -200,7 +203,7 @@ def row_from_payload(payload: Payload) -> Row:
     return Row(
         path=path_from_payload(payload),
         size=int(str(payload["bytes"])),
-        mtime_ns=int(str(payload["mtime_ns"])),
+        mtime_ns=mtime_of(payload),
         ctime_ns=None,
         sha256=bytes.fromhex(str(payload["sha256"])),
         state=INDEXED,

@@ -30,6 +30,20 @@ def display_path(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
 
 
+def printable(text: str) -> str:
+    r"""The text with escapes for what a terminal would obey; for text from outside.
+
+    >>> printable("caf\u00e9\x1b[2J")
+    'caf\u00e9\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def exact_path(path: bytes) -> str | None:
     """Base64 of the path's bytes where text cannot hold them, else None."""
     try:

@@ -12,6 +12,7 @@ from typing import Self
 
 from clipindex.errors import FileFault
 from clipindex.files.file_system import Entry, FileRecord, FolderRecord, Kind
+from clipindex.files.times import storable_time
 
 # O_NONBLOCK: if a pipe has taken the file's place, opening it must not wait for a writer.
 # O_BINARY: without it Windows would translate line ends.
@@ -131,7 +132,8 @@ def _open_read_only(path: str, _flags: int) -> int:
 
 
 def _record(path: bytes, status: os.stat_result) -> FileRecord:
-    return FileRecord(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    times = storable_time(status.st_mtime_ns), storable_time(status.st_ctime_ns)
+    return FileRecord(path, status.st_size, *times)
 
 
 def _kind(entry: os.DirEntry[bytes]) -> Kind:
