@@ -1,0 +1,30 @@
+"""`clipindex alias`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clipindex.cli.session import Session, command
+
+
+@command(without=("source",))
+def alias(
+    session: Session,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The alias.", rich_help_panel="Which alias")
+    ],
+) -> None:
+    """Let NAME stand for --collection on a Qdrant server, whatever it stood for before.
+
+    From then on everyone whose --collection is NAME uses the new collection; a run under way ends
+    in the collection where it began. Nothing is copied or deleted: the same command switches back.
+
+        clipindex alias photos --collection photos-v2 --url http://localhost:6333
+    """
+    from clipindex.cli.results import show_alias
+
+    place = session.place().resolve_alias()
+    before = place.set_alias(name)
+    show_alias(name, place.collection, before, session.output)

@@ -1,0 +1,129 @@
+"""The arguments of a query as its terms: which of them are texts, and which are pictures.
+
+An argument that names an existing file is a picture. Several bare words together are one text, as
+if they had been quoted; among several, only a word with a slash or a picture's extension may be a
+file, so that a file or folder called `beach` gets in nobody's way. An argument with spaces is a
+text of its own, `2*dog` weighs a term, `-` reads standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from clipindex.cli import streams
+from clipindex.errors import UsageError
+from clipindex.pictures.formats import PICTURE_NAMES
+from clipindex.search.query import Term, TermKind
+
+EXTENSIONS = tuple(os.fsdecode(extension) for extension in PICTURE_NAMES)
+SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+ROOTED = ("/", "./", "../", "~/", ".\\", "..\\", "~\\")
+MOST = 1_000_000  # as a weight
+WEIGHTED = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\*(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the arguments were read: the terms, and what the user should be told about it."""
+
+    terms: tuple[Term, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_terms(
+    words: Sequence[str],
+    minus: Sequence[str] = (),
+    images: Sequence[str] = (),
+    texts: Sequence[str] = (),
+) -> Reading:
+    """All terms of a query, weighted; what `minus` names is subtracted.
+
+    Raises UsageError where there is none, or one names a picture that does not exist.
+    """
+    notes: list[str] = []
+    terms = _arguments(words, notes)
+    terms += [_stdin_or(Term(image, TermKind.IMAGE)) for image in images]
+    terms += [_stdin_or(Term(text, TermKind.TEXT)) for text in texts]
+    less = [_term(term, notes) for term in minus]
+    terms += [replace(term, weight=-term.weight) for term in less]
+    if not terms:
+        raise UsageError(
+            "nothing to search for",
+            hint='name a text or a picture: clipindex query "a dog on a beach"',
+        )
+    return Reading(tuple(terms), tuple(notes))
+
+
+def _arguments(words: Sequence[str], notes: list[str]) -> list[Term]:
+    if len(words) == 1:
+        return [_term(words[0], notes)]
+    terms: list[Term] = []
+    bare: list[str] = []
+    for word in [*words, ""]:
+        if word and _is_bare(word):
+            bare.append(word)
+            continue
+        if bare:
+            text = " ".join(bare)
+            if len(bare) > 1:
+                notes.append(f'searching for "{text}" as one text; quote each to add several')
+            terms.append(Term(text, TermKind.TEXT))
+            bare = []
+        if word:
+            terms.append(_term(word, notes))
+    if len(words) > len([word for word in words if word]):
+        raise UsageError("an empty text finds nothing", hint="name something to search for")
+    return terms
+
+
+def _is_bare(word: str) -> bool:
+    """Whether a word among several belongs to a text."""
+    return not (
+        word == "-"
+        or any(character.isspace() for character in word)
+        or WEIGHTED.fullmatch(word)
+        or _looks_like_picture(word)
+        or (any(separator in word for separator in SEPARATORS) and _exists(word))
+    )
+
+
+def _term(word: str, notes: list[str]) -> Term:
+    """One argument that stands for itself."""
+    if word == "-":
+        return Term(streams.read_input())
+    if os.path.isfile(os.fsencode(word)):
+        return Term(word, TermKind.IMAGE)
+    if match := WEIGHTED.fullmatch(word):
+        weight = float(match[1])
+        if not 0 < weight <= MOST:
+            raise UsageError(f"'{match[1]}' is no weight", hint=f"above 0, at most {MOST:,}")
+        return replace(_term(match[2], notes), weight=weight)
+    if os.path.isdir(os.fsencode(word)):
+        if any(separator in word for separator in SEPARATORS):
+            raise UsageError(
+                "this is a folder", path=word, hint="name a picture in it, or say --text for a text"
+            )
+        notes.append(f'searching for the text "{word}"; the folder of that name is not looked at')
+    if _looks_like_picture(word):
+        raise UsageError(
+            "there is no such picture",
+            path=word,
+            hint="correct the path, or search for it as a text with --text",
+        )
+    return Term(word, TermKind.TEXT)
+
+
+def _stdin_or(term: Term) -> Term:
+    return replace(term, value=streams.read_input()) if term.value == "-" else term
+
+
+def _looks_like_picture(word: str) -> bool:
+    """A path, by its extension or because it says where to look."""
+    return word.lower().endswith(EXTENSIONS) or word.startswith(ROOTED)
+
+
+def _exists(word: str) -> bool:
+    return os.path.lexists(os.fsencode(word))
