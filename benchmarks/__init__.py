@@ -6,3 +6,7 @@
 Both need a clone with `pip install '.[convert,openvino]'`; environments, weights and
 pictures are made once and kept in a work folder.
 """
+
+from clipindex.model.imports import disable_telemetry
+
+disable_telemetry()  # of the peers too, which run as children

@@ -26,6 +26,8 @@ import onnxruntime
 from onnx import TensorProto, helper
 from PIL import Image
 
+from clipindex.model.imports import guarded_import
+
 GFLOP = 8.24  # ViT-B/32, the last layer for the class token alone
 ROWS, WIDTH, HIDDEN = 400, 768, 3072  # eight pictures of fifty tokens through the first MLP layer
 TRIES = 40
@@ -77,7 +79,8 @@ def int8_rate() -> float:
 def bf16_rate() -> float | None:
     """GFLOP/s of OpenVINO's product in bf16; None without OpenVINO or such a CPU."""
     try:
-        import openvino
+        with guarded_import():
+            import openvino
     except ImportError:
         return None
     core = openvino.Core()

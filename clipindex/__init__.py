@@ -49,8 +49,8 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
     from clipindex.search.query import Hit as Hit
     from clipindex.search.query import QueryOptions as QueryOptions
-    from clipindex.search.query import Term as Term
-    from clipindex.search.query import TermKind as TermKind
+    from clipindex.search.terms import Term as Term
+    from clipindex.search.terms import TermKind as TermKind
     from clipindex.stores.address import Server as Server
     from clipindex.stores.verified import BatchVerified as BatchVerified
 
@@ -72,7 +72,8 @@ _EXPORTS = {  # module -> its public names
     "ingest.survey": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
-    "search.query": "Hit QueryOptions Term TermKind",
+    "search.query": "Hit QueryOptions",
+    "search.terms": "Term TermKind",
     "stores.address": "Server",
     "stores.verified": "BatchVerified",
 }

@@ -33,7 +33,8 @@ from clipindex.model.encoder import Model
 from clipindex.model.providers import Provider
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.search import query as search
-from clipindex.search.query import Hit, QueryOptions, Term
+from clipindex.search.query import Hit, QueryOptions
+from clipindex.search.terms import Term
 from clipindex.stores.address import Server
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, check_key
@@ -249,7 +250,7 @@ def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid
     found: dict[uuid.UUID, None] = {}
     for path in paths:
         name = resolve_root(path)
-        only = Filter((("source", collection.source), ("folders", display_path(name))))
+        only = Filter().also(("source", collection.source), ("folders", display_path(name)))
         found.update((id, None) for id, _ in collection.points.scroll(only))
         found.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
     return list(found)

@@ -20,13 +20,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clipindex.model.bundle import PROBE
+from clipindex.model.bundle import MANIFEST, PROBE
+from clipindex.model.imports import guarded_import
+from clipindex.model.manifest import SCHEMA, Manifest
 from clipindex.model.saturation import make_exact
+
+with guarded_import():
+    import onnxruntime
 
 OPSET = 17  # the first with LayerNormalization as one operator
 IMAGE_SIZE = 224
@@ -141,7 +145,9 @@ def load_tower(path: Path) -> Tower:
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = load_session(path, make_exact(options, path.with_name(PROBE), load_session))
+    probe = path.with_name(PROBE)
+    options = make_exact(options, probe if probe.exists() else None, load_session)
+    session = load_session(path, options)
     input_name = session.get_inputs()[0].name
     output_name = session.get_outputs()[0].name
 
@@ -289,11 +295,13 @@ def write_tokenizer(source: Path, target: Path) -> None:
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any], files: Sequence[str]) -> None:
-    """Write model.json, the last file of a bundle: its presence says that the others are whole."""
+    """Write model.json, last of all: its presence says that the other files are complete.
+
+    `fields` are those of Manifest but `schema` and `files`, as JSON has them.
+    """
     described = {name: describe_file(folder / name) for name in files}
-    manifest = {"schema": 1, **fields, "files": described}
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    (folder / "model.json").write_text(text, encoding="utf-8")
+    manifest = Manifest.from_fields({"schema": SCHEMA, **fields, "files": described})
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
 
 
 def describe_file(path: Path) -> dict[str, int | str]:

@@ -16,10 +16,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPModel
-from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention, CLIPEncoderLayer
 
 from bundle_export import BundleRefused
+from clipindex.model.imports import guarded_import
+
+with guarded_import():
+    from transformers import CLIPModel
+    from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention, CLIPEncoderLayer
 
 # Before a fix in transformers every CLIP configuration said 2 here and meant the highest token id.
 MISSTATED_END_OF_TEXT = 2

@@ -28,8 +28,6 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from transformers import CLIPModel
-from transformers.utils import cached_file
 
 from bundle_export import (
     DIMENSION,
@@ -49,10 +47,15 @@ from bundle_export import (
 )
 from calibration import read_pictures
 from clip_towers import TextTower, VisionTower, end_of_text_id
-from clipindex.model.bundle import TextSpec
+from clipindex.model.imports import guarded_import
+from clipindex.model.manifest import TextSpec
 from fidelity import query_embeddings
 from int8_vision import Int8, write_int8_vision
 from random_clip import random_clip, tiny, vit_b_32
+
+with guarded_import():
+    from transformers import CLIPModel
+    from transformers.utils import cached_file
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

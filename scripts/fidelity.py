@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle_export import Array, BundleRefused, load_tower, unit_length
-from clipindex.model.bundle import Quantisation, TextSpec
+from clipindex.model.manifest import Quantisation, TextSpec
 from clipindex.model.text import TextTokenizer
 
 TOP = 10  # hits of a query that are compared

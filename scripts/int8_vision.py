@@ -19,7 +19,8 @@ from bundle_export import (
 )
 from calibration import Pictures
 from clip_towers import VisionTower
-from clipindex.model.bundle import PROBE, Quantisation
+from clipindex.model.bundle import PROBE
+from clipindex.model.manifest import Quantisation
 from fidelity import check_fidelity, measure_fidelity, report
 from quantise import ranges_of_inputs, round_to_integers, smooth, write_probe
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from bundle_export import OPSET
 from clip_towers import PatchEmbedding, VisionTower
-from clipindex.model.saturation import INPUTS, LOUDEST
+from clipindex.model.saturation import INPUTS, LARGEST
 
 MICROSOFT = "com.microsoft"  # the domain of MatMulIntegerToFloat: onnxruntime's, OpenVINO reads it
 LARGEST_INPUT = 255  # of an unsigned 8-bit number
@@ -227,7 +227,7 @@ def write_probe(path: Path) -> None:
     """
     signs = np.array([1, -1] * 8)
     weight = np.tile(signs * 127, (INPUTS, 1))  # (inputs, outputs)
-    expected = LOUDEST * weight.sum(axis=0)
+    expected = LARGEST * weight.sum(axis=0)
     constants = {
         "weight": weight.astype(np.int8),
         "scale": np.float32(1),

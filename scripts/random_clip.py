@@ -11,8 +11,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel
-from transformers.models.clip.modeling_clip import CLIPEncoder
+
+from clipindex.model.imports import guarded_import
+
+with guarded_import():
+    from transformers import CLIPConfig, CLIPModel
+    from transformers.models.clip.modeling_clip import CLIPEncoder
 
 VOCABULARY = 49_408
 CONTEXT = 77

@@ -21,18 +21,15 @@ from clipindex.collection.contract import (
     write_contract,
 )
 from clipindex.errors import ContractMismatch, ModelError, StoreError
-from clipindex.model.bundle import (
-    MANIFEST,
-    FileSpec,
-    ImageSpec,
-    Manifest,
-    TextSpec,
-    find_bundle,
-    open_bundle,
-)
+from clipindex.model.bundle import MANIFEST, find_bundle, open_bundle
+from clipindex.model.manifest import FileSpec, ImageSpec, Manifest, TextSpec
 from conftest import TINY
 
-FILES = {name: name.encode() * 50 for name in ("vision.onnx", "text.onnx", "tokenizer.json")}
+# The towers' graphs say who made them, and nothing else.
+FILES = {
+    name: b"\x12\x7f" + name.encode().ljust(127)
+    for name in ("vision.onnx", "text.onnx", "tokenizer.json")
+}
 
 
 def write_bundle(folder: Path, model: str = "small", **changes: object) -> Path:
@@ -57,8 +54,8 @@ def folder(tmp_path: Path) -> Path:
 # --- manifest --------------------------------------------------------------------------------
 
 words = st.text(max_size=20)
-floats = st.floats(allow_nan=False, allow_infinity=False)
-triples = st.tuples(floats, floats, floats)
+colours = st.floats(2**-20, 1)
+triples = st.tuples(colours, colours, colours)
 manifests = st.builds(
     Manifest,
     schema=st.just(1),
@@ -66,13 +63,30 @@ manifests = st.builds(
     revision=words,
     architecture=words,
     dimension=st.integers(1, 4096),
-    precision=words,
-    image=st.builds(ImageSpec, st.integers(1, 999), triples, triples, words, st.just("crop")),
-    text=st.builds(TextSpec, st.integers(1, 999), st.integers(), words, st.just("openai")),
+    precision=st.sampled_from(["fp32", "int8"]),
+    image=st.builds(
+        ImageSpec,
+        size=st.integers(16, 999),
+        mean=triples,
+        std=triples,
+        interpolation=st.just("bicubic"),
+        fit=st.sampled_from(["crop", "squash"]),
+    ),
+    text=st.builds(
+        TextSpec,
+        context_length=st.integers(2, 999),
+        pad_id=st.integers(0, 99_999),
+        pad=st.just("longest"),
+        cleaning=st.sampled_from(["openai", "none"]),
+    ),
     opset=st.integers(1, 30),
     licence=words,
     source=words,
-    files=st.dictionaries(words, st.builds(FileSpec, st.integers(0), words), max_size=4),
+    files=st.dictionaries(
+        st.from_regex(r"[a-z0-9][A-Za-z0-9._-]{0,9}", fullmatch=True),
+        st.builds(FileSpec, st.integers(1, 10**10), st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
+        max_size=4,
+    ),
 )
 
 
@@ -126,7 +140,7 @@ def test_a_folder_without_a_bundle_says_how_to_get_one(tmp_path: Path) -> None:
 )
 def test_a_manifest_that_is_none_is_damage(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text, "utf-8")
-    assert "damaged: model.json" in refused(folder).message
+    assert "damaged or of an unknown kind: model.json" in refused(folder).message
 
 
 @pytest.mark.parametrize(
@@ -147,7 +161,7 @@ def test_a_manifest_with_a_broken_field_is_damage(
     tmp_path: Path, changes: dict[str, object]
 ) -> None:
     write_bundle(tmp_path / "broken", **changes)
-    assert "damaged: model.json" in refused(tmp_path / "broken").message
+    assert "damaged or of an unknown kind: model.json" in refused(tmp_path / "broken").message
 
 
 def test_a_manifest_that_is_no_text_is_damage(folder: Path) -> None:
@@ -189,7 +203,7 @@ def test_a_changed_byte_is_found_by_verify(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_manifest_that_leaves_out_a_needed_file_is_damage(tmp_path: Path, name: str) -> None:
     """What is not listed is not hashed, and so would not be part of the contract."""
-    some = {other: asdict(FileSpec(len(d), "0")) for other, d in FILES.items() if other != name}
+    some = {o: asdict(FileSpec(len(d), "0" * 64)) for o, d in FILES.items() if o != name}
     write_bundle(tmp_path / "partial", files=some)
     assert "damaged" in refused(tmp_path / "partial").message
 
@@ -208,10 +222,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_name_that_is_not_known_says_which_are(cache: Path) -> None:
     write_bundle(cache / "mine")
-    said = r"no model named 'unheard-of'; there are: .*mine"
+    said = r"no model named 'ViT-B-32'; installed: .*mine"
     with pytest.raises(ModelError, match=said) as caught:
-        find_bundle("unheard-of")
-    assert "--model" in caught.value.hint
+        find_bundle("ViT-B-32")
+    for words_of_help in ("convert_to_onnx.py", "--output FOLDER", "--model FOLDER"):
+        assert words_of_help in caught.value.hint
+    assert "tests" not in caught.value.hint
 
 
 def test_a_bundle_is_found_by_name_in_the_cache(cache: Path) -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import clipindex
 from clipindex.cli.app import app
 from clipindex.errors import UsageError
-from clipindex.search.query import Term, TermKind, embed_query, parse_term
+from clipindex.search.terms import Term, TermKind, embed_query, parse_term
 from clipindex.upkeep.relocate import new_path
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
 from test_ingest import same_state, stored

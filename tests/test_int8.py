@@ -22,8 +22,9 @@ import pytest
 from numpy.typing import NDArray
 
 from clipindex.errors import ExitCode, ModelError, ProviderUnavailable
-from clipindex.model.bundle import Manifest, Quantisation, open_bundle
+from clipindex.model.bundle import open_bundle
 from clipindex.model.encoder import Model
+from clipindex.model.manifest import Manifest, Quantisation
 from clipindex.model.providers import Provider
 from clipindex.model.saturation import EXACT_KERNELS, is_exact, make_exact
 from conftest import TINY, make_pictures, picture, run_clipindex
@@ -281,7 +282,7 @@ def test_seven_bits_need_no_probe_and_are_still_near(pictures: Path, tmp_path: P
     arguments = ("--precision", "int8", "--calibrate", pictures, "--weight-bits", "7")
     assert convert(*SEED, *arguments, "--output", output) == 0
     bundle = open_bundle(output)
-    assert not bundle.probe.exists()
+    assert bundle.probe is None
     assert bundle.manifest.quantisation is not None
     assert bundle.manifest.quantisation.weight_bits == 7
     graph = onnx.load(output / "vision.onnx").graph
@@ -514,7 +515,7 @@ def test_an_int8_model_is_for_cpus_whatever_is_asked_for(int8: Converted) -> Non
         Model(bundle, Provider.CUDA)
     automatic = Model(bundle, Provider.AUTO)
     automatic.load()
-    assert automatic.provider == "CPUExecutionProvider"
+    assert automatic.provider_in_use == "CPUExecutionProvider"
 
 
 @pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")

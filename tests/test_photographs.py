@@ -14,7 +14,8 @@ from clipindex.model.bundle import open_bundle
 from clipindex.model.encoder import Model
 from clipindex.pictures.decode import decode
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
-from clipindex.search.query import Query, QueryOptions, embed_picture, search
+from clipindex.search.query import QueryOptions, search
+from clipindex.search.terms import Query, embed_picture
 from conftest import TINY, ingest, reconciles
 
 

@@ -230,5 +230,5 @@ def test_a_graph_that_openvino_cannot_read_is_an_error_that_names_the_way_out(
     from clipindex.model.openvino_tower import OpenVinoTower
 
     with pytest.raises(ModelError, match="NobodyKnowsThis") as caught:
-        OpenVinoTower(tmp_path / "vision.onnx", tmp_path / "no probe", 1)
+        OpenVinoTower(tmp_path / "vision.onnx", None, 1)
     assert "--provider cpu" in caught.value.hint

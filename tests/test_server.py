@@ -35,9 +35,11 @@ from clipindex.errors import (
 )
 from clipindex.stores import connection, server, server_collections
 from clipindex.stores.address import Server
-from clipindex.stores.connection import Connection, ErrorAnswer, RetryPolicy, understand
+from clipindex.stores.connection import Connection, RetryPolicy
+from clipindex.stores.failures import ErrorAnswer, understand
 from clipindex.stores.points import Point
 from clipindex.stores.verified import write_verified
+from clipindex.stores.waiting import Waiting, report_waits
 from conftest import TINY, Run, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
 from qdrant_double import Double, Request, refused_port
 from test_ingest import same_state, stored
@@ -99,7 +101,9 @@ def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
         ingest(index, photos)
         index.tag({"who": "ann"}, [photos / "copies 1", photos / "004.jpg"])
     asked = [
-        clipindex.QueryOptions(limit, min_score, under, where, where_not)
+        clipindex.QueryOptions(
+            limit=limit, min_score=min_score, under=under, where=where, where_not=where_not
+        )
         for limit, min_score in ((1, None), (3, 0.5), (10, None), (100, -0.2))
         for under in (None, photos / "copies 2")
         for where, where_not in (((), ()), ((("who", "ann"),), ()), ((), (("who", "ann"),)))
@@ -107,14 +111,14 @@ def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
     for options in asked:
         for term in ("a dog", photos / "009.jpg"):
             assert remote.query(term, options) == local.query(term, options), (term, options)
-    assert len(remote.query("a dog", clipindex.QueryOptions(100))) == 20
+    assert len(remote.query("a dog", clipindex.QueryOptions(limit=100))) == 20
 
 
 def test_a_query_costs_no_more_than_its_hits(double: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 40)
     ingest(on(double), tmp_path / "photos")
     double.log.clear()
-    assert len(on(double).query("a dog", clipindex.QueryOptions(3))) == 3
+    assert len(on(double).query("a dog", clipindex.QueryOptions(limit=3))) == 3
     grouped, copies = double.requests("/points/")
     assert grouped.path.split("?")[0].endswith("/points/query/groups")
     (condition,) = copies.body["filter"]["must"]
@@ -295,7 +299,7 @@ def test_a_switch_that_another_undoes_at_once_is_not_called_done(
         return False
 
     two.fail("503", when=undo)
-    with pytest.raises(VerificationFailed, match="does not stand for what it was given"):
+    with pytest.raises(VerificationFailed, match="was not switched"):
         on(two, collection="v2").alias("photos")
 
 
@@ -381,7 +385,7 @@ def test_an_empty_collection_made_by_hand_is_adopted(double: Double, tmp_path: P
     assert ingest(on(double, collection="mine"), tmp_path / "photos").summary.points == 2
     assert double.shards["mine"].config["params"]["vectors"]["on_disk"] is True
     double.create("small", {"vectors": {"size": 100, "distance": "Cosine"}})
-    with pytest.raises(ContractMismatch, match="does not hold 512 numbers"):
+    with pytest.raises(ContractMismatch, match="does not have vectors of 512"):
         ingest(on(double, collection="small"), tmp_path / "photos")
 
 
@@ -413,9 +417,9 @@ PASSING: list[tuple[str, object, str]] = [
     ("dropped", "", "cut the connection"),
     ("halved", "", "cut the connection"),
     ("truncated", "", "cut short"),
-    ("seconds", 0, "asked too much at once"),
-    ("date", 0, "asked too much at once"),
-    ("429", "rate limit", "asked too much at once (429): rate limit"),
+    ("seconds", 0, "too many requests"),
+    ("date", 0, "too many requests"),
+    ("429", "rate limit", "too many requests (429): rate limit"),
     ("500", "disk on fire", "in trouble (500): disk on fire"),
     ("503", "", "in trouble (503)"),
 ]
@@ -495,11 +499,31 @@ def test_a_lost_answer_to_making_the_collection_does_no_harm(
     assert ingest(on(double), tmp_path / "photos").summary.points == 2
 
 
-def test_a_long_wait_is_spoken_of(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_wait_is_reported_to_whoever_listens(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "SILENT_FOR", 0.0)
-    double.fail("503", value="key123 is fine")
-    client = Connection(Server(double.url, "key123"), QUICK)
-    with pytest.warns(clipindex.ClipIndexWarning, match=r"trouble \(503\): \*\*\* is fine; trying"):
+    double.fail("503", value="key123 is \x1b[2J fine")
+    reports: list[Waiting] = []
+    with report_waits(reports.append):
+        client = Connection(Server(double.url, "key123"), QUICK)
+    asking = threading.Thread(target=client.call, args=("asking", lambda qdrant: qdrant.info()))
+    asking.start()  # from whatever thread it is used
+    asking.join()
+    client.close()
+    (waiting,) = reports
+    assert waiting.server == double.url
+    assert waiting.reason == r"is in trouble (503): *** is \x1b[2J fine"
+    assert 0 < waiting.seconds < 1
+
+
+def test_a_long_wait_is_a_warning_where_nobody_listens(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SILENT_FOR", 0.0)
+    double.fail("503", value="busy")
+    client = Connection(Server(double.url), QUICK)
+    with pytest.warns(clipindex.ClipIndexWarning, match=r"\(503\): busy; trying again in"):
         client.call("asking", lambda qdrant: qdrant.info())
     client.close()
 
@@ -512,7 +536,7 @@ def test_the_server_says_how_long_to_wait(double: Double, kind: str) -> None:
     client.call("asking", lambda qdrant: qdrant.info())
     assert 0.9 < time.monotonic() - started < 3.5
     double.fail(kind, value=60)
-    with pytest.raises(StoreError, match="asked too much at once"):
+    with pytest.raises(StoreError, match="too many requests"):
         client.call("asking", lambda qdrant: qdrant.info())
     assert time.monotonic() - started < 5  # a minute is more than this caller's patience
     client.close()
@@ -636,12 +660,20 @@ def test_a_certificate_that_nobody_knows_is_not_tried_again() -> None:
     assert "no certificate that this machine trusts" in failure.reason
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "Fri, 99 Nov 2026"])
+@pytest.mark.parametrize("value", ["", "soon", "-1", "Fri, 99 Nov 2026", "\u00b2", "9" * 400])
 def test_a_retry_after_that_says_nothing_falls_back_to_the_back_off(value: str) -> None:
-    answer = ErrorAnswer(503, httpx.Headers({"retry-after": value}), b"")
+    answer = ErrorAnswer(503, httpx.Headers([(b"retry-after", value.encode("latin-1"))]), b"")
     failure = understand(exceptions.ResponseHandlingException(answer), 1)
     assert failure.passing
     assert not failure.retry_after
+
+
+@pytest.mark.parametrize("location", ["http://[", "", "//", "http://user:secret@[::1]:x/?key=y"])
+def test_a_redirect_to_nonsense_is_still_named_a_redirect(location: str) -> None:
+    answer = ErrorAnswer(307, httpx.Headers({"location": location}), b"[" * 100_000)
+    failure = understand(exceptions.ResponseHandlingException(answer), 1)
+    assert "redirects to" in failure.reason
+    assert "secret" not in failure.reason
 
 
 # --- several writers -------------------------------------------------------------------------
@@ -782,7 +814,7 @@ def test_a_killed_large_load_does_not_leave_the_index_off(
 def opened(double: Double, dimension: int) -> Iterator[server.ServerPoints]:
     """A collection of short vectors on the double, as a run opens it."""
     client = Connection(Server(double.url), connection.WRITING)
-    server_collections.make(client, "image_embeddings", dimension, {})
+    server_collections.create(client, "image_embeddings", dimension, {})
     yield server.ServerPoints(client, "image_embeddings", dimension)
     client.close()
 

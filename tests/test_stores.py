@@ -18,7 +18,8 @@ from qdrant_client import QdrantClient
 
 from clipindex.errors import DiskFull, StoreError, VerificationFailed
 from clipindex.files.identity import folders_of
-from clipindex.search import query as search
+from clipindex.search.query import QueryOptions, search
+from clipindex.search.terms import Query
 from clipindex.stores import edge, server
 from clipindex.stores.address import Server
 from clipindex.stores.connection import WRITING, Connection
@@ -26,7 +27,7 @@ from clipindex.stores.edge import EdgePoints
 from clipindex.stores.filter import Filter
 from clipindex.stores.points import Point, Points
 from clipindex.stores.server import ServerPoints
-from clipindex.stores.server_collections import aliases, describe, make, set_alias
+from clipindex.stores.server_collections import aliases, create, describe, set_alias
 
 Opener = Callable[[], Points]
 
@@ -41,7 +42,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
 
     def open_server() -> Points:
         connection = Connection(address, WRITING)
-        make(connection, name, 512, {"of": "a test"})
+        create(connection, name, 512, {"of": "a test"})
         store = ServerPoints(connection, name, 512)
         store.index_missing_fields()
         return store
@@ -138,11 +139,11 @@ def test_filters_match_exact_values_and_members_of_lists(store: Points) -> None:
     inside, namesake = point(1, "/a/1.jpg"), point(2, "/ab/2.jpg")
     store.upsert([inside, namesake])
     store.flush()
-    only = Filter((("folders", "/a"),))
+    only = Filter(equals=(("folders", "/a"),))
     assert [id for id, _ in store.scroll(only)] == [inside.id]
     hits = store.search(namesake.vector, limit=9, only=only)
     assert [hit.sha256 for hit in hits] == [inside.payload["sha256"]]
-    both = Filter((("folders", "/"), ("sha256", str(namesake.payload["sha256"]))))
+    both = Filter(equals=(("folders", "/"), ("sha256", str(namesake.payload["sha256"]))))
     assert [id for id, _ in store.scroll(both)] == [namesake.id]
     among = Filter().also_among("path", ["/a/1.jpg", "/nowhere.jpg"])
     assert [id for id, _ in store.scroll(among)] == [inside.id]
@@ -153,13 +154,13 @@ def test_filters_match_exact_values_and_members_of_lists(store: Points) -> None:
 
 FILTERS = [
     Filter(),
-    Filter((("folders", "/odd"),)),
-    Filter((("folders", "/even"), ("tag_year", "1"))),
+    Filter(equals=(("folders", "/odd"),)),
+    Filter(equals=(("folders", "/even"), ("tag_year", "1"))),
     Filter(differs=(("tag_year", "0"),)),
-    Filter((("folders", "/odd"),), (("tag_year", "0"), ("tag_year", "1"))),
+    Filter(equals=(("folders", "/odd"),), differs=(("tag_year", "0"), ("tag_year", "1"))),
     Filter().also_among("sha256", [f"{seed:064x}" for seed in range(3, 12)]),
     Filter().also_outside("sha256", [f"{seed:064x}" for seed in range(4)]),
-    Filter((("folders", "/nowhere"),)),
+    Filter(equals=(("folders", "/nowhere"),)),
 ]
 
 
@@ -208,7 +209,7 @@ def test_of_equal_scores_at_the_limit_the_first_path_wins(store: Points) -> None
     alike = [replace(point(seed, f"/{seed}.jpg"), vector=vector) for seed in range(19, 9, -1)]
     store.upsert([point(2), *alike])
     store.flush()
-    hits = search.search(store, search.Query(vector), search.QueryOptions(3))
+    hits = search(store, Query(vector), QueryOptions(limit=3))
     assert [hit.path for hit in hits] == ["/10.jpg", "/11.jpg", "/12.jpg"]
     assert {hit.score for hit in hits} == {1.0}
 
@@ -221,7 +222,7 @@ several = st.lists(
 
 
 @settings(deadline=None)
-@given(st.builds(Filter, pairs, pairs, several, several))
+@given(st.builds(Filter, equals=pairs, differs=pairs, among=several, outside=several))
 def test_a_server_is_sent_the_filter_that_the_folder_reads(only: Filter) -> None:
     sent = server.rest_filter(only)
     json = None if sent is None else sent.model_dump(mode="json", exclude_unset=True)
@@ -292,7 +293,7 @@ def test_an_alias_is_made_moved_and_taken_away(kind: str, request: pytest.Fixtur
     alias, first, second = new_name(), new_name(), new_name()
     try:
         for name in (first, second):
-            make(connection, name, 4, {"of": name})
+            create(connection, name, 4, {"of": name})
         for name in (first, second, second, first):
             set_alias(connection, alias, name)
             found = describe(connection, alias)

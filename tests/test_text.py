@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipindex.errors import ModelError
-from clipindex.model.bundle import TextSpec, open_bundle
-from clipindex.model.text import TextTokenizer, Tokens, clean, cut_down
+from clipindex.model.bundle import open_bundle
+from clipindex.model.manifest import TextSpec
+from clipindex.model.text import TextTokenizer, Tokens, clean, part_for
 from conftest import TINY
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "tokens.json").read_text("utf-8"))
@@ -145,8 +146,8 @@ def test_the_first_text_has_the_ids_that_it_has_later(spec: TextSpec, text: str)
 @pytest.mark.parametrize("text", ["na\u00efve", "\U0001f600", "\u732b"])
 def test_only_plain_text_is_encoded_by_a_part_of_the_tokenizer(text: str) -> None:
     whole = json.loads((TINY / "tokenizer.json").read_text("utf-8"))
-    assert cut_down(whole, text) is None
-    assert len(cut_down(whole, "a dog")["model"]["vocab"]) < 20  # type: ignore[index]
+    assert part_for(whole, text) is None
+    assert len(part_for(whole, "a dog")["model"]["vocab"]) < 20  # type: ignore[index]
 
 
 def test_a_bundle_may_ask_for_no_cleaning(spec: TextSpec) -> None:

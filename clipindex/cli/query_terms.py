@@ -9,20 +9,18 @@ text of its own, `2*dog` weighs a term, `-` reads standard input.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clipindex.cli import streams
 from clipindex.errors import UsageError
 from clipindex.pictures.formats import PICTURE_NAMES
-from clipindex.search.query import Term, TermKind
+from clipindex.search.terms import Term, TermKind, parse_term
 
 EXTENSIONS = tuple(os.fsdecode(extension) for extension in PICTURE_NAMES)
 SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 ROOTED = ("/", "./", "../", "~/", ".\\", "..\\", "~\\")
-MOST = 1_000_000  # as a weight
-WEIGHTED = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\*(.+)", re.DOTALL)
+LARGEST_WEIGHT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def _is_bare(word: str) -> bool:
     return not (
         word == "-"
         or any(character.isspace() for character in word)
-        or WEIGHTED.fullmatch(word)
+        or parse_term(word).value != word
         or _looks_like_picture(word)
         or (any(separator in word for separator in SEPARATORS) and _exists(word))
     )
@@ -96,11 +94,14 @@ def _term(word: str, notes: list[str]) -> Term:
         return Term(streams.read_input())
     if os.path.isfile(os.fsencode(word)):
         return Term(word, TermKind.IMAGE)
-    if match := WEIGHTED.fullmatch(word):
-        weight = float(match[1])
-        if not 0 < weight <= MOST:
-            raise UsageError(f"'{match[1]}' is no weight", hint=f"above 0, at most {MOST:,}")
-        return replace(_term(match[2], notes), weight=weight)
+    weighted = parse_term(word)
+    if weighted.value != word:
+        if not 0 < weighted.weight <= LARGEST_WEIGHT:
+            raise UsageError(
+                f"'{word}' has no usable weight",
+                hint=f"weights compare terms; they are above 0 and at most {LARGEST_WEIGHT:,}",
+            )
+        return replace(_term(str(weighted.value), notes), weight=weighted.weight)
     if os.path.isdir(os.fsencode(word)):
         if any(separator in word for separator in SEPARATORS):
             raise UsageError(

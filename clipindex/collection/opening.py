@@ -165,7 +165,7 @@ def reconcile(collection: Collection) -> None:
     remembered = {row.path: row for row in collection.catalogue.rows()}
     learned: list[Row] = []
     pointed: set[bytes] = set()
-    for _, payload in collection.points.scroll(Filter((("source", collection.source),))):
+    for _, payload in collection.points.scroll(Filter(equals=(("source", collection.source),))):
         row = row_from_payload(payload)
         pointed.add(row.path)
         mine = remembered.get(row.path)

@@ -174,13 +174,13 @@ class ServerPlace:
         """
         from clipindex.stores.connection import WRITING, Connection
         from clipindex.stores.server import ServerPoints
-        from clipindex.stores.server_collections import make
+        from clipindex.stores.server_collections import create
 
         connection = Connection(self.address, WRITING)
         try:
             found = self._read(connection)
             if found is None:
-                make(connection, self.collection, stored.contract.dimension, _note(stored))
+                create(connection, self.collection, stored.contract.dimension, _note(stored))
                 found = required(self._read(connection), self)
             found.contract.check(stored.contract)
             store = ServerPoints(connection, self.collection, stored.contract.dimension)

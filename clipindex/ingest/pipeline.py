@@ -180,7 +180,7 @@ def _summary(
         seconds=round(seconds, 3),
         pictures_per_second=round(recorder.written / max(seconds, 0.001), 1),
         model=collection.contract.model,
-        provider=model.provider if recorder.embedded else "",
+        provider=model.provider_in_use if recorder.embedded else "",
         store=collection.place.name,
         collection=collection.place.collection,
         exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE),

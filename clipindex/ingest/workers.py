@@ -132,9 +132,9 @@ class Workers:
                     if slow := self._slowest():
                         yield slow
                     continue
-                if self._encoder.provider and not told:
+                if self._encoder.provider_in_use and not told:
                     told = True
-                    yield EmbeddingOn(self._encoder.provider)
+                    yield EmbeddingOn(self._encoder.provider_in_use)
                 if outcome is None:
                     running -= 1
                 elif isinstance(outcome, BaseException):

@@ -1,4 +1,4 @@
-"""Both towers on onnxruntime, by its CPU provider or another. The door to onnxruntime."""
+"""Both towers on onnxruntime, by its CPU provider or another; the only module that imports it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 
 from clipindex.errors import ModelError, ProviderUnavailable
+from clipindex.model.imports import guarded_import
 from clipindex.model.providers import CPU_BATCH, Provider, unavailable
 from clipindex.model.saturation import make_exact
 
 if TYPE_CHECKING:
     from clipindex.pictures.decode import Pixels
 
+with guarded_import():
+    import onnxruntime
+
+    if sys.platform == "win32":  # which has no variable for it
+        onnxruntime.disable_telemetry_events()
+
 CPU = "CPUExecutionProvider"
 GPU_BATCH = 32
 
-# In order of preference, as onnxruntime names them; CPU takes the operators that are left over.
+# In order of preference, by onnxruntime's names; the CPU runs the operators that a GPU lacks.
 _CHAINS: dict[Provider, list[str | tuple[str, dict[str, str]]]] = {
     Provider.CPU: [CPU],
-    # Without TF32 a GPU's vectors are a CPU's; decoding is what limits the speed, not the GPU.
+    # Without TF32 a GPU gives the vectors of a CPU. It costs nothing: decoding limits the speed.
     Provider.CUDA: [("CUDAExecutionProvider", {"use_tf32": "0"}), CPU],
     Provider.TENSORRT: [
         "TensorrtExecutionProvider",
@@ -44,13 +50,13 @@ def name_of(provider: Provider) -> str:
 
 
 def check(provider: Provider) -> None:
-    """Raises ProviderUnavailable when the onnxruntime that is installed was built without it.
+    """Raises ProviderUnavailable when the installed onnxruntime was built without the provider.
 
-    Whether it starts is known once it has loaded a model. To be called from the main thread.
+    Whether it starts is known only once it has loaded a model. Call it from the main thread.
     """
-    there = onnxruntime.get_available_providers()
-    if name_of(provider) not in there:
-        why = f"the onnxruntime that is installed has {', '.join(there)}"
+    built_with = onnxruntime.get_available_providers()
+    if name_of(provider) not in built_with:
+        why = f"the installed onnxruntime has {', '.join(built_with)}"
         raise unavailable(provider, why)
     on_cuda = provider in (Provider.CUDA, Provider.TENSORRT)
     if on_cuda and hasattr(onnxruntime, "preload_dlls"):  # since 1.21
@@ -58,42 +64,44 @@ def check(provider: Provider) -> None:
             onnxruntime.preload_dlls()  # CUDA's libraries, from packages where pip has them
 
 
-def best() -> Provider:
-    """CUDA where the onnxruntime that is installed was built with it, else the CPU."""
-    with contextlib.suppress(ProviderUnavailable):
+def has_cuda() -> bool:
+    """Whether the installed onnxruntime was built with CUDA. Call it from the main thread."""
+    try:
         check(Provider.CUDA)
-        return Provider.CUDA
-    return Provider.CPU
+    except ProviderUnavailable:
+        return False
+    return True
 
 
 class SessionTower:
     """A vision tower in an onnxruntime session."""
 
-    def __init__(self, path: Path, probe: Path, provider: Provider) -> None:
-        """`probe` need not exist: it comes with int8 weights.
+    def __init__(self, path: Path, probe: Path | None, provider: Provider) -> None:
+        """Load the graph at `path`. `probe`: see `saturation`; only 8-bit weights have one.
 
         Raises ModelError, or ProviderUnavailable for a provider other than the CPU.
         """
         options = session_options()
-        self._turn: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        self._one_at_a_time: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if provider is Provider.DIRECTML:  # its documentation asks for both
             options.enable_mem_pattern = False
-            self._turn = threading.Lock()
+            self._one_at_a_time = threading.Lock()
         options = make_exact(options, probe, load)
         self._session = load(path, options, provider)
-        self.provider: str = self._session.get_providers()[0]
+        self.provider_in_use: str = self._session.get_providers()[0]
         self.batch = CPU_BATCH if provider is Provider.CPU else GPU_BATCH
 
     def run(self, pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-        with self._turn:
-            (embeddings,) = self._session.run(["image_embeds"], {"pixels": pixels})
-        found: np.ndarray[tuple[int, ...], np.dtype[Any]] = embeddings
-        return found
+        """See `VisionTower.run`."""
+        with self._one_at_a_time:
+            (output,) = self._session.run(["image_embeds"], {"pixels": pixels})
+        embeddings: np.ndarray[tuple[int, ...], np.dtype[Any]] = output
+        return embeddings
 
 
 def session_options() -> onnxruntime.SessionOptions:
-    """A session with one thread of its own: the pipeline's workers are the parallelism, and a
-    vector does not depend on how many there are."""
+    """Options for a session of one thread. The pipeline's workers run in parallel, and a vector
+    must not depend on how many there are."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -103,9 +111,11 @@ def session_options() -> onnxruntime.SessionOptions:
 
 
 def fast_start_options() -> onnxruntime.SessionOptions:
-    """For one text in a process: preparing graph and weights would cost more than it saves
-    (mini's tower: 95 instead of 140 ms of CPU, load and run), and so would planning which
-    buffers to use twice (ViT-B/32's: 14 instead of 52 ms of CPU, load)."""
+    """Options for a process that encodes one text, where optimising costs more than it saves.
+
+    Graph and weights unprepared: 95 instead of 140 ms of CPU (mini, load and run). No plan for
+    reusing buffers: 14 instead of 52 ms of CPU (ViT-B/32, load).
+    """
     options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_mem_reuse = False
@@ -118,7 +128,7 @@ def load(
 ) -> onnxruntime.InferenceSession:
     """A session on this provider and no other.
 
-    onnxruntime itself only logs that a provider did not start, and goes on with the CPU.
+    onnxruntime itself only logs that a provider did not start, and continues on the CPU.
     Raises ModelError, or ProviderUnavailable for a provider other than the CPU.
     """
     chain = _CHAINS[provider]
@@ -130,7 +140,7 @@ def load(
         why = f"onnxruntime cannot load {path.name}: {str(error).splitlines()[0][:400]}"
         if provider is not Provider.CPU:
             raise unavailable(provider, why) from error
-        hint = "fetch or convert the bundle again"
+        hint = "download or convert the bundle again"
         raise ModelError(why, path=str(path), hint=hint) from error
     session.disable_fallback()  # of a later run
     used = session.get_providers()[0]

@@ -1,6 +1,6 @@
-"""What runs the vision tower: the providers a user may ask for, and what each of them is.
+"""The providers that can run the vision tower, and what a loaded tower offers.
 
-Light on purpose: the command line imports it before any option is read.
+Imports nothing heavy: the command line needs these names before it reads any option.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from clipindex.pictures.decode import Pixels
 
 
-CPU_BATCH = 4  # 4 to 8 cost the same on one thread, 8 takes 40 MB more
+CPU_BATCH = 4  # pictures; 4 to 8 take the same time each on one thread, 8 needs 40 MB more
 
 
 class Provider(StrEnum):
-    """`auto` is cuda where it loads, else cpu; it never fails and never asks for less precision."""
+    """What a user may ask for. `auto` is cuda where it starts, else cpu; it never fails and never
+    lowers the precision."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -32,14 +33,14 @@ class Provider(StrEnum):
 
 
 class VisionTower(Protocol):
-    """A vision tower, loaded."""
+    """A loaded vision tower."""
 
-    provider: str  # what really runs it, read back
-    batch: int  # pictures at a time that suit it
+    provider_in_use: str  # as the runtime names it, read back after loading
+    batch: int  # pictures; the batch size that suits it
 
     def run(self, pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-        """Pixels [batch, size, size, 3] uint8 to embeddings [batch, dimension] of any length;
-        safe to call from threads."""
+        """Pixels [batch, size, size, 3] uint8 to embeddings [batch, dimension] float32, which are
+        not normalised. Safe to call from several threads."""
         ...
 
 
@@ -48,12 +49,12 @@ _HINTS = {
     Provider.CUDA: f"for an NVIDIA GPU: {_GPU}",
     Provider.TENSORRT: f"for an NVIDIA GPU, with TensorRT installed: {_GPU}",
     Provider.OPENVINO: "pip install 'clipindex[openvino]'",
-    Provider.COREML: "onnxruntime has it on macOS alone",
+    Provider.COREML: "onnxruntime has it on macOS only",
     Provider.DIRECTML: "on Windows: pip uninstall onnxruntime && pip install onnxruntime-directml",
 }
 
 
 def unavailable(provider: Provider, why: str) -> ProviderUnavailable:
-    """The error for a provider that was asked for and cannot be had, and how to get it."""
+    """The error for a provider that cannot be used, with a hint how to get it."""
     hint = f"{_HINTS[provider]}; or leave --provider out"
     return ProviderUnavailable(f"the provider '{provider}' is not available: {why}", hint=hint)

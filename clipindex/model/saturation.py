@@ -1,8 +1,9 @@
-"""Whether 8-bit products are summed exactly here: asked of the runtime, not of the processor.
+"""Tests whether the runtime sums 8-bit products exactly on this processor.
 
-Before VNNI, x86 processors add pairs of products of an unsigned and a signed 8-bit number in 16
-bits and cut off what does not fit: 255 * 127 * 2 becomes 32,767, and vectors are silently wrong. A
-bundle with 8-bit weights carries a probe, a graph of a few hundred bytes whose sums do not fit.
+x86 processors without VNNI add two products of an unsigned and a signed 8-bit number in 16 bits,
+with saturation: 255 * 127 * 2 = 64,770 becomes 32,767, and vectors are silently wrong (instruction
+VPMADDUBSW). A bundle with 8-bit weights therefore carries a probe: a graph of a few hundred bytes
+whose sums exceed 16 bits, with the right sums beside them.
 """
 
 from __future__ import annotations
@@ -15,28 +16,30 @@ import numpy as np
 
 from clipindex.errors import ModelError
 
-INPUTS = 64  # of the probe: it gives `sums` [rows, outputs] of 255s, and those `expected`
-LOUDEST = 255
-ROWS = (1, 8)  # runtimes have kernels of their own for a single row
-# onnxruntime's switch to kernels that are exact on any x86 processor, at half the speed.
+# The probe: `inputs` uint8 [rows, INPUTS] to `sums` int32 [rows, outputs], and `expected` int32
+# [outputs], the right sums where every input is LARGEST.
+INPUTS = 64
+LARGEST = 255
+ROWS = (1, 8)  # runtimes have separate kernels for a single row
+# onnxruntime's option for kernels that are exact on any x86 processor, at half the speed.
 EXACT_KERNELS = "session.x64quantprecision"
 
 
-# A graph's outputs, all (None) in their order, of its inputs by name.
+# Runs a graph: (None for all outputs, inputs by name) -> outputs in the graph's order.
 Run = Callable[[None, dict[str, Any]], Sequence[Any]]
 
 
 class Session(Protocol):
-    """What is used of onnxruntime's InferenceSession."""
+    """The part of onnxruntime's InferenceSession that is used here."""
 
     run: Run
 
 
 class Options(Protocol):
-    """What is used of onnxruntime's SessionOptions."""
+    """The part of onnxruntime's SessionOptions that is used here."""
 
     def add_session_config_entry(self, key: str, value: str, /) -> None:
-        """Set an option that has no attribute."""
+        """Set an option that has no attribute of its own."""
         ...
 
 
@@ -44,13 +47,14 @@ SomeOptions = TypeVar("SomeOptions", bound=Options)
 
 
 def make_exact(
-    options: SomeOptions, probe: Path, load: Callable[[Path, SomeOptions], Session]
+    options: SomeOptions, probe: Path | None, load: Callable[[Path, SomeOptions], Session]
 ) -> SomeOptions:
-    """onnxruntime's options, changed only if need be, under which the probe is answered rightly.
+    """Switch `options` to exact kernels if the probe comes out wrong without them.
 
-    A bundle without a probe needs none. Raises ModelError where no option helps.
+    None: the bundle has no 8-bit weights, and nothing is changed. Raises ModelError when the sums
+    are wrong with exact kernels too.
     """
-    if not probe.exists() or is_exact(load(probe, options).run):
+    if probe is None or is_exact(load(probe, options).run):
         return options
     options.add_session_config_entry(EXACT_KERNELS, "1")
     check_exact(load(probe, options).run, probe)
@@ -58,19 +62,19 @@ def make_exact(
 
 
 def check_exact(run: Run, probe: Path) -> None:
-    """Raises ModelError when a runtime's answer to the probe is wrong."""
+    """Raises ModelError when the probe's sums are wrong; `run` runs its graph."""
     if not is_exact(run):
         raise ModelError(
             "this processor's 8-bit arithmetic saturates: the model's vectors would be wrong",
             path=str(probe.parent),
-            hint="convert it with --weight-bits 7 (a little less exact), or use an fp32 bundle",
+            hint="convert it with --weight-bits 7 (slightly less exact), or use an fp32 bundle",
         )
 
 
 def is_exact(run: Run) -> bool:
-    """Whether the sums are, to the last one, those that the probe expects."""
+    """Whether all the probe's sums are right, for one row and for several."""
     for rows in ROWS:
-        inputs = np.full((rows, INPUTS), LOUDEST, dtype=np.uint8)
+        inputs = np.full((rows, INPUTS), LARGEST, dtype=np.uint8)
         sums, expected = run(None, {"inputs": inputs})
         if not np.array_equal(sums, np.broadcast_to(expected, sums.shape)):
             return False

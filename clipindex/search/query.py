@@ -1,46 +1,38 @@
-"""A query: terms to one vector, the vector to hits, copies folded into one."""
+"""Searching: an embedded query to hits, with the copies of a picture folded into one."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from clipindex.collection.contract import bundle_for, recipe_of
 from clipindex.collection.place import Place
-from clipindex.errors import FileFault, ModelError, UsageError
+from clipindex.errors import UsageError
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder, Model
-from clipindex.pictures.formats import HEAD, picture_format
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, tags_of
-from clipindex.stores.points import Points, Vector, is_unit
+from clipindex.stores.points import Points
 
 CONTENTS_AT_ONCE = 100
-TIE_MARGIN = 10  # contents looked at beyond the limit: of equal scores the first path wins
-Found = tuple[uuid.UUID, Payload]
-SMALLEST_SUM = 1e-6  # of unit vectors: below it they have cancelled out
+TIE_MARGIN = 10  # contents fetched beyond the limit: among equal scores the first path wins
+Copy = tuple[uuid.UUID, Payload]  # one point of a content
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One picture found: the score is the cosine to the query, to four places, in [-1, 1]."""
 
     rank: int
     score: float
     path: str
-    paths: tuple[str, ...]  # every copy that matches
+    paths: tuple[str, ...]  # of every copy that matches
     id: str
     width: int
     height: int
@@ -50,16 +42,7 @@ class Hit:
     exact_path: bytes = b""  # as the file system has it
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Query:
-    """A term, embedded. A picture also brings its digest and path: its own copies come first."""
-
-    vector: Vector
-    sha256: bytes | None = None
-    path: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
     """Which hits are wanted."""
 
@@ -67,35 +50,7 @@ class QueryOptions:
     min_score: float | None = None
     under: Path | None = None
     where: tuple[tuple[str, str], ...] = ()  # tags that a picture must have
-    where_not: tuple[tuple[str, str], ...] = ()
-
-
-class TermKind(StrEnum):
-    """What a term is; `auto`: a picture where it names an existing file, else a text."""
-
-    AUTO = "auto"
-    TEXT = "text"
-    IMAGE = "image"
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One term of a query. `value` is a text or a path; bytes are a picture's or a text's."""
-
-    value: str | bytes
-    kind: TermKind = TermKind.AUTO
-    weight: float = 1.0
-
-
-WEIGHTED = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
-
-
-def parse_term(text: str) -> Term:
-    """`2*dog` weighs a term; a file of that very name is a picture all the same."""
-    match = WEIGHTED.fullmatch(text)
-    if match is None or os.path.isfile(os.fsencode(text)):
-        return Term(text)
-    return Term(match[2], weight=float(match[1]))
+    where_not: tuple[tuple[str, str], ...] = ()  # tags that it must not have
 
 
 def find(
@@ -106,106 +61,26 @@ def find(
     model: str | None = None,
     load: Callable[[Bundle], Encoder] = Model,
 ) -> list[Hit]:
-    """Pictures of a collection nearest to the weighted sum of the terms.
+    """The pictures of a collection nearest to the weighted sum of the terms.
 
-    `model` says where its bundle is now, should it have moved; `load` makes it an encoder.
+    `model` names the bundle's folder where it was moved; `load` opens the bundle. Raises
+    UsageError for terms that give no query, StoreError, ModelError and their kin.
     """
     place = place.resolve_alias()
     stored = place.require_contract()
-    bundle, preprocessing = bundle_for(stored, model), recipe_of(stored.contract)
+    bundle = bundle_for(stored, model)
     if not terms:
         raise UsageError("a query needs a term")
-    query = embed_query(terms, load(bundle), preprocessing)
-    with place.open_for_reading(stored) as store:
-        return search(store, query, options)
+    query = embed_query(terms, load(bundle), recipe_of(stored.contract))
+    with place.open_for_reading(stored) as points:
+        return search(points, query, options)
 
 
-def embed_query(terms: Sequence[Term], encoder: Encoder, preprocessing: Preprocessing) -> Query:
-    """The weighted sum of the terms' embeddings, brought back to length 1.
-
-    Raises UsageError when the sum is zero, or a picture cannot be read.
-    """
-    embedded = [_embed_term(term, encoder, preprocessing) for term in terms]
-    if len(embedded) == 1 and terms[0].weight > 0:
-        return embedded[0]
-    weights = np.array([term.weight for term in terms])
-    total = weights @ np.stack([query.vector.astype(np.float64) for query in embedded])
-    length = float(np.linalg.norm(total))
-    if length < SMALLEST_SUM:
-        raise UsageError(
-            "the terms cancel each other out", hint="change a term or give it another weight"
-        )
-    return Query((total / length).astype(np.float32))
-
-
-def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Query:
-    value = term.value
-    if isinstance(value, bytes):
-        if term.kind is not TermKind.TEXT and picture_format(value[:HEAD]) is not None:
-            return _embed_bytes(value, "standard input", encoder, preprocessing)
-        value = value.decode("utf-8", "replace").strip()
-    elif term.kind is TermKind.IMAGE or (
-        term.kind is TermKind.AUTO and os.path.isfile(os.fsencode(value))
-    ):
-        return embed_picture(value, encoder, preprocessing)
-    if not value.strip():
-        raise UsageError("an empty text finds nothing", hint="name something to search for")
-    if term.kind is TermKind.AUTO and os.path.isdir(os.fsencode(value)):
-        raise UsageError(
-            "that is a folder", path=value, hint="name a picture in it, or say --text for a text"
-        )
-    (vector,) = encoder.encode_texts([value])
-    return _checked(Query(vector))
-
-
-def embed_picture(
-    picture: str | os.PathLike[str], encoder: Encoder, preprocessing: Preprocessing
-) -> Query:
-    """A picture file as a query. Raises UsageError when it cannot be read."""
-    from clipindex.files.walk import FileRecord
-    from clipindex.pictures.content import read_content
-
-    path = resolve_root(picture)
-    if not os.path.lexists(path):
-        raise UsageError("no such picture", path=display_path(path), hint="mind the spelling")
-    try:
-        content = read_content(FileRecord(path, 0, 0, 0))
-    except FileFault as fault:
-        raise _unreadable(fault, display_path(path)) from fault
-    query = _embed_bytes(content.data, display_path(path), encoder, preprocessing)
-    return replace(query, path=path)
-
-
-def _embed_bytes(data: bytes, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Query:
-    from clipindex.pictures.decode import decode  # a text needs no image library
-
-    spec = encoder.bundle.manifest.image
-    try:
-        pixels, _ = decode(data, Geometry(spec.size, spec.fit), preprocessing)
-    except FileFault as fault:
-        raise _unreadable(fault, name) from fault
-    (vector,) = encoder.encode_images(pixels[np.newaxis])
-    return _checked(Query(vector, hashlib.sha256(data).digest()))
-
-
-def _unreadable(fault: FileFault, name: str) -> UsageError:
-    return UsageError(
-        f"the query picture cannot be read: {fault.reason}",
-        path=name,
-        hint="name a picture file, or a text to search for",
-    )
-
-
-def search(store: Points, query: Query, options: QueryOptions) -> list[Hit]:
+def search(points: Points, query: Query, options: QueryOptions) -> list[Hit]:
     """The best different pictures: own content first, then by score, then by path."""
-    only = Filter(
-        tuple((TAG + key, value) for key, value in options.where),
-        tuple((TAG + key, value) for key, value in options.where_not),
-    )
-    if options.under is not None:
-        only = only.also(("folders", display_path(resolve_root(options.under))))
-    scores = _best_contents(store, query, only, options)
-    copies = _copies(store, only, scores)
+    only = _filter(options)
+    scores = _best_contents(points, query, only, options)
+    copies = _copies(points, only, scores)
     hits = [
         _hit(query, copies[content], content, score)
         for content, score in scores.items()
@@ -216,49 +91,59 @@ def search(store: Points, query: Query, options: QueryOptions) -> list[Hit]:
     return [replace(hit, rank=rank) for rank, hit in enumerate(hits[: options.limit], 1)]
 
 
+def _filter(options: QueryOptions) -> Filter:
+    only = Filter(
+        equals=tuple((TAG + key, value) for key, value in options.where),
+        differs=tuple((TAG + key, value) for key, value in options.where_not),
+    )
+    if options.under is None:
+        return only
+    return only.also(("folders", display_path(resolve_root(options.under))))
+
+
 def _best_contents(
-    store: Points, query: Query, only: Filter, options: QueryOptions
+    points: Points, query: Query, only: Filter, options: QueryOptions
 ) -> dict[str, float]:
-    """Digest -> score of every picture that may be a hit: the best, and those that tie with the
-    last of them."""
+    """Digest -> score of the contents that may be hits: the best, and those with the same score
+    as the last of them."""
     own: dict[str, float] = {}
-    if query.sha256 is not None:  # found by content too, for an index that only approximates
-        same = only.also(("sha256", query.sha256.hex()))
-        if any(True for _ in store.scroll(same)):  # 1, even where a GPU or bfloat16 embedded it
-            own[query.sha256.hex()] = 1.0
-    found = store.search(query.vector, limit=options.limit + TIE_MARGIN, only=only)
-    scores = {each.sha256: _cosine(each.score) for each in found} | own
+    if query.sha256 is not None:  # looked up as well: the index of a server is approximate
+        digest = query.sha256.hex()
+        if any(True for _ in points.scroll(only.also(("sha256", digest)))):
+            own[digest] = 1.0  # even where a GPU or bfloat16 embedded it
+    nearest = points.search(query.vector, limit=options.limit + TIE_MARGIN, only=only)
+    scores = {content.sha256: _cosine(content.score) for content in nearest} | own
     last = min(nlargest(options.limit, scores.values()), default=1.0)
-    asked = -1.0 if options.min_score is None else options.min_score
+    least = -1.0 if options.min_score is None else options.min_score
     return {
         content: score
         for content, score in scores.items()
-        if score >= asked and (score >= last or content in own)
+        if score >= least and (score >= last or content in own)
     }
 
 
-def _copies(store: Points, only: Filter, contents: Iterable[str]) -> dict[str, list[Found]]:
-    """Every point of each content, a hundred contents a request: a server may be far away."""
-    found: dict[str, list[Found]] = {}
-    wanted = iter(contents)
-    while some := list(islice(wanted, CONTENTS_AT_ONCE)):
-        for id, payload in store.scroll(only.also_among("sha256", some)):
-            found.setdefault(str(payload["sha256"]), []).append((id, payload))
-    return found
+def _copies(points: Points, only: Filter, contents: Iterable[str]) -> dict[str, list[Copy]]:
+    """All points of each content, a hundred contents a request: a server may be far away."""
+    copies: dict[str, list[Copy]] = {}
+    remaining = iter(contents)
+    while digests := list(islice(remaining, CONTENTS_AT_ONCE)):
+        for copy in points.scroll(only.also_among("sha256", digests)):
+            copies.setdefault(str(copy[1]["sha256"]), []).append(copy)
+    return copies
 
 
-def _hit(query: Query, found: Iterable[Found], content: str, score: float) -> Hit:
-    """All copies of one content as one hit; the query file itself stands for them if it can."""
-    copies = sorted(
-        found, key=lambda copy: (path_from_payload(copy[1]) != query.path, str(copy[1]["path"]))
+def _hit(query: Query, copies: Iterable[Copy], content: str, score: float) -> Hit:
+    """All copies of one content as one hit, shown as the query file itself where it is one."""
+    ordered = sorted(
+        copies, key=lambda copy: (path_from_payload(copy[1]) != query.path, str(copy[1]["path"]))
     )
-    id, payload = copies[0]
+    first_id, payload = ordered[0]
     return Hit(
         rank=0,
         score=score,
         path=str(payload["path"]),
-        paths=tuple(str(each["path"]) for _, each in copies),
-        id=str(id),
+        paths=tuple(str(copy["path"]) for _, copy in ordered),
+        id=str(first_id),
         width=int(str(payload["width"])),
         height=int(str(payload["height"])),
         taken=None if payload.get("taken") is None else str(payload["taken"]),
@@ -269,11 +154,5 @@ def _hit(query: Query, found: Iterable[Found], content: str, score: float) -> Hi
 
 
 def _cosine(score: float) -> float:
-    """To four places, within [-1, 1]: float32 products stray a little beyond."""
+    """To four places, within [-1, 1]: a product of float32 vectors may be slightly beyond."""
     return min(1.0, max(-1.0, round(score, 4)))
-
-
-def _checked(query: Query) -> Query:
-    if not is_unit(query.vector):
-        raise ModelError("the model gave no embedding for the query")
-    return query

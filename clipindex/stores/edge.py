@@ -1,9 +1,9 @@
-"""The embedded store: Qdrant's engine in a folder, through qdrant-edge-py.
+"""The embedded engine: Qdrant's own in a folder, through qdrant-edge-py.
 
-What the engine does not do is done here or by the caller: it locks nothing that helps (a
-refused second open breaks the first, so `lock` comes before any open), it keeps NaN vectors
-without a word, and on a full disk it dies of SIGBUS, so room is asked for before each write.
-Nothing may fork while it is open.
+It leaves four things to us. Its own lock is harmful (a refused second open breaks the first), so
+the collection's lock is taken before any open. It stores NaN vectors silently, so vectors are
+checked here. It dies of SIGBUS on a full disk, so free space is checked before each write. And
+no process may fork while it is open.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from clipindex.stores.payload import INDEXED_FIELDS, Payload
 from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
 
 PAGE = 1000
-FOLDED_AT_ONCE = 100  # points of a search's first page: most pictures have no copy
+FOLDED_AT_ONCE = 100  # points of a search's first page: most pictures have no copies
 HEADROOM = 256 << 20  # the engine grows its files 32 MiB at a time, several of them at once
 BYTES_PER_POINT = 5_000  # on disk with the write-ahead log: 2.2 to 4.9 kB measured
 
 T = TypeVar("T")
 
-# Its stub knows no numpy vectors (the engine takes them) and no ids but of every kind at once.
+# Any: its stubs reject numpy vectors, which the engine takes, and mix all kinds of ids.
 engine: Any = qdrant_edge
 
 
 class EdgePoints:
-    """One collection's shard, open in this process; the caller holds the collection's lock."""
+    """One collection's shard, open in this process. The caller holds the collection's lock."""
 
     def __init__(self, folder: Path, dimension: int, *, make: bool = True) -> None:
-        """Open the shard in `folder`; with `make`, make it where none is.
+        """Open the shard in `folder`; with `make`, create it where there is none.
 
-        Raises StoreError when the engine refuses, DiskFull when there is no room to open it.
+        Raises StoreError when the engine fails, DiskFull when there is no room to open it.
         """
         self.location = str(folder)
         self._folder = folder
         self._dimension = dimension
         self._make = make
-        self._ask_for_room(0)
+        self._check_free_space(0)
         self._shard = self._try("be opened", lambda: self._open(folder, dimension))
 
     def _open(self, folder: Path, dimension: int) -> Any:
         if (folder / "edge_config.json").exists():
             return engine.EdgeShard.load(str(folder))
-        if not self._make:  # a contract promises points: never sweep away what is left of them
+        if not self._make:  # a contract promises points: never delete what is left of them
             raise FileNotFoundError("its points, or edge_config.json among them, are missing")
-        if folder.exists():  # a kill while it was being made: nothing can be in it yet
+        if folder.exists():  # killed while it was created: nothing can be in it yet
             shutil.rmtree(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Cold: read as they are searched. Else every open reads them all (0.1 s for 100,000).
+        # Cold: vectors are read when searched. Otherwise each open reads all: 0.1 s for 100,000.
         vectors = engine.EdgeVectorParams(
             size=dimension, distance=engine.Distance.Cosine, memory=engine.Memory.Cold
         )
@@ -69,51 +69,54 @@ class EdgePoints:
         shard.flush()
         return shard
 
-    def upsert(self, points: Sequence[Point]) -> None:
-        """Put points in; each vector must be finite and of length 1."""
-        self._ask_for_room(len(points))
-        check_unit_vectors(points, self._dimension)
-        for start in range(0, len(points), POINTS_AT_ONCE):
-            part = [
+    def upsert(self, batch: Sequence[Point]) -> None:
+        """Write points. Raises VerificationFailed for a vector that is not a unit vector, and
+        DiskFull when free space is short; nothing is written then."""
+        self._check_free_space(len(batch))
+        check_unit_vectors(batch, self._dimension)
+        for start in range(0, len(batch), POINTS_AT_ONCE):
+            records = [
                 engine.Point(point.id, point.vector, dict(point.payload))
-                for point in points[start : start + POINTS_AT_ONCE]
+                for point in batch[start : start + POINTS_AT_ONCE]
             ]
-            operation = engine.UpdateOperation.upsert_points(part)
+            operation = engine.UpdateOperation.upsert_points(records)
             self._try("be written", partial(self._shard.update, operation))
 
     def flush(self) -> None:
-        """fsync: only after it does a batch survive a power cut."""
+        """fsync: a batch survives a power cut only after it."""
         self._try("be made durable", self._shard.flush)
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
-        """The points that are there among `ids`."""
+        """The existing points among `ids`."""
         records = self._try("be read", lambda: self._shard.retrieve(list(ids), True, True))
         return {
             record.id: Point(record.id, np.asarray(record.vector, np.float32), record.payload)
             for record in records
         }
 
-    def same(self, mine: Point, theirs: Point) -> bool:
-        """Bit for bit: the engine keeps unit vectors untouched."""
-        return np.array_equal(mine.vector, theirs.vector) and mine.payload == theirs.payload
+    def same(self, written: Point, stored: Point) -> bool:
+        """Bit for bit: the engine keeps unit vectors unchanged."""
+        return np.array_equal(written.vector, stored.vector) and written.payload == stored.payload
 
-    def bulk_load(self, points: int) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Nothing to put off: the engine builds no index by itself."""
+    def bulk_load(self, count: int) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Does nothing: the engine builds no index by itself."""
         return nullcontext()
 
     def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
-        """Exact: 7 ms at 100,000 points. The engine has no grouping in Python: copies are folded
-        here, page by page until there are enough contents."""
+        """Exact search: 7 ms at 100,000 points. The engine's Python API cannot group, so copies
+        are folded here, page by page until there are enough contents."""
         best: dict[str, float] = {}
-        offset, page = 0, max(limit, FOLDED_AT_ONCE)
+        offset = 0
+        page = max(limit, FOLDED_AT_ONCE)
         while len(best) < limit:
-            found = self._nearest(vector, page, offset, only)
-            for hit in found:
+            nearest = self._nearest(vector, page, offset, only)
+            for hit in nearest:
                 best.setdefault(str(hit.payload["sha256"]), hit.score)
-            if len(found) < page:
+            if len(nearest) < page:
                 break
-            offset, page = offset + page, 2 * page
-        return [ScoredContent(*each) for each in islice(best.items(), limit)]
+            offset += page
+            page *= 2
+        return [ScoredContent(sha256, score) for sha256, score in islice(best.items(), limit)]
 
     def _nearest(self, vector: Vector, limit: int, offset: int, only: Filter) -> Any:
         request = engine.QueryRequest(
@@ -128,7 +131,7 @@ class EdgePoints:
         return self._try("be searched", partial(self._shard.query, request))
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
-        """Every point's id and payload, a page at a time."""
+        """Ids and payloads of all matching points, read a page at a time."""
         offset = None
         while True:
             request = engine.ScrollRequest(
@@ -144,15 +147,15 @@ class EdgePoints:
                 return
 
     def index_field(self, name: str) -> None:
-        """A keyword index on a payload field."""
+        """Create a keyword index on a payload field."""
         self._try("be written", partial(self._shard.update, _field_index(name)))
 
     def count(self) -> int:
-        """How many points there are, exactly."""
+        """The exact number of points."""
         return int(self._try("be counted", lambda: self._shard.count(engine.CountRequest())))
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Take points out."""
+        """Delete points."""
         operation = engine.UpdateOperation.delete_points(list(ids))
         self._try("be deleted from", partial(self._shard.update, operation))
 
@@ -160,29 +163,30 @@ class EdgePoints:
         """Flush and release the files."""
         self._try("be closed", self._shard.close)
 
-    def _ask_for_room(self, points: int) -> None:
+    def _check_free_space(self, count: int) -> None:
         folder = self._folder
         while not folder.exists():
             folder = folder.parent
-        free, need = shutil.disk_usage(folder).free, HEADROOM + 4 * BYTES_PER_POINT * points
+        free = shutil.disk_usage(folder).free
+        need = HEADROOM + 4 * BYTES_PER_POINT * count
         if free < need:
             raise DiskFull(
                 f"{free >> 20} MiB are free where the collection lies, {need >> 20} are needed",
                 path=str(self._folder),
-                hint="make room and run the same command again; finished batches are safe",
+                hint="free some space and run the same command again; finished batches are safe",
             )
 
-    def _try(self, what: str, call: Callable[[], T]) -> T:
+    def _try(self, action: str, call: Callable[[], T]) -> T:
         try:
             return call()
-        except BaseException as error:  # bare Exceptions, and panics that are not even those
+        except BaseException as error:  # a panic of the engine is no Exception
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             raise StoreError(
-                f"the collection cannot {what}: {str(error)[:300]}",
+                f"the collection cannot {action}: {str(error)[:300]}",
                 path=str(self._folder),
-                hint="check the folder's permissions and the disk; a damaged collection comes "
-                "back from a backup, or from the pictures by ingesting into a new --collection",
+                hint="check the folder's permissions and the disk; restore a damaged collection "
+                "from a backup, or ingest the pictures into a new --collection",
             ) from error
 
 
@@ -192,15 +196,18 @@ def _field_index(name: str) -> Any:
 
 
 def engine_filter(conditions: Conditions | None) -> Any:
-    """Qdrant's REST spelling of a filter as the engine's own. Raises KeyError or TypeError for
-    what no filter of ours can say."""
+    """Converts a filter from Qdrant's REST spelling. Raises KeyError or TypeError for conditions
+    that `Filter` cannot produce."""
     if not conditions:
         return None
-    clauses = {name: [_condition(**each) for each in some] for name, some in conditions.items()}
+    clauses = {
+        clause: [_condition(**condition) for condition in conditions[clause]]
+        for clause in conditions
+    }
     return engine.Filter(**clauses)
 
 
 def _condition(key: str, match: Mapping[str, Any]) -> Any:
-    ((kind, wanted),) = match.items()
-    kinds = {"value": engine.MatchValue, "any": engine.MatchAny}
-    return engine.FieldCondition(key, match=kinds[kind](wanted))
+    ((kind, value),) = match.items()
+    matches = {"value": engine.MatchValue, "any": engine.MatchAny}
+    return engine.FieldCondition(key, match=matches[kind](value))

@@ -1,4 +1,4 @@
-"""Which points a query or a scroll wants, for either engine."""
+"""Which points a query or a scroll selects, for either engine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-Conditions = dict[str, list[dict[str, Any]]]  # of a filter, as Qdrant's REST API spells them
+Conditions = dict[str, list[dict[str, Any]]]  # a filter in the spelling of Qdrant's REST API
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Exact matches on payload fields; a list field matches when it holds the value."""
+    """Exact matches on payload fields; a list field matches when it contains the value."""
 
     equals: tuple[tuple[str, str], ...] = ()
-    differs: tuple[tuple[str, str], ...] = ()  # none of these: a field that is absent differs
+    differs: tuple[tuple[str, str], ...] = ()  # a missing field differs from every value
     among: tuple[tuple[str, tuple[str, ...]], ...] = ()  # any value of several
     outside: tuple[tuple[str, tuple[str, ...]], ...] = ()  # no value of several
 
@@ -31,12 +31,14 @@ class Filter:
         return replace(self, outside=(*self.outside, (field, tuple(values))))
 
     def conditions(self) -> Conditions | None:
-        """This filter as Qdrant spells it, None where it lets everything through: the one
-        translation from which each engine's own classes are made."""
+        """This filter as Qdrant's REST API spells it, None for the empty filter. Both engines
+        build their own filter classes from it."""
         if self == Filter():
             return None
         must = [{"key": field, "match": {"value": value}} for field, value in self.equals]
+        must += [{"key": field, "match": {"any": list(values)}} for field, values in self.among]
         must_not = [{"key": field, "match": {"value": value}} for field, value in self.differs]
-        several = [{"key": field, "match": {"any": list(each)}} for field, each in self.among]
-        none_of = [{"key": field, "match": {"any": list(each)}} for field, each in self.outside]
-        return {"must": [*must, *several], "must_not": [*must_not, *none_of]}
+        must_not += [
+            {"key": field, "match": {"any": list(values)}} for field, values in self.outside
+        ]
+        return {"must": must, "must_not": must_not}

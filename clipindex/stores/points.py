@@ -1,5 +1,8 @@
-"""Places that hold collections. Two promises every store keeps: what it acknowledged is
-durable (or applied, on a server), and what it returns is what was put in."""
+"""The points of one open collection, on either engine.
+
+Every engine keeps two promises: what it acknowledged is durable (on a server: applied), and what
+it returns is what was written.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +42,15 @@ class ScoredContent:
 
 
 def is_unit(vector: Vector) -> bool:
-    """Whether a vector is finite and of length 1 (within 1e-3): the engine checks nothing."""
+    """Whether a vector is finite and of length 1, within 1e-3."""
     norm = float(np.linalg.norm(vector))
     return bool(np.isfinite(norm)) and abs(norm - 1) < 1e-3
 
 
-def check_unit_vectors(points: Sequence[Point], dimension: int) -> None:
+def check_unit_vectors(batch: Sequence[Point], dimension: int) -> None:
     """Raises VerificationFailed for the first vector that is not `dimension` finite numbers of
-    length 1: the embedded engine would store it without a word."""
-    for point in points:
+    length 1: the embedded engine would store it silently."""
+    for point in batch:
         if point.vector.shape != (dimension,) or not is_unit(point.vector):
             raise VerificationFailed(
                 f"the vector of {point.payload.get('path')} is not a unit vector of "
@@ -56,12 +59,14 @@ def check_unit_vectors(points: Sequence[Point], dimension: int) -> None:
 
 
 class Points(Protocol):
-    """One open collection. Errors of the engine arrive as StoreError and its kin."""
+    """The points of one open collection. Errors of the engine are raised as StoreError and its
+    kin."""
 
     location: str
 
-    def upsert(self, points: Sequence[Point]) -> None:
-        """Put points in, replacing those with the same ids; refuses vectors that are not unit."""
+    def upsert(self, batch: Sequence[Point]) -> None:
+        """Write points, replacing those with the same ids. Raises VerificationFailed for a
+        vector that is not a unit vector; nothing is written then."""
         ...
 
     def flush(self) -> None:
@@ -69,15 +74,17 @@ class Points(Protocol):
         ...
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
-        """The points that are there among `ids`, with vectors and payloads."""
+        """The existing points among `ids`, with vectors and payloads."""
         ...
 
-    def same(self, mine: Point, theirs: Point) -> bool:
-        """Whether a point read back is the point that was written."""
+    def same(self, written: Point, stored: Point) -> bool:
+        """Whether a point read back equals the point that was written, as exactly as this
+        engine keeps it."""
         ...
 
-    def bulk_load(self, points: int) -> AbstractContextManager[None]:
-        """Held around a run that writes about so many points, to have them in sooner."""
+    def bulk_load(self, count: int) -> AbstractContextManager[None]:
+        """Context of a run that writes about `count` points, so that the engine can load them
+        faster."""
         ...
 
     def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
@@ -85,19 +92,19 @@ class Points(Protocol):
         ...
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
-        """Ids and payloads of every point that the filter lets through."""
+        """Ids and payloads of all points that match the filter."""
         ...
 
     def index_field(self, name: str) -> None:
-        """Make exact matches on a payload field fast; asking again does not matter."""
+        """Create a keyword index on a payload field; does nothing where one exists."""
         ...
 
     def count(self) -> int:
-        """How many points there are."""
+        """The exact number of points."""
         ...
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Take points out; unknown ids do not matter."""
+        """Delete points; unknown ids are ignored."""
         ...
 
     def close(self) -> None:

@@ -1,8 +1,7 @@
-"""The server store: a collection of a Qdrant server or cluster, over REST.
+"""The points of a collection on a Qdrant server or cluster, over REST.
 
-What is acknowledged here was applied by the server (wait=true) and read back; keeping it through
-a power cut is the server's own promise. The contract travels as the collection's metadata. The
-door to qdrant-client, together with `connection` and `described`.
+What is acknowledged was applied by the server (wait=true) and read back; whether it survives a
+power cut depends on the server. The contract is stored as the collection's metadata.
 """
 
 from __future__ import annotations
@@ -24,113 +23,119 @@ from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector
 from clipindex.stores.server_collections import METADATA_KEY, PAGE, check_vectors, describe
 
 SAME_COSINE = 0.99999  # a server may normalise, or round on its way through a replica
-BULK = 100_000  # points of a first load from which on the graph is built once, at the end
+BULK = 100_000  # a larger first load builds the graph once, at its end
 
 
 class ServerPoints:
-    """One collection of a server. Nothing is locked: ids are deterministic, writers converge."""
+    """One collection of a server. It takes no lock: ids are deterministic, so writers converge."""
 
     def __init__(self, connection: Connection, collection: str, dimension: int) -> None:
-        """Open a collection that is there.
+        """Open an existing collection.
 
-        Raises StoreError when it is not, ContractMismatch when its vectors are other ones.
+        Raises StoreError when there is none, ContractMismatch when its vectors have another
+        dimension or distance.
         """
         self.location = f"{connection.url} ({collection})"
         self._connection = connection
         self._collection = collection
         self._dimension = dimension
-        there = describe(connection, collection)
-        if there is None:
+        info = describe(connection, collection)
+        if info is None:
             raise StoreError(
                 f"there is no collection '{collection}' on {connection.url}", path=connection.url
             )
-        check_vectors(there, connection, collection, dimension)
-        self._described = there
+        check_vectors(info, connection, collection, dimension)
+        self._info = info
 
     def index_missing_fields(self) -> None:
-        """The payload indexes that every collection has; a strict server filters by no others."""
+        """Create the payload indexes of every collection; a server in strict mode filters only by
+        indexed fields."""
         for field in (*INDEXED_FIELDS, "source", "path"):
-            if field not in self._described.indexed_fields:
+            if field not in self._info.indexed_fields:
                 self.index_field(field)
 
-    def upsert(self, points: Sequence[Point]) -> None:
-        """Put points in, applied when this returns; each vector must be finite and of length 1."""
-        check_unit_vectors(points, self._dimension)
-        step = self._described.max_upsert
-        for start in range(0, len(points), step):
-            part = [
+    def upsert(self, batch: Sequence[Point]) -> None:
+        """Write points; they are applied when this returns. Raises VerificationFailed for a
+        vector that is not a unit vector; nothing is written then."""
+        check_unit_vectors(batch, self._dimension)
+        step = self._info.max_upsert
+        for start in range(0, len(batch), step):
+            records = [
                 models.PointStruct(id=str(p.id), vector=p.vector.tolist(), payload=dict(p.payload))
-                for p in points[start : start + step]
+                for p in batch[start : start + step]
             ]
-            self._call("writing to", partial(_upsert, self._collection, part))
+            self._call("writing to", partial(_upsert, self._collection, records))
 
     def flush(self) -> None:
-        """Nothing to do: each write has been applied; keeping it is the server's promise."""
+        """Does nothing: each write was applied when it was acknowledged."""
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
-        """The points that are there among `ids`."""
-        found: dict[uuid.UUID, Point] = {}
+        """The existing points among `ids`."""
+        points: dict[uuid.UUID, Point] = {}
         for start in range(0, len(ids), POINTS_AT_ONCE):
-            part = [str(id) for id in ids[start : start + POINTS_AT_ONCE]]
-            for record in self._call("reading from", partial(_retrieve, self._collection, part)):
-                id = self._id(record.id)
-                found[id] = Point(id, np.asarray(record.vector, np.float32), record.payload or {})
-        return found
+            names = list(map(str, ids[start : start + POINTS_AT_ONCE]))
+            for record in self._call("reading from", partial(_retrieve, self._collection, names)):
+                name = self._parse_id(record.id)
+                vector = np.asarray(record.vector, np.float32)
+                points[name] = Point(name, vector, record.payload or {})
+        return points
 
-    def same(self, mine: Point, theirs: Point) -> bool:
-        """Equal up to what JSON and a server's own arithmetic may do to the last digits."""
-        cosine = float(mine.vector.astype(np.float64) @ theirs.vector.astype(np.float64))
-        return cosine >= SAME_COSINE and _alike(mine.payload, theirs.payload)
+    def same(self, written: Point, stored: Point) -> bool:
+        """Equal up to the last digits, which JSON and the server's arithmetic may change."""
+        cosine = float(written.vector.astype(np.float64) @ stored.vector.astype(np.float64))
+        return cosine >= SAME_COSINE and _equal_values(written.payload, stored.payload)
 
     def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
-        """A large collection's index approximates. The server folds the copies; where there are
-        many it gives up early, with too few groups: it is asked again without those found."""
+        """The server groups copies. In a large collection its search is approximate. Where there
+        are many copies it returns too few groups, so it is asked again without those found."""
         best: list[ScoredContent] = []
         while len(best) < limit:
-            wanted = min(limit - len(best), self._described.max_limit)
-            others = only.also_outside("sha256", [each.sha256 for each in best]) if best else only
-            request = partial(_groups, self._collection, vector.tolist(), wanted, others)
+            missing = min(limit - len(best), self._info.max_limit)
+            others = only.also_outside("sha256", [hit.sha256 for hit in best]) if best else only
+            request = partial(_groups, self._collection, vector.tolist(), missing, others)
             groups = self._call("searching", request)
             if not groups:
                 break
             best += [ScoredContent(str(group.id), group.hits[0].score) for group in groups]
-        return sorted(best, key=lambda found: -found.score)
+        return sorted(best, key=lambda hit: -hit.score)
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
-        """Every point's id and payload, a page at a time."""
+        """Ids and payloads of all matching points, read a page at a time."""
         offset: Any = None
         while True:
-            limit = min(PAGE, self._described.max_limit)
+            limit = min(PAGE, self._info.max_limit)
             page, offset = self._call(
                 "reading from", partial(_scroll, self._collection, limit, offset, only)
             )
-            yield from ((self._id(record.id), record.payload or {}) for record in page)
+            yield from ((self._parse_id(record.id), record.payload or {}) for record in page)
             if offset is None:
                 return
 
     def index_field(self, name: str) -> None:
-        """A keyword index on a payload field."""
-        if name not in self._described.indexed_fields:
+        """Create a keyword index on a payload field, where there is none."""
+        if name not in self._info.indexed_fields:
             self._call("indexing a field of", partial(_index, self._collection, name))
 
     def count(self) -> int:
-        """How many points there are, exactly."""
+        """The exact number of points."""
         return int(self._call("counting", lambda client: client.count(self._collection)).count)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Take points out, applied when this returns."""
+        """Delete points; the deletion is applied when this returns."""
         if ids:
-            self._call("deleting from", partial(_delete, self._collection, [str(id) for id in ids]))
+            request = partial(_delete, self._collection, list(map(str, ids)))
+            self._call("deleting from", request)
 
     @contextmanager
-    def bulk_load(self, points: int) -> Iterator[None]:
-        """Around a run that writes so many points: a large first load builds no graph on its way.
+    def bulk_load(self, count: int) -> Iterator[None]:
+        """Switches the search graph off during a large first load and on again afterwards.
 
-        What it was is noted in the metadata, so that a run after a killed one switches it on.
+        The earlier setting is noted in the metadata, so that the run after a killed one restores
+        it.
         """
-        note = dict(self._described.note or {})
-        if note.get("graph_links") is None and self._described.points == 0 and points > BULK:
-            note["graph_links"] = self._described.graph_links or 16
+        note = dict(self._info.note or {})
+        if note.get("graph_links") is None and self._info.points == 0 and count > BULK:
+            note["graph_links"] = self._info.graph_links or 16
             self._set_graph(0, note)
         try:
             yield
@@ -152,17 +157,21 @@ class ServerPoints:
         """Release the connection."""
         self._connection.close()
 
-    def _call(self, doing: str, request: Any) -> Any:
-        return self._connection.call(f"{doing} '{self._collection}'", request)
+    def _call(self, action: str, request: Any) -> Any:
+        return self._connection.call(f"{action} '{self._collection}'", request)
 
-    def _id(self, id: object) -> uuid.UUID:
-        if isinstance(id, str):
-            return uuid.UUID(id)
-        raise StoreError(f"a point that clipindex did not write is in {self.location}: {id}")
+    def _parse_id(self, name: object) -> uuid.UUID:
+        try:
+            return uuid.UUID(str(name))
+        except ValueError:
+            raise StoreError(
+                f"{self.location} contains a point that clipindex did not write: {name}",
+                hint="use a --collection that no other program writes to",
+            ) from None
 
 
-def _upsert(collection: str, points: list[models.PointStruct], client: QdrantClient) -> Any:
-    return client.upsert(collection, points=points, wait=True)
+def _upsert(collection: str, records: list[models.PointStruct], client: QdrantClient) -> Any:
+    return client.upsert(collection, points=records, wait=True)
 
 
 def _retrieve(collection: str, ids: list[str], client: QdrantClient) -> Any:
@@ -172,7 +181,7 @@ def _retrieve(collection: str, ids: list[str], client: QdrantClient) -> Any:
 def _groups(
     collection: str, vector: list[float], limit: int, only: Filter, client: QdrantClient
 ) -> Any:
-    """One point of each content: however many copies there are, a scroll finds them all."""
+    """One point of each content; the other copies are found by a scroll."""
     return client.query_points_groups(
         collection,
         group_by="sha256",
@@ -205,17 +214,19 @@ def _delete(collection: str, ids: list[Any], client: QdrantClient) -> Any:
 
 
 def rest_filter(only: Filter) -> models.Filter | None:
-    """A filter as qdrant-client sends it, None where it lets everything through."""
+    """A filter as qdrant-client's model, None for the empty filter."""
     conditions = only.conditions()
     return None if conditions is None else models.Filter.model_validate(conditions)
 
 
-def _alike(mine: object, theirs: object) -> bool:
-    """Equal, floats up to the last digits that JSON may cost."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        return mine.keys() == theirs.keys() and all(_alike(mine[k], theirs[k]) for k in mine)
-    if isinstance(mine, list) and isinstance(theirs, list):
-        return len(mine) == len(theirs) and all(map(_alike, mine, theirs))
-    if isinstance(mine, float) and isinstance(theirs, float | int):
-        return abs(mine - theirs) <= 1e-12 * max(1.0, abs(mine))
-    return mine == theirs
+def _equal_values(written: object, stored: object) -> bool:
+    """Equal JSON values; floats up to a relative 1e-12."""
+    if isinstance(written, dict) and isinstance(stored, dict):
+        return written.keys() == stored.keys() and all(
+            _equal_values(written[key], stored[key]) for key in written
+        )
+    if isinstance(written, list) and isinstance(stored, list):
+        return len(written) == len(stored) and all(map(_equal_values, written, stored))
+    if isinstance(written, float) and isinstance(stored, float | int):
+        return abs(written - stored) <= 1e-12 * max(1.0, abs(written))
+    return written == stored

@@ -1,4 +1,4 @@
-"""What a server says of a collection, and how one is made: with the contract as its metadata."""
+"""Collections and aliases on a server: describe, create, switch."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from clipindex.stores.points import POINTS_AT_ONCE
 PAGE = 1000
 OLDEST = (1, 16)  # the first Qdrant that keeps metadata with a collection
 METADATA_KEY = "clipindex"  # our key in a collection's metadata
-PAUSES = (0.0, 0.5, 2.0)  # seconds before a change is looked for: nodes of a cluster may lag
+PAUSES = (0.0, 0.5, 2.0)  # seconds before each look: nodes of a cluster may lag
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionInfo:
-    """What a server says of a collection."""
+    """A collection as the server describes it."""
 
     points: int
     dimension: int | None
     is_cosine: bool
-    note: Mapping[str, Any] | None  # what `make` put into its metadata
+    note: Mapping[str, Any] | None  # our entry in its metadata: the contract
     indexed_fields: frozenset[str]
     graph_links: int | None  # HNSW's m; 0: no index is built
-    max_limit: int  # strict mode: of one page
-    max_upsert: int
+    max_limit: int  # points of a page, as strict mode allows
+    max_upsert: int  # points of a request
 
 
 def describe(connection: Connection, collection: str) -> CollectionInfo | None:
-    """A collection as the server has it (an alias stands for its collection), or None."""
-    none: Any = None
+    """A collection, by its name or an alias; None where there is none."""
     info: Any = connection.call(
         f"looking for collection '{collection}'",
         lambda client: client.get_collection(collection),
-        instead={404: none},
+        instead={404: None},
     )
     if info is None:
         return None
-    vectors, strict = info.config.params.vectors, info.config.strict_mode_config
+    vectors = info.config.params.vectors
+    strict = info.config.strict_mode_config
     limits = strict if strict is not None and strict.enabled else None
     return CollectionInfo(
         points=info.points_count or 0,
@@ -62,27 +62,29 @@ def describe(connection: Connection, collection: str) -> CollectionInfo | None:
     )
 
 
-def make(
+def create(
     connection: Connection, collection: str, dimension: int, note: Mapping[str, object]
 ) -> None:
-    """Make a collection that carries `note`, or adopt one that is there, empty and without any.
+    """Create a collection with `note` in its metadata, or adopt an empty one without a note.
 
-    Where another writer was faster, its collection stands: the caller compares the notes.
+    A collection that another writer created meanwhile is left as it is: the caller compares the
+    notes. Raises ContractMismatch for an empty collection of other vectors, StoreError for a
+    server that is too old.
     """
     _check_version(connection)
     metadata = {METADATA_KEY: dict(note)}
-    there = describe(connection, collection)
-    if there is None:
+    info = describe(connection, collection)
+    if info is None:
         vectors = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
         connection.call(
-            f"making collection '{collection}'",
+            f"creating collection '{collection}'",
             lambda client: client.create_collection(
                 collection, vectors_config=vectors, metadata=metadata
             ),
             instead={409: True},  # by another writer, or by ours whose answer was lost
         )
-    elif there.note is None and there.points == 0:
-        check_vectors(there, connection, collection, dimension)
+    elif info.note is None and info.points == 0:
+        check_vectors(info, connection, collection, dimension)
         connection.call(
             f"adopting the empty collection '{collection}'",
             lambda client: client.update_collection(collection, metadata=metadata),
@@ -90,26 +92,28 @@ def make(
 
 
 def aliases(connection: Connection) -> dict[str, str]:
-    """Every alias, and the collection that it stands for; those that the key may see."""
-    none: Any = None
-    answer: Any = connection.call(
-        "looking for the collection", lambda client: client.get_aliases(), instead={403: none}
+    """Alias -> collection, for all aliases that the key may see."""
+    answer = connection.call(
+        "reading the aliases", lambda client: client.get_aliases(), instead={403: None}
     )
-    return {} if answer is None else {a.alias_name: a.collection_name for a in answer.aliases}
+    if answer is None:
+        return {}
+    return {alias.alias_name: alias.collection_name for alias in answer.aliases}
 
 
 def set_alias(connection: Connection, alias: str, collection: str | None) -> None:
-    """Let an alias stand for a collection, whatever it stood for before, or for none.
+    """Switch an alias to a collection, or delete it (None).
 
-    One action alone: the server replaces in one step. Taking the old one away first, in the same
-    call, would leave no alias at all where the server then refuses the new one.
+    A single action, because the server replaces an alias in one step. Deleting the old one first
+    would leave no alias where the server then refuses the new one. Raises VerificationFailed when
+    the server does not confirm the change.
     """
     action: Any
     if collection is None:
         action = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
     else:
-        made = models.CreateAlias(alias_name=alias, collection_name=collection)
-        action = models.CreateAliasOperation(create_alias=made)
+        target = models.CreateAlias(alias_name=alias, collection_name=collection)
+        action = models.CreateAliasOperation(create_alias=target)
     connection.call(
         f"changing the alias '{alias}'",
         lambda client: client.update_collection_aliases([action]),
@@ -119,34 +123,34 @@ def set_alias(connection: Connection, alias: str, collection: str | None) -> Non
         if aliases(connection).get(alias) == collection:
             return
     raise VerificationFailed(
-        f"the alias '{alias}' on {connection.url} does not stand for what it was given",
-        hint="look with `clipindex status`; somebody else may have changed it at the same time",
+        f"the alias '{alias}' on {connection.url} was not switched",
+        hint="somebody else may have changed it at the same time; `clipindex status` shows it",
     )
 
 
 def check_vectors(
-    there: CollectionInfo, connection: Connection, collection: str, dimension: int
+    info: CollectionInfo, connection: Connection, collection: str, dimension: int
 ) -> None:
-    """Raises ContractMismatch for vectors of another length or distance."""
-    if there.dimension != dimension or not there.is_cosine:
+    """Raises ContractMismatch for vectors of another dimension or distance."""
+    if info.dimension != dimension or not info.is_cosine:
         raise ContractMismatch(
-            f"'{collection}' on {connection.url} does not hold {dimension} numbers a point, "
+            f"'{collection}' on {connection.url} does not have vectors of {dimension} numbers, "
             "compared by cosine",
             hint="name another --collection",
         )
 
 
 def _check_version(connection: Connection) -> None:
-    """Raises StoreError for a server that would lose the contract without a word."""
+    """Raises StoreError for a server that is too old to store the contract."""
     version = connection.call("asking for the version", lambda client: client.info().version)
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None:
-        note = f"{connection.url} has an unknown version: {version}"
-        warnings.warn(note, ClipIndexWarning, stacklevel=2)
+        message = f"{connection.url} has an unknown version: {version}"
+        warnings.warn(message, ClipIndexWarning, stacklevel=2)
     elif (int(numbers[1]), int(numbers[2])) < OLDEST:
         raise StoreError(
             f"{connection.url} runs Qdrant {version}; clipindex needs "
-            f"{'.'.join(map(str, OLDEST))} or newer, which keeps metadata with a collection",
+            f"{'.'.join(map(str, OLDEST))} or newer, which stores metadata with a collection",
             path=connection.url,
             hint="update the server",
         )

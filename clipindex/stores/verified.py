@@ -1,4 +1,4 @@
-"""Verified writes: upsert, flush, read back, compare. Every point is written through here."""
+"""Verified writes: upsert, flush, read back, compare. All points are written through here."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ class BatchVerified:
     ids: tuple[str, ...]
 
 
-def write_verified(store: Points, points: Sequence[Point]) -> None:
-    """Upsert, make durable, read back and compare: the only way a point is ever written."""
-    store.upsert(points)
-    store.flush()
-    verify(store, points)
+def write_verified(points: Points, batch: Sequence[Point]) -> None:
+    """Upsert a batch, make it durable, read it back and compare.
 
-
-def verify(store: Points, points: Sequence[Point]) -> None:
-    """Read points back and compare vector and payload, as exactly as the store keeps them.
-
-    Raises VerificationFailed when one is missing or differs.
+    Raises VerificationFailed when a point is missing or differs.
     """
-    found = store.retrieve([point.id for point in points])
-    for point in points:
-        stored = found.get(point.id)
-        if stored is None or not store.same(point, stored):
-            what = "is missing" if stored is None else "differs"
+    points.upsert(batch)
+    points.flush()
+    verify(points, batch)
+
+
+def verify(points: Points, batch: Sequence[Point]) -> None:
+    """Read a batch back and compare vectors and payloads, as exactly as the engine keeps them.
+
+    Raises VerificationFailed when a point is missing or differs.
+    """
+    stored = points.retrieve([point.id for point in batch])
+    for point in batch:
+        read_back = stored.get(point.id)
+        if read_back is None or not points.same(point, read_back):
+            fault = "is missing" if read_back is None else "differs"
             raise VerificationFailed(
-                f"a point read back from the store {what}: {point.payload.get('path')}",
-                path=store.location,
+                f"a point read back from the store {fault}: {point.payload.get('path')}",
+                path=points.location,
                 hint="run the same command again; if it happens twice, suspect the disk",
             )

@@ -1,1 +1,1 @@
-"""Changes to an existing collection: tags, new paths, copies."""
+"""Changes to existing collections: tags, new paths, copies, exports."""

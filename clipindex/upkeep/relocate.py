@@ -1,4 +1,4 @@
-"""A disk is mounted elsewhere: points and rows get their new paths; no picture is opened."""
+"""Relocating: files that moved to another folder get their new paths; no picture is opened."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from clipindex.collection.catalogue import INDEXED, Row
+from clipindex.collection.catalogue import INDEXED
 from clipindex.collection.opening import Collection, reconcile, row_from_payload
 from clipindex.files.identity import display_path, is_below, path_from_payload, point_id
 from clipindex.stores.filter import Filter
@@ -16,30 +16,34 @@ from clipindex.stores.verified import BatchVerified, write_verified
 
 
 def relocate(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVerified]:
-    """Move everything below `old` to `new`: new points verified, then the old ones deleted,
-    batch by batch. Killed anywhere, a second call finishes."""
-    catalogue, store = collection.catalogue, collection.points
+    """Give everything below `old` its path below `new`. Batch by batch, the new points are
+    written and verified, then the old ones deleted; after a kill, a second call finishes."""
+    catalogue = collection.catalogue
+    points = collection.points
     reconcile(collection)
-    only = Filter((("source", collection.source), ("folders", display_path(old))))
-    below = [id for id, payload in store.scroll(only) if is_below(path_from_payload(payload), old)]
-    waiting = iter(below)
-    while batch := list(islice(waiting, POINTS_AT_ONCE)):
-        found = list(store.retrieve(batch).values())
-        points = [_moved(collection, point, old, new) for point in found]
-        write_verified(store, points)
-        store.delete([point.id for point in found])
-        store.flush()
+    only = Filter().also(("source", collection.source), ("folders", display_path(old)))
+    below = [
+        name for name, payload in points.scroll(only) if is_below(path_from_payload(payload), old)
+    ]
+    remaining = iter(below)
+    while ids := list(islice(remaining, POINTS_AT_ONCE)):
+        outdated = list(points.retrieve(ids).values())
+        batch = [_moved(collection, point, old, new) for point in outdated]
+        write_verified(points, batch)
+        points.delete([point.id for point in outdated])
+        points.flush()
         catalogue.write(
-            [row_from_payload(point.payload) for point in points],
-            [path_from_payload(point.payload) for point in found],
+            [row_from_payload(point.payload) for point in batch],
+            [path_from_payload(point.payload) for point in outdated],
         )
-        yield BatchVerified(len(points), tuple(str(point.id) for point in points))
+        yield BatchVerified(len(batch), tuple(str(point.id) for point in batch))
     _move_notes(collection, old, new)
+    _move_roots(collection, old, new)
 
 
 def remembers_below(collection: Collection, folder: bytes) -> bool:
-    """Whether a file or a root below a folder is remembered; a first call that was killed may
-    have left nothing but notes and roots to move."""
+    """Whether a file or a root below a folder is remembered. Roots count: a call that was killed
+    late may have left only notes and roots to move."""
     catalogue = collection.catalogue
     return any(is_below(row.path, folder) for row in catalogue.rows()) or any(
         is_below(root, folder) for root in catalogue.roots()
@@ -47,7 +51,7 @@ def remembers_below(collection: Collection, folder: bytes) -> bool:
 
 
 def new_path(path: bytes, old: bytes, new: bytes) -> bytes:
-    """`path` with `new` in the place of `old`.
+    """`path` with `new` in place of `old`.
 
     >>> new_path(b"/a/b/c.jpg", b"/a", b"/mnt")
     b'/mnt/b/c.jpg'
@@ -57,32 +61,34 @@ def new_path(path: bytes, old: bytes, new: bytes) -> bytes:
 
 
 def _moved(collection: Collection, point: Point, old: bytes, new: bytes) -> Point:
-    """The point under its new path. Where one is already, that one stays and gains the tags."""
+    """The point under its new path. A point that exists there stays and gets the missing tags."""
     path = new_path(path_from_payload(point.payload), old, new)
-    id = point_id(collection.source, path)
-    there = collection.points.retrieve([id]).get(id)
-    if there is not None:
+    name = point_id(collection.source, path)
+    existing = collection.points.retrieve([name]).get(name)
+    if existing is not None:
         tags = tag_fields(tags_of(point.payload))
-        return Point(id, there.vector, {**tags, **there.payload})
+        return Point(name, existing.vector, {**tags, **existing.payload})
     fields = {**point.payload, **path_fields(path)}
-    payload = {name: value for name, value in fields.items() if value is not None}
-    return Point(id, point.vector, payload)
+    payload = {field: value for field, value in fields.items() if value is not None}
+    return Point(name, point.vector, payload)
 
 
 def _move_notes(collection: Collection, old: bytes, new: bytes) -> None:
-    """Quarantine and skip notes, and remembered roots, go along."""
+    """Notes of quarantine and skip; a note that exists at the new path stays."""
     catalogue = collection.catalogue
-    notes: list[Row] = [
-        row for row in catalogue.rows() if row.state != INDEXED and is_below(row.path, old)
-    ]
+    notes = [row for row in catalogue.rows() if row.state != INDEXED and is_below(row.path, old)]
     moved = [replace(row, path=new_path(row.path, old, new), ctime_ns=None) for row in notes]
     catalogue.write(
-        [row for row in moved if catalogue.get(row.path) is None],  # what is there knows better
+        [row for row in moved if catalogue.get(row.path) is None],
         [row.path for row in notes],
     )
+
+
+def _move_roots(collection: Collection, old: bytes, new: bytes) -> None:
+    catalogue = collection.catalogue
     roots = catalogue.roots()
     for root, options in roots.items():
         if is_below(root, old):
-            place = new_path(root, old, new)
-            catalogue.remember_root(place, roots.get(place, options))
+            target = new_path(root, old, new)
+            catalogue.remember_root(target, roots.get(target, options))
             catalogue.forget_root(root)

@@ -1,4 +1,4 @@
-"""Tags: KEY=VALUE on points. A payload write, verified like any other; no picture is opened."""
+"""Tags: KEY=VALUE on points. Only payloads are written, verified; no picture is opened."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
 from clipindex.stores.verified import BatchVerified, write_verified
 
 
-def put_tags(store: Points, ids: Iterable[uuid.UUID], tags: Tags) -> Iterator[BatchVerified]:
-    """Put tags on points; those that have them already are not written."""
-    wanted = tag_fields(tags)
-    yield from _rewrite(store, ids, lambda payload: {**payload, **wanted})
+def put_tags(points: Points, ids: Iterable[uuid.UUID], tags: Tags) -> Iterator[BatchVerified]:
+    """Put tags on points; a point that has them already is not written."""
+    fields = tag_fields(tags)
+    yield from _rewrite(points, ids, lambda payload: {**payload, **fields})
 
 
 def take_tags(
-    store: Points, ids: Iterable[uuid.UUID], keys: Iterable[str]
+    points: Points, ids: Iterable[uuid.UUID], keys: Iterable[str]
 ) -> Iterator[BatchVerified]:
-    """Take tags off points."""
-    gone = {TAG + key for key in keys}
+    """Remove tags from points; a point without them is not written."""
+    removed = {TAG + key for key in keys}
 
-    def without(payload: Payload) -> Payload:
-        return {name: value for name, value in payload.items() if name not in gone}
+    def without_tags(payload: Payload) -> Payload:
+        return {name: value for name, value in payload.items() if name not in removed}
 
-    yield from _rewrite(store, ids, without)
+    yield from _rewrite(points, ids, without_tags)
 
 
 def _rewrite(
-    store: Points, ids: Iterable[uuid.UUID], change: Callable[[Payload], Payload]
+    points: Points, ids: Iterable[uuid.UUID], change: Callable[[Payload], Payload]
 ) -> Iterator[BatchVerified]:
-    """Read, change and write payloads back with their own vectors, batch by batch."""
-    left = iter(ids)
-    while batch := list(islice(left, POINTS_AT_ONCE)):
+    """Read payloads, change them and write them back with their own vectors, batch by batch."""
+    remaining = iter(ids)
+    while batch := list(islice(remaining, POINTS_AT_ONCE)):
         changed = [
             Point(point.id, point.vector, payload)
-            for point in store.retrieve(batch).values()
+            for point in points.retrieve(batch).values()
             if (payload := change(point.payload)) != point.payload
         ]
         if changed:
-            write_verified(store, changed)
+            write_verified(points, changed)
             yield BatchVerified(len(changed), tuple(str(point.id) for point in changed))

@@ -1,154 +1,173 @@
-"""A collection on its way elsewhere: to a folder of plain files and back, or store to store.
+"""Copying a collection: into a folder of plain files and back, or from store to store.
 
-An export is JSON lines with the payloads, .npy files with the vectors, and `export.json`, which
-is written last and holds the contract and each file's count and SHA-256. Doing any of it again
-goes on where it stopped: what is there already, and equal, is not written.
+Every transfer can be repeated: what exists already, and is equal, is not written again.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-import json
-import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from clipindex.collection.catalogue import Catalogue
-from clipindex.collection.contract import Contract, StoredContract
+from clipindex.collection.contract import StoredContract
 from clipindex.collection.opening import Collection, open_for_import, reconcile
 from clipindex.collection.place import Place
 from clipindex.errors import StoreError, UsageError, VerificationFailed
-from clipindex.files.durable import write_durably
 from clipindex.files.identity import path_from_payload, point_id
-from clipindex.stores.payload import TAG
+from clipindex.stores.payload import TAG, Payload
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
 from clipindex.stores.verified import write_verified
+from clipindex.upkeep.export_files import (
+    FilePair,
+    Manifest,
+    prepare_folder,
+    read_manifest,
+    read_pairs,
+    write_manifest,
+    write_pair,
+)
 
 POINTS_PER_FILE = 10_000
-FORMAT = 1
-MANIFEST = "export.json"
-Moved = Callable[[int, int], object]  # told how many points are through, of how many
-EXPORT_FILE = re.compile(r"(points-\d{5}\.jsonl|vectors-\d{5}\.npy|export\.json)(\.partial)?")
+
+Progress = Callable[[int, int], object]  # called with the points done, and with their total
+Page = list[tuple[uuid.UUID, Payload]]  # points without their vectors
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionData:
-    """What leaves a place: its contract, its own source, its remembered roots, its points."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A collection on its way into another: contract, source, remembered roots, points."""
 
-    stored: StoredContract
+    contract: StoredContract
     source: str
     roots: dict[bytes, dict[str, Any]]
     count: int
-    points: Iterable[Sequence[Point]]
+    batches: Iterable[Sequence[Point]]
 
 
-def _quietly(done: int, total: int) -> None:
-    """Nobody looks on."""
+def no_progress(_done: int, _total: int) -> None:
+    """Default progress callback: does nothing."""
 
 
-def export(place: Place, folder: Path, moved: Moved = _quietly) -> int:
-    """Write a collection into a folder; returns how many points it holds.
+def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
+    """Write a collection into a folder; returns the number of its points.
 
-    Raises UsageError where other things lie in the folder, or another collection's export.
+    Raises UsageError where the folder contains another collection's export.
     """
     place = place.resolve_alias()
-    stored, origin = place.require_contract(), [place.name, place.collection]
-    _prepare(folder, origin)
-    files: list[dict[str, Any]] = []
+    stored = place.require_contract()
+    origin = (place.name, place.collection)
+    prepare_folder(folder, origin)
+    files: list[FilePair] = []
     count = 0
-    with place.open_for_reading(stored) as store:
-        total = store.count()
-        for number, part in enumerate(_pages(store, POINTS_PER_FILE)):
-            files.append(_write_part(folder, number, part, store))
-            count += len(part)
-            moved(count, total)
-    known = {f"{kind}-{n:05d}.{e}" for n in range(len(files)) for kind, e in KINDS}
-    for path in folder.iterdir():
-        if path.name not in known:  # of an earlier, larger export
-            path.unlink()
-    roots = [
-        {"path": base64.b64encode(path).decode(), "options": options}
-        for path, options in _roots(place).items()
-    ]
-    manifest = {
-        "format": FORMAT,
-        "of": origin,
-        "contract": asdict(stored),
-        "source": place.source,
-        "roots": roots,
-        "points": count,
-        "files": files,
-    }
-    write_durably(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    with place.open_for_reading(stored) as points:
+        total = points.count()
+        for page in _pages(points, POINTS_PER_FILE):
+            files.append(write_pair(folder, len(files), _with_vectors(points, page)))
+            count += len(page)
+            progress(count, total)
+    manifest = Manifest(
+        origin=origin,
+        contract=stored,
+        source=place.source,
+        roots=_roots(place),
+        points=count,
+        files=tuple(files),
+    )
+    write_manifest(folder, manifest)
     return count
 
 
-def import_(folder: Path, place: Place, moved: Moved = _quietly) -> int:
-    """Bring an export into a collection, verified; returns how many points were written.
+def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int:
+    """Bring an export into a collection; returns how many points were written.
 
-    Raises StoreError where the export is unfinished or damaged, ContractMismatch where the
-    collection was made with another model.
+    Raises StoreError where the export is incomplete, VerificationFailed where it is damaged,
+    ContractMismatch where the collection was created with another model.
     """
-    return _receive(_read_export(folder), place, moved)
+    manifest = read_manifest(folder)
+    transfer = Transfer(
+        contract=manifest.contract,
+        source=manifest.source,
+        roots=manifest.roots,
+        count=manifest.points,
+        batches=read_pairs(folder, manifest.files),
+    )
+    return _receive(transfer, place, progress)
 
 
-def copy(origin: Place, target: Place, moved: Moved = _quietly) -> int:
+def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
     """Bring one collection into another directly; returns how many points were written.
 
     Raises UsageError where both are the same.
     """
-    origin, target = origin.resolve_alias(), target.resolve_alias()
+    origin = origin.resolve_alias()
+    target = target.resolve_alias()
     if (origin.name, origin.collection) == (target.name, target.collection):
         raise UsageError("a collection cannot be copied onto itself", path=origin.name)
-    stored, roots = origin.require_contract(), _roots(origin)
-    with origin.open_for_reading(stored) as store:
-        points = (_whole(store, page) for page in _pages(store, POINTS_AT_ONCE))
-        data = CollectionData(stored, origin.source, roots, store.count(), points)
-        return _receive(data, target, moved)
+    stored = origin.require_contract()
+    roots = _roots(origin)
+    with origin.open_for_reading(stored) as points:
+        transfer = Transfer(
+            contract=stored,
+            source=origin.source,
+            roots=roots,
+            count=points.count(),
+            batches=(_with_vectors(points, page) for page in _pages(points, POINTS_AT_ONCE)),
+        )
+        return _receive(transfer, target, progress)
 
 
-def _receive(data: CollectionData, place: Place, moved: Moved) -> int:
-    """Every point compared, written where it is missing or differs, read back; then the rows."""
-    written = seen = 0
-    with open_for_import(place, data.stored) as collection:
-        store, indexed = collection.points, set[str]()
-        with store.bulk_load(data.count):
-            for points in data.points:
-                mine = [_adopted(point, data.source, place.source) for point in points]
-                for key in {key for point in mine for key in point.payload} - indexed:
-                    indexed.add(key)
-                    if key.startswith(TAG):
-                        store.index_field(key)
-                there = store.retrieve([point.id for point in mine])
-                missing = [
-                    point
-                    for point in mine
-                    if point.id not in there or not store.same(point, there[point.id])
-                ]
+def _receive(transfer: Transfer, place: Place, progress: Progress) -> int:
+    """Compare every point, write those that are missing or differ, verified; then the rows."""
+    written = 0
+    received = 0
+    indexed: set[str] = set()
+    with open_for_import(place, transfer.contract) as collection:
+        points = collection.points
+        with points.bulk_load(transfer.count):
+            for arrived in transfer.batches:
+                batch = [_adopt(point, transfer.source, place.source) for point in arrived]
+                _index_tags(points, batch, indexed)
+                missing = _missing(points, batch)
                 if missing:
-                    write_verified(store, missing)
-                written, seen = written + len(missing), seen + len(mine)
-                moved(seen, data.count)
-        _check_counts(store, data.count, seen)
-        _remember(collection, data.roots)
+                    write_verified(points, missing)
+                written += len(missing)
+                received += len(batch)
+                progress(received, transfer.count)
+        _check_counts(points, transfer.count, received)
+        _remember(collection, transfer.roots)
     return written
 
 
-def _check_counts(store: Points, promised: int, seen: int) -> None:
-    if seen != promised or store.count() < seen:
+def _index_tags(points: Points, batch: Sequence[Point], indexed: set[str]) -> None:
+    """Index the tag fields of a batch; `indexed` collects those that were indexed."""
+    fields = {field for point in batch for field in point.payload if field.startswith(TAG)}
+    for field in fields - indexed:
+        points.index_field(field)
+    indexed |= fields
+
+
+def _missing(points: Points, batch: Sequence[Point]) -> list[Point]:
+    """The points of a batch that the collection lacks or has otherwise."""
+    existing = points.retrieve([point.id for point in batch])
+    return [
+        point
+        for point in batch
+        if point.id not in existing or not points.same(point, existing[point.id])
+    ]
+
+
+def _check_counts(points: Points, expected: int, received: int) -> None:
+    count = points.count()
+    if received != expected or count < received:
         raise VerificationFailed(
-            f"{promised} points were to come, {seen} did, {store.count()} are there",
-            path=store.location,
-            hint="run the same command again; let no other run write meanwhile",
+            f"{expected} points were expected, {received} arrived, {count} are in the collection",
+            path=points.location,
+            hint="run the same command again, with no other run writing meanwhile",
         )
 
 
@@ -158,13 +177,13 @@ def _remember(collection: Collection, roots: dict[bytes, dict[str, Any]]) -> Non
         collection.catalogue.remember_root(path, options)
 
 
-def _adopted(point: Point, source: str, mine: str) -> Point:
-    """Points of the origin's own source become the target's own, so that the next ingest there
-    knows them; those of other sources stay what they are."""
-    if source == mine or point.payload.get("source") != source:
+def _adopt(point: Point, origin_source: str, target_source: str) -> Point:
+    """A point of the origin's own source becomes one of the target's own source, so that the
+    next ingest there knows its file. Points of other sources stay as they are."""
+    if origin_source == target_source or point.payload.get("source") != origin_source:
         return point
-    id = point_id(mine, path_from_payload(point.payload))
-    return Point(id, point.vector, {**point.payload, "source": mine})
+    name = point_id(target_source, path_from_payload(point.payload))
+    return Point(name, point.vector, {**point.payload, "source": target_source})
 
 
 def _roots(place: Place) -> dict[bytes, dict[str, Any]]:
@@ -175,113 +194,23 @@ def _roots(place: Place) -> dict[bytes, dict[str, Any]]:
         return catalogue.roots()
 
 
-Page = list[tuple[uuid.UUID, dict[str, object]]]
-
-
-def _pages(store: Points, size: int) -> Iterator[Page]:
-    """All points, without their vectors, so many at a time."""
-    points = iter(store.scroll())
-    while page := list(islice(points, size)):
+def _pages(points: Points, size: int) -> Iterator[Page]:
+    """All points, without their vectors, `size` at a time."""
+    remaining = iter(points.scroll())
+    while page := list(islice(remaining, size)):
         yield page
 
 
-def _whole(store: Points, page: Page) -> list[Point]:
-    """A page's points with vectors."""
-    return [
-        point
-        for start in range(0, len(page), POINTS_AT_ONCE)
-        for point in store.retrieve([id for id, _ in page[start : start + POINTS_AT_ONCE]]).values()
-    ]
-
-
-# --- the files of an export ------------------------------------------------------------------
-
-KINDS = (("points", "jsonl"), ("vectors", "npy"))
-
-
-def _paths(folder: Path, number: int) -> tuple[Path, Path]:
-    lines, vectors = (folder / f"{kind}-{number:05d}.{suffix}" for kind, suffix in KINDS)
-    return lines, vectors
-
-
-def _prepare(folder: Path, origin: list[str]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        others = [path.name for path in folder.iterdir() if not EXPORT_FILE.fullmatch(path.name)]
-        if (folder / MANIFEST).exists():
-            name, collection = json.loads((folder / MANIFEST).read_text("utf-8"))["of"]
-            if [name, collection] != origin:
-                others.append(f"an export of another collection, '{collection}' in {name}")
-        if not others:
-            (folder / MANIFEST).unlink(missing_ok=True)  # until it is whole again
-    except OSError as error:
-        raise UsageError(f"cannot write there: {error.strerror}", path=str(folder)) from error
-    except (ValueError, KeyError, TypeError):
-        others = [MANIFEST]  # not ours, or damaged
-    if others:
-        raise UsageError(
-            f"the folder holds something else: {others[0]}",
-            path=str(folder),
-            hint="name one that is new, empty, or holds an earlier export of the same collection",
-        )
-
-
-def _write_part(folder: Path, number: int, page: Page, store: Points) -> dict[str, Any]:
-    """One pair of files, whole or not at all; a pair that is right already is left alone."""
-    lines, vectors = _paths(folder, number)
-    text = "".join(json.dumps({"id": str(id), "payload": p}) + "\n" for id, p in page).encode()
-    if not (vectors.exists() and lines.exists() and lines.read_bytes() == text):
-        found = {point.id: point.vector for point in _whole(store, page)}
-        if len(found) != len(page):
-            raise StoreError(
-                "points vanished while they were read",
-                path=store.location,
-                hint="run the same command again; let no other run write meanwhile",
-            )
-        stacked = io.BytesIO()
-        np.save(stacked, np.stack([found[id] for id, _ in page]))
-        write_durably(vectors, stacked.getvalue())
-        write_durably(lines, text)  # last: with it the pair counts
-    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (lines, vectors)]
-    return {"points": len(page), "sha256": sums}
-
-
-def _read_export(folder: Path) -> CollectionData:
-    """Raises StoreError where the export is unfinished or cannot be read."""
-    try:
-        raw = json.loads((folder / MANIFEST).read_text("utf-8"))
-        stamp = raw["contract"]
-        stored = StoredContract(Contract(**stamp["contract"]), stamp["bundle"], stamp["noted"])
-        roots = {base64.b64decode(root["path"]): root["options"] for root in raw["roots"]}
-        source, count, files = str(raw["source"]), int(raw["points"]), list(raw["files"])
-    except FileNotFoundError:
+def _with_vectors(points: Points, page: Page) -> list[Point]:
+    """A page's points with vectors. Raises StoreError when one was deleted meanwhile."""
+    names = [name for name, _ in page]
+    found: dict[uuid.UUID, Point] = {}
+    for start in range(0, len(names), POINTS_AT_ONCE):
+        found |= points.retrieve(names[start : start + POINTS_AT_ONCE])
+    if len(found) != len(names):
         raise StoreError(
-            "there is no finished export", path=str(folder), hint="run clipindex export again"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"the export cannot be read: {error}", path=str(folder)) from error
-    return CollectionData(stored, source, roots, count, _read_parts(folder, files))
-
-
-def _read_parts(folder: Path, files: Sequence[dict[str, Any]]) -> Iterator[list[Point]]:
-    """The points of every pair of files, whose sums must be those of the manifest."""
-    for number, file in enumerate(files):
-        paths = _paths(folder, number)
-        try:
-            sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-        except OSError as error:
-            raise StoreError(f"the export cannot be read: {error.strerror}") from error
-        if sums != file["sha256"]:
-            raise VerificationFailed(
-                "a file of the export is not what was written",
-                path=str(paths[0]),
-                hint="export again, or restore the file",
-            )
-        vectors = np.load(paths[1], allow_pickle=False)
-        records = [json.loads(line) for line in paths[0].read_bytes().splitlines()]
-        points = [
-            Point(uuid.UUID(record["id"]), vector, record["payload"])
-            for record, vector in zip(records, vectors, strict=True)
-        ]
-        for start in range(0, len(points), POINTS_AT_ONCE):
-            yield points[start : start + POINTS_AT_ONCE]
+            "points vanished while they were read",
+            path=points.location,
+            hint="run the same command again, with no other run writing meanwhile",
+        )
+    return [found[name] for name in names]

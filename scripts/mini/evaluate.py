@@ -17,9 +17,13 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 from tokenizers import Tokenizer
+
+from clipindex.model.imports import guarded_import
+
+with guarded_import():
+    import onnxruntime
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

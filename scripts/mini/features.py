@@ -21,12 +21,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from PIL import Image, ImageEnhance
 from torch import nn
 
+from clipindex.model.imports import guarded_import
+
 from .towers import STAGE_SHAPE, EfficientNetLite2, load_efficientnet, scale_pixels
+
+with guarded_import():
+    import onnxruntime
 
 SIZE = 224
 CHUNK = 32

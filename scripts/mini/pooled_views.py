@@ -11,12 +11,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from clipindex.model.imports import guarded_import
+
 from .features import CAPTIONED_VIEWS, LABELLED_VIEWS, read_manifest
 from .towers import STAGE_SHAPE, EfficientNetLite2, load_efficientnet
+
+with guarded_import():
+    import onnxruntime
 
 
 class Pooling(nn.Module):

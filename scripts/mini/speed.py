@@ -14,10 +14,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from clipindex.model.imports import guarded_import
+
+with guarded_import():
+    import onnxruntime
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 BATCH, ROUNDS, THREADS = 16, 9, 2
 

@@ -150,7 +150,9 @@ def query(
         session.output.note(f"there is no folder '{under}'; searching what was indexed below it")
     with_tags = tuple(map(parse_tag, where or ()))
     without = tuple(map(parse_tag, where_not or ()))
-    wanted = QueryOptions(limit, min_score, under, with_tags, without)
+    wanted = QueryOptions(
+        limit=limit, min_score=min_score, under=under, where=with_tags, where_not=without
+    )
     hits = find(session.place(), reading.terms, wanted, model=model)
     if paths or null:
         show_paths(hits, zero=null)

@@ -1,0 +1,195 @@
+"""`model.json`: what clipindex must know of a model. Only known values and plausible numbers pass.
+
+Each class checks its own fields, whether they were read from a file or set by the converter: a
+value that clipindex would not act on is refused, since its vectors would not be what it promises.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+SCHEMA = 1
+PRECISIONS = ("fp32", "int8")
+# No path, no name that a file system reads in its own way (device names, streams, case aside).
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MOST_FILES = 100
+MOST_BYTES = 64 * 2**30  # of a file; the largest CLIP towers have 10 GB
+LONGEST_TEXT = 1000  # characters of a name, licence or source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """What the vision tower takes: a square of RGB pixels.
+
+    `mean` and `std` (red, green, blue, of pixels scaled to 0..1) are part of its graph and stand
+    here for people only.
+    """
+
+    size: int  # pixels a side
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Literal["bicubic"]
+    fit: Literal["crop", "squash"]
+
+    def __post_init__(self) -> None:
+        _check_integer("image.size", self.size, 16, 2048)
+        for name, colours in (("mean", self.mean), ("std", self.std)):
+            if len(colours) != 3:
+                raise ValueError(f"image.{name} has {len(colours)} numbers instead of 3")
+            for number in colours:
+                _check_number(f"image.{name}", number, 0, 1)
+        if 0 in self.std:
+            raise ValueError("image.std contains 0")
+        _check_choice("image.interpolation", self.interpolation, "bicubic")
+        _check_choice("image.fit", self.fit, "crop", "squash")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextSpec:
+    """What the text tower takes. `pad` is `longest`: a batch is padded to its longest text."""
+
+    context_length: int  # tokens
+    pad_id: int
+    pad: Literal["longest"]
+    cleaning: Literal["openai", "none"]
+
+    def __post_init__(self) -> None:
+        _check_integer("text.context_length", self.context_length, 2, 65_536)
+        _check_integer("text.pad_id", self.pad_id, 0, 2**31 - 1)
+        _check_choice("text.pad", self.pad, "longest")
+        _check_choice("text.cleaning", self.cleaning, "openai", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """Size and digest of one file of the bundle."""
+
+    bytes: int
+    sha256: str  # 64 hexadecimal digits, lower case
+
+    def __post_init__(self) -> None:
+        _check_integer("bytes of a file", self.bytes, 1, MOST_BYTES)
+        _check_text("sha256 of a file", self.sha256)
+        if not SHA256.fullmatch(self.sha256):
+            raise ValueError(f"{self.sha256[:80]!r} is not a SHA-256 (64 hexadecimal digits)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantisation:
+    """How the vision tower was made int8, and how close its vectors are to those of fp32.
+
+    An overlap is the mean share of the first ten pictures found that fp32 finds as well.
+    """
+
+    weight_bits: int
+    calibrated_on: int  # pictures
+    compared_on: int  # pictures, none of them used for calibration
+    mean_cosine: float
+    smallest_cosine: float
+    image_overlap: float  # queries are pictures
+    text_overlap: float  # queries are texts
+
+    def __post_init__(self) -> None:
+        _check_integer("quantisation.weight_bits", self.weight_bits, 7, 8)
+        _check_integer("quantisation.calibrated_on", self.calibrated_on, 0, 10**9)
+        _check_integer("quantisation.compared_on", self.compared_on, 0, 10**9)
+        for name in ("mean_cosine", "smallest_cosine", "image_overlap", "text_overlap"):
+            _check_number(f"quantisation.{name}", getattr(self, name), -1.001, 1.001)  # rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`model.json`: all that is needed to use a model, and to tell it from another."""
+
+    schema: int
+    model: str
+    revision: str
+    architecture: str
+    dimension: int  # numbers in a vector
+    precision: str
+    image: ImageSpec
+    text: TextSpec
+    opset: int
+    licence: str
+    source: str
+    files: dict[str, FileSpec]
+    quantisation: Quantisation | None = None  # int8 only
+
+    def __post_init__(self) -> None:
+        for name in ("model", "revision", "architecture", "licence", "source"):
+            _check_text(name, getattr(self, name))
+        _check_integer("dimension", self.dimension, 1, 65_536)  # Qdrant's limit
+        _check_choice("precision", self.precision, *PRECISIONS)
+        _check_integer("opset", self.opset, 1, 1000)
+        if len(self.files) > MOST_FILES:
+            raise ValueError(f"it lists {len(self.files)} files, more than {MOST_FILES}")
+        for name in self.files:
+            if not FILE_NAME.fullmatch(name):
+                raise ValueError(f"{name[:80]!r} is not a file name (letters, digits, . _ -)")
+
+    def to_json(self) -> str:
+        """The text of `model.json`."""
+        fields = asdict(self)
+        if self.quantisation is None:
+            del fields["quantisation"]
+        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read the text of `model.json`. Raises ValueError when it is not one, or says something
+        that this clipindex does not know."""
+        try:
+            return cls.from_fields(json.loads(text))
+        except KeyError as error:
+            raise ValueError(f"it lacks {error}") from error
+        except (TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(str(error)) from error
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Manifest:
+        """The manifest with these fields, as JSON has them. Raises ValueError, KeyError or
+        TypeError where they are not as they should be."""
+        if fields["schema"] != SCHEMA:
+            raise ValueError(f"schema {fields['schema']!r}, this clipindex knows {SCHEMA}")
+        image = fields["image"]
+        quantisation = fields.get("quantisation")
+        parts = {
+            "image": ImageSpec(
+                **{**image, "mean": tuple(image["mean"]), "std": tuple(image["std"])}
+            ),
+            "text": TextSpec(**fields["text"]),
+            "files": {name: FileSpec(**spec) for name, spec in fields["files"].items()},
+            "quantisation": Quantisation(**quantisation) if quantisation is not None else None,
+        }
+        return cls(**{**fields, **parts})
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise ValueError(f"{name} is not a text of at most {LONGEST_TEXT} characters")
+
+
+def _check_choice(name: str, value: object, *known: str) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {_short(value)}, this clipindex knows {' and '.join(known)}")
+
+
+def _check_integer(name: str, value: object, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} is {_short(value)}, not an integer from {least} to {most}")
+
+
+def _check_number(name: str, value: object, least: float, most: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not least <= value <= most:  # type: ignore[arg-type, operator]
+        raise ValueError(f"{name} is {_short(value)}, not a number from {least} to {most}")
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]

@@ -1,0 +1,142 @@
+"""The terms of a query, and the one vector that they add up to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from clipindex.errors import FileFault, ModelError, UsageError
+from clipindex.files.identity import display_path, resolve_root
+from clipindex.model.encoder import Encoder
+from clipindex.pictures.formats import HEAD, picture_format
+from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.stores.points import Vector, is_unit
+
+SMALLEST_SUM = 1e-6  # length of a sum of unit vectors below which they cancel each other out
+WEIGHTED = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """Embedded terms. A single picture also has its digest and path: its own copies come first."""
+
+    vector: Vector
+    sha256: bytes | None = None
+    path: bytes | None = None
+
+
+class TermKind(StrEnum):
+    """How a term is read; `auto`: a picture if it names an existing file, else a text."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of a query. `value` is a text or a path; bytes are the contents of a picture or
+    a text in UTF-8."""
+
+    value: str | bytes
+    kind: TermKind = TermKind.AUTO
+    weight: float = 1.0
+
+
+def parse_term(text: str) -> Term:
+    """`2*dog` is the text `dog` with weight 2, unless a file has that very name."""
+    match = WEIGHTED.fullmatch(text)
+    if match is None or os.path.isfile(os.fsencode(text)):
+        return Term(text)
+    return Term(match[2], weight=float(match[1]))
+
+
+def embed_query(terms: Sequence[Term], encoder: Encoder, preprocessing: Preprocessing) -> Query:
+    """The weighted sum of the terms' embeddings, scaled to length 1.
+
+    Raises UsageError when the sum is zero or too large, or a picture cannot be read.
+    """
+    queries = [_embed_term(term, encoder, preprocessing) for term in terms]
+    if len(queries) == 1 and terms[0].weight > 0:
+        return queries[0]
+    weights = np.array([term.weight for term in terms])
+    vectors = np.stack([query.vector.astype(np.float64) for query in queries])
+    total = weights @ vectors
+    length = float(np.linalg.norm(total))
+    if not np.isfinite(length):
+        raise UsageError("a term's weight is too large", hint="weights compare terms: 2 is twice 1")
+    if length < SMALLEST_SUM:
+        raise UsageError(
+            "the terms cancel each other out", hint="change a term or give it another weight"
+        )
+    return Query((total / length).astype(np.float32))
+
+
+def embed_picture(
+    picture: str | os.PathLike[str], encoder: Encoder, preprocessing: Preprocessing
+) -> Query:
+    """A picture file as a query. Raises UsageError when it cannot be read."""
+    from clipindex.files.walk import FileRecord
+    from clipindex.pictures.content import read_content
+
+    path = resolve_root(picture)
+    if not os.path.lexists(path):
+        raise UsageError("no such picture", path=display_path(path), hint="check the spelling")
+    try:
+        content = read_content(FileRecord(path, 0, 0, 0))
+    except FileFault as fault:
+        raise _unreadable(fault, display_path(path)) from fault
+    query = _embed_bytes(content.data, display_path(path), encoder, preprocessing)
+    return replace(query, path=path)
+
+
+def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Query:
+    value = term.value
+    if isinstance(value, bytes):
+        if term.kind is not TermKind.TEXT and picture_format(value[:HEAD]) is not None:
+            return _embed_bytes(value, "standard input", encoder, preprocessing)
+        value = value.decode("utf-8", "replace").strip()
+    elif term.kind is TermKind.IMAGE or (
+        term.kind is TermKind.AUTO and os.path.isfile(os.fsencode(value))
+    ):
+        return embed_picture(value, encoder, preprocessing)
+    if not value.strip():
+        raise UsageError("a term is an empty text", hint="name something to search for")
+    if term.kind is TermKind.AUTO and os.path.isdir(os.fsencode(value)):
+        raise UsageError(
+            "that is a folder", path=value, hint="name a picture in it, or use --text for a text"
+        )
+    (vector,) = encoder.encode_texts([value])
+    return _checked(Query(vector))
+
+
+def _embed_bytes(data: bytes, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Query:
+    from clipindex.pictures.decode import decode  # a text needs no image library
+
+    spec = encoder.bundle.manifest.image
+    try:
+        pixels, _ = decode(data, Geometry(spec.size, spec.fit), preprocessing)
+    except FileFault as fault:
+        raise _unreadable(fault, name) from fault
+    (vector,) = encoder.encode_images(pixels[np.newaxis])
+    return _checked(Query(vector, hashlib.sha256(data).digest()))
+
+
+def _unreadable(fault: FileFault, name: str) -> UsageError:
+    return UsageError(
+        f"the query picture cannot be read: {fault.reason}",
+        path=name,
+        hint="name a picture file, or a text to search for",
+    )
+
+
+def _checked(query: Query) -> Query:
+    if not is_unit(query.vector):
+        raise ModelError("the model returned no valid embedding for the query")
+    return query

@@ -1,0 +1,165 @@
+"""What a failed request means to a user: the reason, what helps, and whether to try again."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+PASSING = {408, 425, 429}  # statuses worth a retry, with those from 500 on except 501 and 505
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One failed attempt."""
+
+    reason: str  # completes "the server ..."
+    hint: str
+    passing: bool = False  # a retry may help
+    retry_after: float | None = None  # seconds, where the server named them
+
+
+class ErrorAnswer(Exception):
+    """An HTTP answer that is not a success with JSON, raised before qdrant-client parses it."""
+
+    def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status of the answer that caused an exception, None where there was no answer."""
+    source: Any = error.source if isinstance(error, ResponseHandlingException) else error
+    if isinstance(source, ErrorAnswer):
+        return source.status
+    return source.status_code if isinstance(source, UnexpectedResponse) else None
+
+
+def understand(error: Exception, timeout: int) -> Failure:
+    """What an exception that a request raised means to a user; `timeout` in seconds."""
+    cause = error.source if isinstance(error, ResponseHandlingException) else error
+    match cause:
+        case ErrorAnswer():
+            return _answered(cause)
+        case UnexpectedResponse():
+            headers = httpx.Headers(cause.headers)
+            return _answered(ErrorAnswer(cause.status_code or 0, headers, cause.content))
+        case ResourceExhaustedResponse():
+            return _later(_BUSY, float(cause.retry_after_s))
+        case QdrantException():
+            return _later(_BUSY)
+        case httpx.TimeoutException():
+            return _later(f"did not answer within {timeout} s")
+        case httpx.ConnectError() if _is_tls(cause):
+            return Failure(
+                reason=f"has no certificate that this machine trusts ({_text(cause)})",
+                hint="name its authority in SSL_CERT_FILE; for plain http write http://",
+            )
+        case httpx.ConnectError():
+            return Failure(
+                reason=f"cannot be reached ({_text(cause)})",
+                hint="is it running, and are host and port right? Qdrant's port is 6333",
+                passing=True,
+            )
+        case httpx.TransportError():
+            return _later(f"cut the connection ({_text(cause)})")
+        case json.JSONDecodeError():
+            return _later("sent an answer that is cut short")
+        case _:  # a 200 without an answer of Qdrant's: AssertionError, ValidationError, ...
+            reason = f"sent an answer that is not Qdrant's ({type(cause).__name__})"
+            return Failure(reason=reason, hint=_IS_IT_QDRANT)
+
+
+_BUSY = "gets too many requests (429)"
+_IS_IT_QDRANT = "is --url that of a Qdrant server, with no proxy or login page in between?"
+_LATER = "finished batches are safe; run the same command again once the server has recovered"
+
+
+def _later(reason: str, retry_after: float | None = None) -> Failure:
+    return Failure(reason=reason, hint=_LATER, passing=True, retry_after=retry_after)
+
+
+def _answered(answer: ErrorAnswer) -> Failure:
+    status = answer.status
+    message = _server_message(answer.body)
+    if status in (200, 201, 202):
+        return Failure(
+            reason="answers with something that is not JSON, such as a web page",
+            hint=_IS_IT_QDRANT,
+        )
+    if 300 <= status < 400:
+        return Failure(
+            reason=f"redirects to {_redirect_target(answer.headers)} ({status})",
+            hint="if that is the Qdrant server, name it in --url",
+        )
+    if status in (401, 403):
+        return Failure(
+            reason=f"denies access ({status}){message}",
+            hint="set a key that is allowed to do this in the environment, as CLIPINDEX_API_KEY",
+        )
+    if status == 404:
+        return Failure(reason=f"does not know that name ({status}){message}", hint=_IS_IT_QDRANT)
+    if status == 429:
+        return _later(_BUSY + message, _retry_after(answer.headers))
+    if status == 413:
+        return Failure(
+            reason=f"takes no request of this size ({status})", hint="use a smaller --batch-size"
+        )
+    if status in PASSING or (status >= 500 and status not in (501, 505)):
+        return _later(f"is in trouble ({status}){message}", _retry_after(answer.headers))
+    return Failure(reason=f"refuses ({status}){message}", hint="the server's own message says why")
+
+
+def _server_message(body: bytes) -> str:
+    """Qdrant's own message, where there is one."""
+    try:
+        message = json.loads(body)["status"]["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return f": {str(message)[:300]}"
+
+
+def _redirect_target(headers: httpx.Headers) -> str:
+    """Scheme and host of the new address; user names and queries may be secret."""
+    try:
+        target = urlsplit(headers.get("location", ""))
+    except ValueError:
+        return "an address that is not a URL"
+    return f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else "?"
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds to wait; the header is a number of seconds or a date (RFC 9110, 10.2.3)."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch("[0-9]{1,9}", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _text(error: Exception) -> str:
+    return str(error)[:200] or type(error).__name__
