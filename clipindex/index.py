@@ -145,7 +145,10 @@ class Index:
         )
 
     def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
-        """Put tags on every indexed picture at or below the paths; returns how many lacked them."""
+        """Put tags on every indexed picture at or below the paths; returns how many lacked them.
+
+        Raises UsageError for a path at or below which nothing is indexed.
+        """
         with open_for_change(self.place, "tag") as collection:
             ids = _points_below(collection, paths)
             for key in tags:
@@ -153,7 +156,10 @@ class Index:
             return sum(batch.points for batch in put_tags(collection.points, ids, tags))
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
-        """Take tags off every indexed picture at or below the paths; returns how many had them."""
+        """Take tags off every indexed picture at or below the paths; returns how many had them.
+
+        Raises UsageError for a path at or below which nothing is indexed.
+        """
         for key in keys:
             check_key(key)
         with open_for_change(self.place, "untag") as collection:
@@ -246,11 +252,21 @@ def _folders_remembered(place: Place) -> dict[bytes, int]:
 
 
 def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:
-    """Points of this source at or below any of the paths (which need not exist any more)."""
-    found: dict[uuid.UUID, None] = {}
+    """Points of this source at or below any of the paths, whether these still exist or not.
+
+    Raises UsageError for a path at or below which nothing is indexed.
+    """
+    ids: dict[uuid.UUID, None] = {}
     for path in paths:
         name = resolve_root(path)
         only = Filter().also(("source", collection.source), ("folders", display_path(name)))
-        found.update((id, None) for id, _ in collection.points.scroll(only))
-        found.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
-    return list(found)
+        below = dict.fromkeys(point for point, _ in collection.points.scroll(only))
+        below.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
+        if not below:
+            raise UsageError(
+                "nothing is indexed at or below this path",
+                path=display_path(name),
+                hint="correct the path, or ingest it first; `clipindex status` lists the folders",
+            )
+        ids |= below
+    return list(ids)

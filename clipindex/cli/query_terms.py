@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from clipindex.cli import streams
 from clipindex.errors import UsageError
@@ -56,24 +57,20 @@ def read_terms(
 
 
 def _arguments(words: Sequence[str], notes: list[str]) -> list[Term]:
+    if not all(words):
+        raise UsageError("an empty text finds nothing", hint="name something to search for")
     if len(words) == 1:
         return [_term(words[0], notes)]
     terms: list[Term] = []
-    bare: list[str] = []
-    for word in [*words, ""]:
-        if word and _is_bare(word):
-            bare.append(word)
+    for bare, group in groupby(words, _is_bare):
+        run = list(group)
+        if not bare:
+            terms += [_term(word, notes) for word in run]
             continue
-        if bare:
-            text = " ".join(bare)
-            if len(bare) > 1:
-                notes.append(f'searching for "{text}" as one text; quote each to add several')
-            terms.append(Term(text, TermKind.TEXT))
-            bare = []
-        if word:
-            terms.append(_term(word, notes))
-    if len(words) > len([word for word in words if word]):
-        raise UsageError("an empty text finds nothing", hint="name something to search for")
+        text = " ".join(run)
+        if len(run) > 1:
+            notes.append(f'searching for "{text}" as one text; quote each to add several')
+        terms.append(Term(text, TermKind.TEXT))
     return terms
 
 
