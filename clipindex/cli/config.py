@@ -19,7 +19,7 @@ from typing import Any
 import platformdirs
 import typer
 
-from clipindex.cli.exits import CONFIG_FILE
+from clipindex.cli.exits import CONFIG_FILE, Ending
 from clipindex.errors import UsageError
 
 Values = dict[str, object]
@@ -51,7 +51,11 @@ def read(path: Path | None) -> Configuration | None:
             return None
         text = file.read_bytes().decode("utf-8-sig")  # Windows editors write a byte order mark
     except FileNotFoundError:
-        raise UsageError("there is no such configuration file", path=str(file)) from None
+        raise UsageError(
+            "there is no such configuration file",
+            path=str(file),
+            hint="correct --config or CLIPINDEX_CONFIG",
+        ) from None
     except (OSError, ValueError) as error:
         raise _broken(file, error) from error
     import tomllib  # most have no such file
@@ -124,6 +128,8 @@ def configure(context: typer.Context, path: Path | None) -> Path | None:
         lambda name: {parameter.name for parameter in commands[name].params} - {"config"},
     )
     context.meta[CONFIG_FILE] = str(configuration.file)
+    if values.get("json") is True and (ending := context.find_object(Ending)) is not None:
+        ending.output.json = True  # errors in the options that are still to be read
     parameters = {parameter.name: parameter for parameter in context.command.params}
     context.default_map = {
         name: _as_typed(configuration, name, value, parameters[name])
@@ -137,12 +143,9 @@ def _as_typed(configuration: Configuration, name: str, value: object, parameter:
     many = parameter.nargs == -1 or getattr(parameter, "multiple", False)
     texts = list(_texts(configuration, name, value))
     if not many and isinstance(value, list):
-        raise UsageError(
-            f"the configuration file's '{name}' takes one value, not a list",
-            path=str(configuration.file),
-        )
+        raise _mistyped(configuration, f"'{name}' takes one value, not a list")
     if getattr(parameter, "is_flag", False):
-        return value
+        return value if isinstance(value, bool) else texts[0]
     metavar = parameter.metavar or ""
     if "<path>" in str(parameter.type).lower() or any(word in metavar for word in PATH_WORDS):
         texts = [os.path.expanduser(text) for text in texts]
@@ -152,8 +155,11 @@ def _as_typed(configuration: Configuration, name: str, value: object, parameter:
 def _texts(configuration: Configuration, name: str, value: object) -> Iterator[str]:
     for single in value if isinstance(value, list) else [value]:
         if isinstance(single, dict | list):
-            raise UsageError(
-                f"the configuration file's '{name}' is neither a value nor a list of values",
-                path=str(configuration.file),
-            )
+            raise _mistyped(configuration, f"'{name}' is neither a value nor a list of values")
         yield str(single)
+
+
+def _mistyped(configuration: Configuration, what: str) -> UsageError:
+    return UsageError(
+        f"the configuration file's {what}", path=str(configuration.file), hint="correct the file"
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -132,23 +133,31 @@ def usage_error(error: Any) -> UsageError:
     """click's usage error as ours: it names what is wrong and where that was written."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     command = context.command_path if context is not None else "clipindex"
-    hint = f"'{command} --help' lists what it takes"
     message = error.format_message().rstrip(".")
-    path = ""
+    message, path = message[:1].lower() + message[1:], ""
+    hint = f"'{command} --help' lists what it takes"
     if context is not None and parameter is not None and error.message:
-        source = context.get_parameter_source(parameter.name)
-        reason = error.message.rstrip(".")
-        if source is not None and source.name == "DEFAULT_MAP":
-            path = context.meta.get(CONFIG_FILE, "")
-            message = f"the configuration file's '{parameter.name}': {reason}"
-            hint = "correct the file, or override it with the option"
-        elif source is not None and source.name == "ENVIRONMENT":
-            message = f"the environment's {parameter.envvar}: {reason}"
+        source = getattr(context.get_parameter_source(parameter.name), "name", "")
+        if source == "DEFAULT_MAP":
+            where, path = f"the configuration file's '{parameter.name}'", context.meta[CONFIG_FILE]
+            hint = "correct the file, or override it on the command line"
+        elif source == "ENVIRONMENT":
+            where = f"the environment's {parameter.envvar}"
+            hint = "correct the variable, or override it on the command line"
         else:
-            names = [*parameter.opts, *parameter.secondary_opts]
-            name = max(names, key=len) if parameter.param_type_name == "option" else ""
-            message = f"{name or parameter.make_metavar(context)}: {reason}"
+            where = parameter.metavar or ""
+            if parameter.param_type_name == "option":
+                where = max((*parameter.opts, *parameter.secondary_opts), key=len)
+        message = f"{where}: {_plain(error.message)}"
     return UsageError(message, path=path, hint=hint)
+
+
+def _plain(words: str) -> str:
+    """click's words on a value, in plain ones."""
+    words = re.sub(r"(\S+)<=x<=(\S+?)\.?$", r"\1 to \2", words.rstrip("."))
+    words = re.sub(r"a valid int(eger|eger range| range)?\b", "a whole number", words)
+    words = re.sub(r"a valid float( range)?\b", "a number", words)
+    return words.partition(". Recognized values")[0]
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

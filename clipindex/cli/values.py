@@ -39,7 +39,9 @@ def seconds(duration: str | None) -> float | None:
         return None
     match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([smhd]?)", duration.strip().lower())
     if match is None:
-        raise UsageError(f"'{duration}' is not a duration such as 90s, 30m or 4h")
+        raise UsageError(
+            f"--max-duration: '{duration}' is not a duration", hint="such as 90s, 30m, 4h or 1d"
+        )
     return float(match[1]) * SECONDS[match[2] or "s"]
 
 
@@ -51,5 +53,7 @@ def part(text: str | None) -> Part:
         return Part()
     match = re.fullmatch(r"([0-9]{1,7})/([0-9]{1,7})", text.strip())
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LARGEST_PART:
-        raise UsageError(f"'{text}' is not a part such as 1/3, 2/3 or 3/3")
+        raise UsageError(
+            f"--part: '{text}' is not a part", hint="three machines take 1/3, 2/3 and 3/3"
+        )
     return Part(int(match[1]), int(match[2]))

@@ -23,7 +23,7 @@ def demo(
         ),
     ] = Path("clipindex-demo"),
 ) -> int:
-    """Try clipindex without photographs of your own: index some twenty and ask three questions.
+    """Try clipindex without photographs of your own: index about thirty and ask three questions.
 
     Nothing is downloaded: the pictures are those that scikit-image and scikit-learn bring along,
     which `pip install 'clipindex[demo]'` installs.
@@ -43,6 +43,6 @@ def demo(
     index = Index(folder / "index")
     code = show_run(index.ingest([folder / "pictures"]), output)
     for text in demo_pictures.QUERIES:
-        output.say(f'\n$ clipindex query "{text}" --store {folder / "index"} --limit 3')
+        output.say(f'$ clipindex query "{text}" --store {folder / "index"} --limit 3')
         show_hits(index.query(text, QueryOptions(limit=3)), output)
     return code

@@ -142,7 +142,9 @@ def query(
     from clipindex.stores.payload import parse_tag
 
     if min_score is not None and min_score != min_score:  # not a number
-        raise UsageError("--min-score: a number from -1 to 1")
+        raise UsageError(
+            "--min-score: 'nan' is not a number from -1 to 1", hint="0.25 suits most texts"
+        )
     reading = read_terms(terms or (), minus or (), image or (), text or ())
     for note in reading.notes:
         session.output.note(note)
