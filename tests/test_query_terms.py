@@ -73,6 +73,7 @@ def test_words_read_as_one_text_are_told_once() -> None:
     [
         *(["no.jpg"], ["./no"], ["/no/such"], ["beach/2.PNG"], ["2*no.heic"], ["dog", "no.NEF"]),
         *(["beach/"], ["./beach", "dog"], [""], ["dog", ""], ["0*dog"], ["9999999*dog"]),
+        *(["M\udcfcller"], ["a", "M\udcfcller"]),  # as an argument that is not UTF-8
     ],
     ids=str,
 )

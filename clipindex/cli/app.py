@@ -147,7 +147,7 @@ app = typer.Typer(
 def clipindex(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
+) -> int | None:
     """Turn folders of photographs into an index that you search with words or pictures.
 
     Index a folder, again and again (what is unchanged costs nothing), and ask:
@@ -160,7 +160,8 @@ def clipindex(
         typer.echo(f"clipindex {__version__}")
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        raise typer.Exit(ExitCode.USAGE)
+        return ExitCode.USAGE
+    return None
 
 
 def main() -> NoReturn:

@@ -79,20 +79,20 @@ def _panels(command: Any, context: typer.Context) -> dict[str, list[tuple[str, s
     for parameter in command.get_params(context):
         if not getattr(parameter, "hidden", False):
             panel = getattr(parameter, "rich_help_panel", None) or HELP
-            panels.setdefault(panel, []).append(_record(parameter, context))
+            panels.setdefault(panel, []).append(_record(parameter))
     last = (WHERE, MODEL, SPEED, OUTPUT, HELP)
     order = sorted(panels, key=lambda panel: last.index(panel) if panel in last else -1)
     return {panel: panels[panel] for panel in order}
 
 
-def _record(parameter: Any, context: typer.Context) -> tuple[str, str]:
+def _record(parameter: Any) -> tuple[str, str]:
     words = parameter.help or ""
     if parameter.param_type_name == "argument":
         return parameter.metavar, words
     names = ", ".join(sorted((*parameter.opts, *parameter.secondary_opts), key=len))
     if not parameter.is_flag:
         choices = getattr(parameter.type, "choices", None)
-        kind = "|".join(map(str, choices)) if choices else parameter.make_metavar(context)
+        kind = "|".join(map(str, choices)) if choices else parameter.type.name.upper()
         names += f" {parameter.metavar or kind}"
     facts = [f"env {parameter.envvar}"] if parameter.envvar else []
     default = parameter.default

@@ -45,7 +45,7 @@ def read_terms(
     notes: list[str] = []
     terms = _arguments(words, notes)
     terms += [_stdin_or(Term(image, TermKind.IMAGE)) for image in images]
-    terms += [_stdin_or(Term(text, TermKind.TEXT)) for text in texts]
+    terms += [_stdin_or(_text(text)) for text in texts]
     less = [_term(term, notes) for term in minus]
     terms += [replace(term, weight=-term.weight) for term in less]
     if not terms:
@@ -70,7 +70,7 @@ def _arguments(words: Sequence[str], notes: list[str]) -> list[Term]:
         text = " ".join(run)
         if len(run) > 1:
             notes.append(f'searching for "{text}" as one text; quote each to add several')
-        terms.append(Term(text, TermKind.TEXT))
+        terms.append(_text(text))
     return terms
 
 
@@ -111,7 +111,18 @@ def _term(word: str, notes: list[str]) -> Term:
             path=word,
             hint="correct the path, or search for it as a text with --text",
         )
-    return Term(word, TermKind.TEXT)
+    return _text(word)
+
+
+def _text(text: str) -> Term:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the text '{text}' is not UTF-8",
+            hint="set the terminal and its locale to UTF-8, or pipe the text in: clipindex query -",
+        ) from None
+    return Term(text, TermKind.TEXT)
 
 
 def _stdin_or(term: Term) -> Term:

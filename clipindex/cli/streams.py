@@ -89,6 +89,9 @@ def _tolerant(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
     if stream is not None:
         with suppress(OSError, ValueError):
             stream.flush()
+    if os.name == "nt" and isinstance(stream, io.TextIOWrapper) and stream.isatty():
+        stream.reconfigure(errors="backslashreplace")  # Windows' console is no plain descriptor
+        return stream
     raw = _raws[descriptor] = _Raw(descriptor)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),

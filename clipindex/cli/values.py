@@ -26,6 +26,8 @@ def server(url: str | None) -> Server | None:
         return None
     from clipindex.stores.address import Server
 
+    if not url.isprintable():
+        raise UsageError("--url holds characters that no URL has", hint="type it again")
     return Server(url, os.environ.get(API_KEY, ""))
 
 

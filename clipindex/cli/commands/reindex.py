@@ -23,7 +23,7 @@ def reindex(
 
     `status` lists the folders, `forget` drops one. The line for cron:
 
-        0 3 * * * clipindex reindex --quiet --log-file ~/clipindex.log
+        0 3 * * * clipindex reindex --quiet
     """
     from clipindex.cli.run_view import show_run
 
