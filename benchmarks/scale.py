@@ -30,7 +30,7 @@ from benchmarks import machine, measure, pictures, report
 from benchmarks.programs import OFFLINE, WORK, weights
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.folder_place import FolderPlace
-from clipindex.collection.opening import Settings, open_for_import, settle
+from clipindex.collection.opening import Settings, choose, open_for_import
 from clipindex.files.identity import LOCAL, point_id
 from clipindex.files.walk import FileRecord
 from clipindex.pictures.exif import PictureFacts
@@ -236,7 +236,7 @@ def fill(
 ) -> None:
     """Points and rows of files as an ingest leaves them, with made vectors."""
     place = FolderPlace(store)
-    with open_for_import(place, settle(place, Settings(str(bundle)))) as collection:
+    with open_for_import(place, choose(None, Settings(str(bundle))).stored) as collection:
         centres = unit(np.random.default_rng(1).standard_normal((CLUSTERS, 512)))
         rest = iter(records)
         while batch := list(islice(rest, AT_ONCE)):
@@ -246,7 +246,15 @@ def fill(
             pairs = list(zip(batch, vectors, strict=True))
             write_verified(collection.points, [_point(record, vector) for record, vector in pairs])
             collection.catalogue.write(
-                Row(r.path, r.size, r.mtime_ns, r.ctime_ns, _digest(r), INDEXED) for r in batch
+                Row(
+                    path=record.path,
+                    size=record.size,
+                    mtime_ns=record.mtime_ns,
+                    ctime_ns=record.ctime_ns,
+                    sha256=_digest(record),
+                    state=INDEXED,
+                )
+                for record in batch
             )
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import Summary as Summary
     from clipindex.ingest.events import Untouched as Untouched
     from clipindex.ingest.options import IngestOptions as IngestOptions
-    from clipindex.ingest.survey import Part as Part
+    from clipindex.ingest.scope import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
     from clipindex.search.query import Hit as Hit
@@ -69,7 +69,7 @@ _EXPORTS = {  # module -> its public names
         "Scanning SlowFile Status Summary Untouched"
     ),
     "ingest.options": "IngestOptions",
-    "ingest.survey": "Part",
+    "ingest.scope": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
     "search.query": "Hit QueryOptions",

@@ -1,33 +1,26 @@
-"""`clipindex.Index`: everything the command line does, for Python."""
+"""`clipindex.Index`: all that the command line does, for Python."""
 
 from __future__ import annotations
 
 import os
 import uuid
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from clipindex.collection.names import DEFAULT_COLLECTION
-from clipindex.collection.opening import (
-    Collection,
-    Settings,
-    open_for_change,
-    open_for_ingest,
-)
-from clipindex.collection.place import Place
+from clipindex.collection.opening import Collection, Settings, open_for_change
+from clipindex.collection.place import aliases_of
 from clipindex.collection.places import AnyPath, place_at
-from clipindex.collection.status import CollectionStatus, catalogue_of, status_of
+from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.errors import UsageError
 from clipindex.files.identity import display_path, is_below, point_id, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
-from clipindex.ingest import pipeline
+from clipindex.ingest import runs
 from clipindex.ingest.dry_run import DryRun, dry_run
-from clipindex.ingest.events import Event
+from clipindex.ingest.events import Event, Summary
 from clipindex.ingest.options import IngestOptions
-from clipindex.ingest.pipeline import root_from_memory
-from clipindex.ingest.survey import Part, Scope, check_roots
+from clipindex.ingest.scope import Part, Scope
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Model
 from clipindex.model.providers import Provider
@@ -38,12 +31,14 @@ from clipindex.search.terms import Term
 from clipindex.stores.address import Server
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, check_key
+from clipindex.upkeep import transfer
 from clipindex.upkeep.relocate import relocate, remembers_below
 from clipindex.upkeep.tagging import put_tags, take_tags
+from clipindex.upkeep.transfer import Progress
 
 
 class Index:
-    """A collection, embedded or on a server. Nothing is held open between calls but the model."""
+    """A collection, embedded or on a server. Between calls only the model stays loaded."""
 
     def __init__(
         self,
@@ -56,9 +51,10 @@ class Index:
         server: Server | None = None,
         provider: Provider = Provider.AUTO,
     ) -> None:
-        """`model` is a name or the folder of a bundle; None: the collection's own. `source`:
-        whose files these are; None: `local`, or this machine's name where a `server` is given.
-        `provider` runs the vision tower.
+        """`store` is a folder; None: one in the user's data folder, unless a `server` is given.
+        `model` is the name or the folder of a bundle; None: the collection's own. `source`: whose
+        files these are; None: `local`, with a `server` this machine's name. `provider` runs the
+        vision tower of an ingest.
 
         Raises UsageError for a name that no collection or source can have.
         """
@@ -69,70 +65,77 @@ class Index:
 
     def ingest(
         self,
-        paths: Sequence[AnyPath] = (),
+        paths: AnyPath | Sequence[AnyPath] = (),
         options: IngestOptions = IngestOptions(),
         *,
         policy: WalkPolicy = WalkPolicy(),
-        files: Sequence[AnyPath | bytes] = (),
+        files: Sequence[AnyPath | bytes] | None = None,
+        part: Part = Part(),
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> Summary:
+        """Bring the collection up to date with folders or files; returns when it is done.
+
+        `paths` are walked and remembered for `reindex`; `files` are taken one by one. What went
+        wrong with single files is counted in the summary, and listed by `ingest_events`. Raises
+        ClipIndexError: UsageError when nothing is named, or a path does not exist.
+        """
+        events = self.ingest_events(
+            paths, options, policy=policy, files=files, part=part, tags=tags
+        )
+        return runs.summary_of(events)
+
+    def ingest_events(
+        self,
+        paths: AnyPath | Sequence[AnyPath] = (),
+        options: IngestOptions = IngestOptions(),
+        *,
+        policy: WalkPolicy = WalkPolicy(),
+        files: Sequence[AnyPath | bytes] | None = None,
         part: Part = Part(),
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> Generator[Event, None, None]:
-        """Bring the collection up to date with folders or files, yielding events.
+        """`ingest`, step by step: the work is done while the events are read.
 
-        `files` are taken one by one, beside the `paths`, which are walked and remembered.
-        Stopping early is safe. Raises ClipIndexError; the faults of single files are events.
+        Closing the generator early is safe: verified batches stay. Wrong arguments raise here,
+        not at the first event.
         """
+        scope = self._scope(paths, policy, files, part, tags)
         place = self.place.for_part(part.number, part.of)
-        yield from self._run(place, self._scope(paths, policy, files, part, tags), options)
+        runs.check_scope(scope, place)
+        return runs.ingest(place, scope, options, self._settings, self._loaded)
 
-    def reindex(
-        self, options: IngestOptions = IngestOptions(), *, part: Part = Part()
-    ) -> Generator[Event, None, None]:
+    def reindex(self, options: IngestOptions = IngestOptions(), *, part: Part = Part()) -> Summary:
         """`ingest` of every remembered root, each with the policy and the tags it had; a tag
         that was set or changed by hand meanwhile stays as it is.
 
-        Raises UsageError when no root is remembered.
+        Raises UsageError when no root is remembered, StoreError when there is no collection.
         """
-        whole = self.place.resolve_alias()
-        whole.require_contract()
-        place = whole.for_part(part.number, part.of)
-        memories = _roots_remembered(place) or _roots_remembered(whole)
-        if not memories:
-            raise UsageError(
-                f"the collection remembers no folder of source '{whole.source}'",
-                hint="ingest one by hand: clipindex ingest FOLDER. Folders are remembered for each "
-                "--source, of a server's collection by the very machine that ingested them",
-            )
-        roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
-        scope = Scope(roots, part=part, excluded_folder=self._own_folder(), retag=False)
-        yield from self._run(place, scope, options)
+        return runs.summary_of(self.reindex_events(options, part=part))
 
-    def _run(
-        self, place: Place, scope: Scope, options: IngestOptions
+    def reindex_events(
+        self, options: IngestOptions = IngestOptions(), *, part: Part = Part()
     ) -> Generator[Event, None, None]:
-        check_roots([root.path for root in scope.roots], _folders_remembered(place))
-        with open_for_ingest(place, self._settings, self._loaded) as (collection, model):
-            yield from pipeline.ingest(collection, model, scope, options)
+        """`reindex`, step by step, as `ingest_events` is `ingest`."""
+        located = self.place.locate()
+        located.require()
+        return runs.reindex(located, part, options, self._settings, self._loaded)
 
     def dry_run(
         self,
-        paths: Sequence[AnyPath],
+        paths: AnyPath | Sequence[AnyPath] = (),
         limit: int | None = None,
         *,
         policy: WalkPolicy = WalkPolicy(),
-        files: Sequence[AnyPath | bytes] = (),
+        files: Sequence[AnyPath | bytes] | None = None,
         part: Part = Part(),
         checksum: bool = False,
     ) -> DryRun:
-        """What `ingest` would read. Nothing is written or locked, and without `checksum`
-        nothing is opened."""
-        catalogue = catalogue_of(self.place.for_part(part.number, part.of))
-        try:
-            scope = self._scope(paths, policy, files, part)
+        """What `ingest` would read. Nothing is written or locked, and without `checksum` no
+        picture is opened. Raises as `ingest` does."""
+        scope = self._scope(paths, policy, files, part)
+        located = self.place.for_part(part.number, part.of).locate()
+        with open_catalogue(located) as catalogue:
             return dry_run(scope, catalogue, limit, checksum=checksum)
-        finally:
-            if catalogue is not None:
-                catalogue.close()
 
     def query(
         self, terms: AnyPath | Sequence[Term], options: QueryOptions = QueryOptions()
@@ -147,8 +150,11 @@ class Index:
     def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
         """Put tags on every indexed picture at or below the paths; returns how many lacked them.
 
-        Raises UsageError for a path at or below which nothing is indexed.
+        Raises UsageError for a key that no tag can have, and for a path at or below which nothing
+        is indexed.
         """
+        for key in tags:
+            check_key(key)
         with open_for_change(self.place, "tag") as collection:
             ids = _points_below(collection, paths)
             for key in tags:
@@ -157,9 +163,7 @@ class Index:
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
         """Take tags off every indexed picture at or below the paths; returns how many had them.
-
-        Raises UsageError for a path at or below which nothing is indexed.
-        """
+        Raises as `tag` does."""
         for key in keys:
             check_key(key)
         with open_for_change(self.place, "untag") as collection:
@@ -180,7 +184,7 @@ class Index:
             raise UsageError(
                 "one of the two paths lies below the other",
                 path=display_path(after),
-                hint="ingest the new place instead: what moved is recognised without inference",
+                hint="ingest the new folder instead: moved pictures are not embedded again",
             )
         with open_for_change(self.place, "relocate") as collection:
             if not remembers_below(collection, before):
@@ -206,30 +210,63 @@ class Index:
         """Contract, counts, roots and latest run; works while another process ingests."""
         return status_of(self.place)
 
+    def export(self, folder: AnyPath, progress: Progress | None = None) -> int:
+        """Write the collection into a folder: JSON lines, .npy files and its contract; returns how
+        many points it holds. `progress` is called with (points done, points in all).
+
+        Raises UsageError when the folder holds anything else.
+        """
+        return transfer.export(self.place, Path(folder), progress or transfer.no_progress)
+
+    def import_(self, folder: AnyPath, progress: Progress | None = None) -> int:
+        """Read an export into this collection, which is created when it is missing; every point
+        is verified. Returns how many were written: equal ones that exist already are not.
+
+        Raises StoreError when the export is unfinished or damaged, ContractMismatch when the
+        collection has another contract.
+        """
+        return transfer.import_(Path(folder), self.place, progress or transfer.no_progress)
+
+    def copy_to(self, other: Index, progress: Progress | None = None) -> int:
+        """Copy every point into another collection, as `import_` would; returns how many were
+        written. Raises UsageError when both are the same collection."""
+        return transfer.copy(self.place, other.place, progress or transfer.no_progress)
+
     def alias(self, name: str) -> str | None:
-        """Let `name` stand for this collection of a server from now on, in one step; returns
-        what it stood for. Raises UsageError where a collection has that name, or in a folder."""
-        return self.place.set_alias(name)
+        """Let `name` stand for this collection of a server from now on, in one step; returns the
+        collection it stood for. Raises UsageError when a collection has that name, or for a
+        folder."""
+        return aliases_of(self.place).set_alias(name)
 
     def unalias(self, name: str) -> str:
-        """Take an alias away; returns what it stood for."""
-        return self.place.delete_alias(name)
+        """Delete an alias; returns the collection it stood for. Raises UsageError when there is
+        none, or for a folder."""
+        return aliases_of(self.place).delete_alias(name)
 
     def _scope(
         self,
-        paths: Sequence[AnyPath],
+        paths: AnyPath | Sequence[AnyPath],
         policy: WalkPolicy,
-        files: Sequence[AnyPath | bytes],
+        files: Sequence[AnyPath | bytes] | None,
         part: Part,
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> Scope:
+        """Raises UsageError when nothing is named; an empty list of files is not nothing: a script
+        may have found none."""
+        if isinstance(paths, str | os.PathLike):
+            paths = [paths]
+        if not paths and files is None:
+            raise UsageError("nothing to ingest is named", hint="name a folder, or files")
+        for key in tags:
+            check_key(key)
         pairs = tuple(sorted(tags.items()))
-        roots = tuple(Root(resolve_root(path), policy, pairs) for path in paths)
-        named = frozenset(map(resolve_root, files))
-        return Scope(roots, named, part, pairs, self._own_folder())
-
-    def _own_folder(self) -> bytes:
-        return os.path.realpath(os.fsencode(self.place.excluded_folder))
+        return Scope(
+            roots=tuple(Root(resolve_root(path), policy, pairs) for path in paths),
+            files=frozenset(map(resolve_root, files or ())),
+            part=part,
+            tags=pairs,
+            excluded_folder=runs.excluded_path(self.place),
+        )
 
     def _loaded(self, bundle: Bundle) -> Model:
         if self._model is None or self._model.bundle != bundle:
@@ -237,25 +274,9 @@ class Index:
         return self._model
 
 
-def _roots_remembered(place: Place) -> dict[bytes, dict[str, Any]]:
-    if (catalogue := catalogue_of(place)) is None:
-        return {}
-    with closing(catalogue):
-        return catalogue.roots()
-
-
-def _folders_remembered(place: Place) -> dict[bytes, int]:
-    if (catalogue := catalogue_of(place)) is None:
-        return {}
-    with closing(catalogue):
-        return catalogue.indexed_by_folder()
-
-
 def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:
     """Points of this source at or below any of the paths, whether these still exist or not.
-
-    Raises UsageError for a path at or below which nothing is indexed.
-    """
+    Raises UsageError for a path at or below which nothing is indexed."""
     ids: dict[uuid.UUID, None] = {}
     for path in paths:
         name = resolve_root(path)

@@ -76,7 +76,7 @@ class Run:
 
 def ingest(index: clipindex.Index, *paths: Path, **options: object) -> Run:
     """Ingest to the end."""
-    events = list(index.ingest(paths, clipindex.IngestOptions(**options)))  # type: ignore[arg-type]
+    events = list(index.ingest_events(paths, clipindex.IngestOptions(**options)))  # type: ignore[arg-type]
     files = {event.path: event for event in events if isinstance(event, FileDone)}
     (summary,) = [event.summary for event in events if isinstance(event, RunFinished)]
     return Run(files, summary, events)

@@ -613,4 +613,4 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_9_before_the_engine_can_die_of_it(photos: Path, small_disk: Path) -> None:
     new = ["ingest", photos, "--store", small_disk / "store", "--model", TINY]
-    fails(9, "MiB are free", "make room", args=new)
+    fails(9, "MiB are free", "free some space", args=new)

@@ -254,7 +254,15 @@ def test_a_path_without_a_bundle_is_not_taken_for_a_name(cache: Path) -> None:
 
 # --- contract --------------------------------------------------------------------------------
 
-CONTRACT = Contract("small", "r1", "fp32", {"a.onnx": "aa", "b.onnx": "bb"}, 512, "exact", 1)
+CONTRACT = Contract(
+    model="small",
+    revision="r1",
+    precision="fp32",
+    files={"a.onnx": "aa", "b.onnx": "bb"},
+    dimension=512,
+    preprocessing="exact",
+    preprocessing_version=1,
+)
 OTHER: dict[str, object] = {
     "model": "large",
     "revision": "r2",

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue, Row
 from clipindex.errors import StoreError
 
-ROW = Row(b"/p/1.jpg", 100, 200, 300, b"\x01" * 32, INDEXED)
+ROW = Row(
+    path=b"/p/1.jpg", size=100, mtime_ns=200, ctime_ns=300, sha256=b"\x01" * 32, state=INDEXED
+)
 
 
 @pytest.fixture
@@ -152,13 +154,17 @@ import sys
 from pathlib import Path
 from clipindex.collection.catalogue import INDEXED, Catalogue, Row
 
+def row(number, name):
+    path = b"/p/%d/%d.jpg" % (number, name)
+    return Row(path=path, size=number, mtime_ns=0, ctime_ns=0, sha256=None, state=INDEXED)
+
 catalogue = Catalogue(Path(sys.argv[1]))
 number = 0
 while True:
     number += 1
     old, new = number - 1, number
     catalogue.write(
-        [Row(b"/p/%d/%d.jpg" % (new, n), new, 0, 0, None, INDEXED) for n in range(400)],
+        [row(new, n) for n in range(400)],
         gone=[b"/p/%d/%d.jpg" % (old, n) for n in range(400)],
     )
     print(number, flush=True)

@@ -122,7 +122,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photos, indexed. Tests only read it."""
     place = tmp_path_factory.mktemp("indexed")
-    for _ in clipindex.Index(place, model=str(TINY)).ingest([photos]):
+    for _ in clipindex.Index(place, model=str(TINY)).ingest_events([photos]):
         pass
     return place
 

@@ -25,7 +25,7 @@ RUNNER = CliRunner()
 
 def found(index: clipindex.Index, *paths: Path, **policy: object) -> set[str]:
     """Names of the files that an ingest with this policy indexes."""
-    events = index.ingest(paths, policy=clipindex.WalkPolicy(**policy))  # type: ignore[arg-type]
+    events = index.ingest_events(paths, policy=clipindex.WalkPolicy(**policy))  # type: ignore[arg-type]
     return {Path(event.path).name for event in events if isinstance(event, clipindex.FileDone)}
 
 
@@ -115,11 +115,11 @@ def test_tags_are_put_on_all_that_is_found_without_inference(
     make_pictures(tmp_path / "photos", 3)
     ingest(index, tmp_path / "photos")
     (tmp_path / "photos" / "new.jpg").write_bytes(picture_bytes(9))
-    events = list(index.ingest([tmp_path / "photos"], tags={"owner": "ann", "year": "2019"}))
+    events = list(index.ingest_events([tmp_path / "photos"], tags={"owner": "ann", "year": "2019"}))
     summary = events[-1].summary  # type: ignore[union-attr]
     assert (summary.new, summary.unchanged, summary.tagged, summary.embedded) == (1, 3, 3, 1)
     assert all(tags == {"owner": "ann", "year": "2019"} for tags in tags_in(index).values())
-    again = list(index.ingest([tmp_path / "photos"], tags={"owner": "ann"}))[-1]
+    again = list(index.ingest_events([tmp_path / "photos"], tags={"owner": "ann"}))[-1]
     assert again.summary.written == 0  # type: ignore[union-attr]
 
 
@@ -169,12 +169,12 @@ def test_reindex_takes_every_remembered_folder_with_its_own_options(
     index: clipindex.Index, tree: Path, tmp_path: Path
 ) -> None:
     make_pictures(tmp_path / "other", 1, first_seed=40)
-    list(index.ingest([tree], policy=clipindex.WalkPolicy(exclude=("sub",)), tags={"of": "tree"}))
+    index.ingest([tree], policy=clipindex.WalkPolicy(exclude=("sub",)), tags={"of": "tree"})
     ingest(index, tmp_path / "other")
     (tree / "late.jpg").write_bytes(picture_bytes(60))
     (tree / "sub" / "late.jpg").write_bytes(picture_bytes(61))
     (tmp_path / "other" / "late2.jpg").write_bytes(picture_bytes(62))
-    summary = list(index.reindex())[-1].summary  # type: ignore[union-attr]
+    summary = index.reindex()
     assert (summary.new, summary.unchanged) == (2, 3)
     assert tags_in(index)["late.jpg"] == {"of": "tree"}
     assert tags_in(index)["late2.jpg"] == {}
@@ -190,7 +190,7 @@ def test_reindex_without_a_memory_says_what_to_do(index: clipindex.Index, tmp_pa
     (tmp_path / "empty").mkdir()
     ingest(index, tmp_path / "empty")
     with pytest.raises(UsageError, match="remembers no folder"):
-        list(index.reindex())
+        index.reindex()
 
 
 def test_relocate_ends_where_an_ingest_at_the_new_place_would(
@@ -278,7 +278,7 @@ def test_all_parts_together_are_one_whole_run(index: clipindex.Index, tmp_path: 
     counts = []
     for number in (1, 2, 3):
         part = clipindex.Part(number, 3)
-        summary = list(index.ingest([tmp_path / "photos"], part=part))[-1].summary  # type: ignore[union-attr]
+        summary = index.ingest([tmp_path / "photos"], part=part)
         assert reconciles(summary)
         assert summary.vanished == 0
         counts.append(summary.found)
@@ -509,3 +509,37 @@ def test_a_dry_run_with_checksums_tells_what_each_file_is(
     kinds = dict.fromkeys(["changed", "moved", "duplicate", "unchanged", "new", "skipped"], 1)
     assert preview.by_content == kinds
     assert len(stored(index)) == 4
+
+
+OPENS = """
+import os, sys
+from collections import Counter
+import clipindex
+
+store, photos, command = sys.argv[1:]
+opened = Counter()
+
+def count(event, args):
+    if event in ("open", "sqlite3.connect") and not isinstance(args[0], int):
+        opened[os.path.basename(os.fsdecode(args[0]))] += 1
+
+sys.addaudithook(count)
+index = clipindex.Index(store)
+summary = index.ingest([photos]) if command == "ingest" else index.reindex()
+assert (summary.unchanged, summary.written) == (3, 0), summary
+print(*(opened[name] for name in ("contract.json", "model.json", "catalogue.sqlite")))
+"""
+
+
+@pytest.mark.parametrize("command", ["ingest", "reindex"])
+def test_an_unchanged_run_reads_contract_model_and_catalogue_once(
+    index: clipindex.Index, tmp_path: Path, command: str
+) -> None:
+    """The contract once more under the lock: another run may have created the collection."""
+    make_pictures(tmp_path / "photos", 3)
+    ingest(index, tmp_path / "photos")
+    args = [str(index.place.store), str(tmp_path / "photos"), command]
+    done = subprocess.run(
+        [sys.executable, "-c", OPENS, *args], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["2", "1", "1"]

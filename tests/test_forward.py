@@ -6,11 +6,14 @@ import lzma
 import os
 import sqlite3
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import clipindex
+from clipindex.collection import schema
 from clipindex.errors import StoreError
 from conftest import TINY, ingest, reconciles, unpack
 
@@ -74,3 +77,54 @@ def test_a_catalogue_of_a_later_version_is_refused_and_left_as_it_is(old: Path) 
         clipindex.Index(old / "store").status()
     assert "delete" not in caught.value.hint
     assert catalogue.read_bytes() == before
+
+
+MORE: tuple[schema.Step, ...] = (
+    ("ALTER TABLE files ADD COLUMN note TEXT", "UPDATE files SET note = 'old'"),
+    ("CREATE TABLE albums (name TEXT PRIMARY KEY) WITHOUT ROWID",),
+)
+
+
+def content_of(catalogue: Path) -> list[list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(catalogue)) as database:
+        tables = ("files", "roots", "runs")
+        return [database.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
+
+
+def test_an_old_catalogue_gets_every_later_step_and_loses_nothing(old: Path) -> None:
+    (catalogue,) = (old / "store").rglob("catalogue.sqlite")
+    files, roots, runs = content_of(catalogue)
+    schema.open_database(catalogue, (*schema.STEPS, *MORE)).close()
+    new_files, *others = content_of(catalogue)
+    assert new_files == [(*row, "old") for row in files]
+    assert others == [roots, runs]
+    with closing(sqlite3.connect(catalogue)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS) + 2,)
+        assert database.execute("SELECT * FROM albums").fetchall() == []
+    schema.open_database(catalogue, (*schema.STEPS, *MORE)).close()  # and only once
+
+
+def test_a_step_that_fails_leaves_the_catalogue_as_it_was(old: Path) -> None:
+    (catalogue,) = (old / "store").rglob("catalogue.sqlite")
+    before = content_of(catalogue)
+    with pytest.raises(sqlite3.Error):
+        schema.open_database(catalogue, (*schema.STEPS, *MORE, ("nonsense",)))
+    assert content_of(catalogue) == before
+    assert clipindex.Index(old / "store").status().roots == [str(MADE_IN)]
+
+
+def test_processes_that_migrate_at_once_run_each_step_once(old: Path) -> None:
+    (catalogue,) = (old / "store").rglob("catalogue.sqlite")
+    steps = (*schema.STEPS, *MORE)
+    with ThreadPoolExecutor(4) as threads:
+        for database in threads.map(lambda _: schema.open_database(catalogue, steps), range(8)):
+            database.close()
+    assert len(content_of(catalogue)[0]) == 9
+
+
+def test_a_contract_of_a_later_version_is_refused_and_says_to_update(old: Path) -> None:
+    (contract,) = (old / "store").rglob("contract.json")
+    contract.write_text(contract.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(StoreError, match="schema 2") as caught:
+        clipindex.Index(old / "store").status()
+    assert "update clipindex" in caught.value.hint

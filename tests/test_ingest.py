@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import clipindex
-from clipindex.errors import DiskNotMounted, UsageError, VerificationFailed
+from clipindex.errors import DiskNotMounted, StoreError, UsageError, VerificationFailed
 from clipindex.files.identity import point_id
 from clipindex.model.encoder import Model
 from clipindex.stores.points import Point, Points
@@ -25,7 +25,7 @@ from conftest import TINY, Run, ingest, make_pictures, picture, picture_bytes, r
 
 def stored(index: clipindex.Index) -> dict[str, Point]:
     """Every point of a collection by path."""
-    with index.place.open_for_reading(index.place.require_contract()) as store:
+    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
         ids = [id for id, _ in store.scroll()]
         return {str(point.payload["path"]): point for point in store.retrieve(ids).values()}
 
@@ -319,7 +319,7 @@ def test_stopping_early_is_safe_and_the_next_run_ends_where_an_undisturbed_one_d
     make_pictures(tmp_path / "photos", 20)
     undisturbed = clipindex.Index(tmp_path / "other", model=str(TINY))
     ingest(undisturbed, tmp_path / "photos")
-    events = index.ingest([tmp_path / "photos"], clipindex.IngestOptions(batch_size=5))
+    events = index.ingest_events([tmp_path / "photos"], clipindex.IngestOptions(batch_size=5))
     for event in events:
         if isinstance(event, BatchVerified):
             break
@@ -347,15 +347,38 @@ def test_points_lost_behind_the_catalogues_back_are_made_again_after_an_interrup
 ) -> None:
     paths = make_pictures(tmp_path / "photos", 3)
     ingest(index, tmp_path / "photos")
-    events = index.ingest([tmp_path / "photos"])
+    events = index.ingest_events([tmp_path / "photos"])
     next(events)  # a run that began and never finished
     events.close()
-    with index.place.open_for_reading(index.place.require_contract()) as store:
+    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
         store.delete([point_id("local", os.fsencode(paths[0]))])
         store.flush()
     run = ingest(index, tmp_path / "photos")
     assert run.summary.points == 3
     assert run.status(paths[0]) == "new"
+
+
+def test_copies_of_a_picture_whose_point_is_lost_are_embedded_again_once(
+    index: clipindex.Index, tmp_path: Path, counted: dict[str, int]
+) -> None:
+    """The catalogue promises a vector that is in no point any more."""
+    (path,) = make_pictures(tmp_path / "photos", 1)
+    ingest(index, tmp_path / "photos")
+    before = stored(index)[str(path)]
+    located = index.place.locate()
+    with located.place.open_for_reading(located.require(), "test") as points:
+        points.delete([before.id])
+        points.flush()
+    copies = [path.with_name(name) for name in ("a.jpg", "b.jpg")]
+    for copy in copies:
+        shutil.copy(path, copy)
+    counted["embedded"] = 0
+    run = ingest(index, tmp_path / "photos")
+    assert [run.status(copy) for copy in copies] == ["duplicate", "duplicate"]
+    assert counted["embedded"] == run.summary.embedded == 1
+    assert reconciles(run.summary)
+    for copy in copies:
+        assert np.array_equal(stored(index)[str(copy)].vector, before.vector)
 
 
 def test_a_transient_read_error_heals_on_the_next_run(
@@ -449,7 +472,7 @@ def test_a_point_that_reads_back_differently_stops_the_run(
     make_pictures(tmp_path / "photos", 2)
     ingest(index, tmp_path / "photos")
     point = next(iter(stored(index).values()))
-    with index.place.open_for_reading(index.place.require_contract()) as store:
+    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
         verify(store, [point])
         _refuses(store, Point(point.id, -point.vector, point.payload), "differs")
         _refuses(store, Point(point.id, point.vector, {**point.payload, "width": 1}), "differs")
@@ -512,7 +535,7 @@ def _act(
     elif action == "ingest":
         _checked_ingest(index, photos)
     elif action == "stop":
-        events = index.ingest([photos], clipindex.IngestOptions(batch_size=1))
+        events = index.ingest_events([photos], clipindex.IngestOptions(batch_size=1))
         for event in events:
             if isinstance(event, BatchVerified):
                 break
@@ -526,3 +549,63 @@ def _act(
             one.unlink()
         elif action == "touch":
             os.utime(one)
+
+
+# --- the Python API --------------------------------------------------------------------------
+
+
+def test_ingest_and_reindex_run_at_once_and_return_the_summary(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    assert index.ingest(tmp_path / "photos").new == 3
+    assert index.reindex().unchanged == 3
+    events = list(index.ingest_events([tmp_path / "photos"]))
+    assert isinstance(events[-1], clipindex.RunFinished)
+    assert events[-1].summary.unchanged == 3
+
+
+def test_wrong_arguments_raise_at_the_call_and_create_nothing(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for wrong in (
+        lambda: index.ingest(),
+        lambda: index.ingest_events([]),
+        lambda: index.ingest_events([tmp_path / "nowhere"]),
+        lambda: index.ingest_events([tmp_path / "photos"], tags={"a key": "x"}),
+        lambda: index.ingest_events([tmp_path], part=clipindex.Part(3, 2)),
+        lambda: index.ingest_events([tmp_path], clipindex.IngestOptions(workers=0)),
+        lambda: index.dry_run(),
+        lambda: index.alias("name"),
+        lambda: index.unalias("name"),
+        lambda: index.copy_to(index),
+    ):
+        with pytest.raises((UsageError, StoreError)):
+            wrong()
+    with pytest.raises(StoreError, match="there is no collection"):
+        index.reindex_events()
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_empty_list_of_files_is_a_run_over_none(index: clipindex.Index) -> None:
+    """What `find ... | clipindex ingest --files-from -` gives on a quiet night."""
+    assert index.ingest(files=[]).found == 0
+
+
+def test_a_collection_can_be_exported_imported_and_copied_with_a_callback(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    ingest(index, tmp_path / "photos")
+    calls: list[tuple[int, int]] = []
+    progress = lambda done, total: calls.append((done, total))  # noqa: E731
+    imported = clipindex.Index(tmp_path / "imported", model=str(TINY))
+    copied = clipindex.Index(tmp_path / "copied", model=str(TINY))
+    assert index.export(tmp_path / "export", progress) == 3
+    assert imported.import_(tmp_path / "export", progress) == 3
+    assert index.copy_to(copied, progress) == 3
+    assert calls == [(3, 3)] * 3
+    assert same_state(index, imported)
+    assert same_state(index, copied)
+    assert index.copy_to(copied) == 0

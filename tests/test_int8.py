@@ -364,7 +364,15 @@ def test_a_tower_rounded_too_coarsely_is_refused_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-GOOD = Quantisation(8, 100, 100, 0.9983, 0.996, 0.93, 0.92)
+GOOD = Quantisation(
+    weight_bits=8,
+    calibrated_on=100,
+    compared_on=100,
+    mean_cosine=0.9983,
+    smallest_cosine=0.996,
+    image_overlap=0.93,
+    text_overlap=0.92,
+)
 
 
 @pytest.mark.parametrize(

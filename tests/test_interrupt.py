@@ -48,7 +48,7 @@ def undisturbed(
 def points_of(index: clipindex.Index) -> list[Point]:
     """Every point, read with the engine alone."""
     place = index.place
-    with locked(place.lock, "test", 10):
+    with locked(place.lock, "test"):
         store = EdgePoints(place.shard, 512)
         try:
             return list(store.retrieve([id for id, _ in store.scroll()]).values())
@@ -322,7 +322,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from clipindex.collection.lock import locked
-with locked(Path(sys.argv[1]), "ingest", 10):
+with locked(Path(sys.argv[1]), "ingest"):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -28,7 +28,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> clipindex.Index:
     folder = tmp_path_factory.mktemp("shipped")
     assert len(copy_pictures(folder / "pictures")) >= 25
     index = clipindex.Index(folder / "index")
-    list(index.ingest([folder / "pictures"]))
+    index.ingest([folder / "pictures"])
     assert index.status().model == "mini"
     return index
 
@@ -53,7 +53,7 @@ def test_a_collection_finds_its_model_by_name_when_its_place_is_gone(tmp_path: P
     shutil.copytree(find_bundle("mini").folder, tmp_path / "mini")
     make_pictures(tmp_path / "photos", 2)
     index = clipindex.Index(tmp_path / "store", model=str(tmp_path / "mini"))
-    list(index.ingest([tmp_path / "photos"]))
+    index.ingest([tmp_path / "photos"])
     shutil.rmtree(tmp_path / "mini")
     assert len(clipindex.Index(tmp_path / "store").query("colours")) == 2
 

@@ -36,7 +36,7 @@ def test_stored_vectors_equal_torchs_clip_on_the_golden_tensors(
     index = clipindex.Index(tmp_path / "store", model=str(TINY))
     photos = test_data / "reference" / "photos"
     ingest(index, photos)
-    with index.place.open_for_reading(index.place.require_contract()) as store:
+    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
         points = store.retrieve([id for id, _ in store.scroll()]).values()
     stored = {str(point.payload["name"]): point.vector.astype(np.float64) for point in points}
 

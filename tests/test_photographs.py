@@ -32,7 +32,7 @@ def indexed(captioned: Path, tmp_path_factory: pytest.TempPathFactory) -> clipin
 def test_every_photograph_finds_itself_first_with_and_without_its_content(
     indexed: clipindex.Index, captioned: Path, tiny_model: Model
 ) -> None:
-    with indexed.place.open_for_reading(indexed.place.require_contract()) as store:
+    with indexed.place.open_for_reading(indexed.place.locate().require(), "test") as store:
         for path in sorted(captioned.iterdir()):
             query = embed_picture(path, tiny_model, Preprocessing.DCT_SCALED)
             for asked in (query, Query(query.vector)):  # the second by its vector alone
@@ -52,7 +52,7 @@ def test_a_lossless_copy_under_other_bytes_is_as_good_as_equal(
 
 
 def test_different_photographs_have_different_vectors(indexed: clipindex.Index) -> None:
-    with indexed.place.open_for_reading(indexed.place.require_contract()) as store:
+    with indexed.place.open_for_reading(indexed.place.locate().require(), "test") as store:
         points = store.retrieve([id for id, _ in store.scroll()])
     vectors = np.stack([point.vector for point in points.values()])
     cosines = vectors @ vectors.T - 2 * np.eye(len(vectors), dtype=np.float32)

@@ -50,7 +50,7 @@ def agree(row: Row, record: FileRecord) -> bool:
 
 
 RECORD = FileRecord(b"/p/1.jpg", 100, 200, 300)
-KNOWN = Row(RECORD.path, 100, 200, 300, bytes(32), INDEXED)
+KNOWN = Row(path=RECORD.path, size=100, mtime_ns=200, ctime_ns=300, sha256=bytes(32), state=INDEXED)
 NOTED = replace(KNOWN, state=QUARANTINED, reason="damaged", decoders=NOW)
 
 

@@ -99,7 +99,7 @@ def test_a_missing_provider_is_noticed_before_anything_is_walked_or_written(
         tmp_path / "store", model=str(TINY), provider=clipindex.Provider(MISSING[0])
     )
     with pytest.raises(ProviderUnavailable):
-        next(index.ingest([tmp_path / "in"]))
+        next(index.ingest_events([tmp_path / "in"]))
     assert not (tmp_path / "store").exists()
 
 

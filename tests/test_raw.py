@@ -377,7 +377,7 @@ def test_without_the_extra_a_raw_file_is_skipped_until_it_is_there(
     code = (
         "import clipindex\n"
         f"index = clipindex.Index({str(tmp_path / 'store')!r}, model={str(TINY)!r})\n"
-        f"for event in index.ingest([{str(folder)!r}]):\n"
+        f"for event in index.ingest_events([{str(folder)!r}]):\n"
         "    if isinstance(event, clipindex.FileDone): print(event.status.value, event.reason)\n"
     )
     assert without_rawpy(code).splitlines() == [f"skipped {REASON}"] * 3

@@ -17,8 +17,12 @@ from typer.testing import CliRunner
 import clipindex
 from clipindex.cli.app import app
 from clipindex.collection.catalogue import Catalogue
-from clipindex.errors import UsageError
+from clipindex.collection.lock import locked
+from clipindex.collection.opening import Settings, open_for_ingest
+from clipindex.errors import CollectionBusy, ContractMismatch, UsageError
 from clipindex.ingest.events import RunPlanned
+from clipindex.model.bundle import Bundle
+from clipindex.model.encoder import Model
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles
 from test_ingest import same_state, stored
 
@@ -50,7 +54,7 @@ def test_a_disk_unmounted_during_a_run_keeps_its_points(
     for path in paths:
         shutil.copy(path, tmp_path / "b" / f"copy-{path.name}")
     events = []
-    for event in index.ingest([tmp_path / "a", tmp_path / "b"]):
+    for event in index.ingest_events([tmp_path / "a", tmp_path / "b"]):
         events.append(event)
         if isinstance(event, RunPlanned):
             (tmp_path / "a").rename(tmp_path / "away")
@@ -111,11 +115,38 @@ def test_a_kill_in_the_middle_of_a_move_is_finished_by_the_next_run(
     code = (
         "import os, clipindex\nfrom clipindex.stores.edge import EdgePoints\n"
         "EdgePoints.delete = lambda self, ids: os.kill(os.getpid(), 9)\n"
-        f"list(clipindex.Index({str(index.place.store)!r}).ingest([{str(tmp_path / 'photos')!r}]))"
+        f"clipindex.Index({str(index.place.store)!r}).ingest([{str(tmp_path / 'photos')!r}])"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert len(stored(index)) == 4
     assert ingest(index, tmp_path / "photos").summary.points == 3
+
+
+def test_a_tag_outlives_a_move_that_was_killed_after_its_deletion(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    """Two copies move, the first is tagged: the next run must not take the other's lack of tags."""
+    (path,) = make_pictures(tmp_path / "photos" / "d", 1)
+    shutil.copy(path, path.with_name("000b.jpg"))
+    ingest(index, tmp_path / "photos")
+    index.tag({"owner": "ann"}, [path])
+    (tmp_path / "photos" / "d").rename(tmp_path / "photos" / "e")
+    code = (
+        "import os, clipindex\nfrom clipindex.stores.edge import EdgePoints\n"
+        "delete = EdgePoints.delete\n"
+        "def killed(self, ids):\n"
+        "    delete(self, ids)\n"
+        "    self.flush()\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "EdgePoints.delete = killed\n"
+        "options = clipindex.IngestOptions(batch_size=1, workers=1)\n"
+        f"clipindex.Index({str(index.place.store)!r}).reindex(options)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    index.reindex()
+    tags = {path: point.payload.get("tag_owner") for path, point in stored(index).items()}
+    moved = tmp_path / "photos" / "e"
+    assert tags == {str(moved / "000.jpg"): "ann", str(moved / "000b.jpg"): None}
 
 
 def test_a_new_catalogue_that_no_run_finished_is_compared_with_the_points(
@@ -134,13 +165,13 @@ def test_nested_roots_each_keep_their_own_rules(index: clipindex.Index, tmp_path
     make_pictures(tmp_path / "a", 2)
     make_pictures(tmp_path / "a" / "b", 2, first_seed=5)
     picky = clipindex.WalkPolicy(include=("*.png",))
-    list(index.ingest([tmp_path / "a"], policy=picky))
-    list(index.ingest([tmp_path / "a"], policy=clipindex.WalkPolicy(follow=True)))
-    list(index.ingest([tmp_path / "a" / "b"]))
+    index.ingest([tmp_path / "a"], policy=picky)
+    index.ingest([tmp_path / "a"], policy=clipindex.WalkPolicy(follow=True))
+    index.ingest([tmp_path / "a" / "b"])
     for changed in (0, 4):
         for path in list((tmp_path / "a").rglob("*.jpg"))[:changed]:
             path.write_bytes(picture_bytes(hash(path.name) % 1000 + changed))
-        summary = summary_of(list(index.reindex()))
+        summary = index.reindex()
         assert summary.found == 4
         assert reconciles(summary)
 
@@ -151,7 +182,7 @@ def test_what_a_new_exclusion_leaves_out_is_neither_vanished_nor_an_unmounted_di
     make_pictures(tmp_path / "photos", 3)
     ingest(index, tmp_path / "photos")
     policy = clipindex.WalkPolicy(exclude=("*.jpg",))
-    summary = summary_of(list(index.ingest([tmp_path / "photos"], policy=policy)))
+    summary = index.ingest([tmp_path / "photos"], policy=policy)
     assert (summary.found, summary.vanished, summary.left_out, summary.points) == (0, 0, 3, 3)
 
 
@@ -238,9 +269,9 @@ def test_a_relocate_killed_before_its_last_step_is_finished_by_the_same_call(
 def test_a_remembered_root_is_written_once(index: clipindex.Index, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 1)
     policy = clipindex.WalkPolicy(exclude=("x",))
-    list(index.ingest([tmp_path / "photos"], policy=policy, tags={"a": "b"}))
+    index.ingest([tmp_path / "photos"], policy=policy, tags={"a": "b"})
     before = index.place.catalogue.stat().st_size, _rowid(index)
-    list(index.ingest([tmp_path / "photos"], policy=policy, tags={"a": "b"}))
+    index.ingest([tmp_path / "photos"], policy=policy, tags={"a": "b"})
     assert (index.place.catalogue.stat().st_size, _rowid(index)) == before
 
 
@@ -275,11 +306,11 @@ def test_a_tag_changed_by_hand_outlives_the_nightly_run(
     index: clipindex.Index, tmp_path: Path
 ) -> None:
     one, two = make_pictures(tmp_path / "photos", 2)
-    list(index.ingest([tmp_path / "photos"], tags={"owner": "ann"}))
+    index.ingest([tmp_path / "photos"], tags={"owner": "ann"})
     index.tag({"owner": "bob"}, [one])
     index.untag(["owner"], [two])
     (tmp_path / "photos" / "new.jpg").write_bytes(picture_bytes(8))
-    list(index.reindex())
+    index.reindex()
     tags = {path: point.payload.get("tag_owner") for path, point in stored(index).items()}
     assert tags == {str(one): "bob", str(two): None, str(tmp_path / "photos" / "new.jpg"): "ann"}
 
@@ -291,15 +322,13 @@ def test_single_files_are_not_remembered_and_do_not_stop_the_nightly_run(
     make_pictures(tmp_path / "photos", 1, first_seed=2)
     ingest(index, single, tmp_path / "photos")
     single.unlink()
-    assert summary_of(list(index.reindex())).unchanged == 1
+    assert index.reindex().unchanged == 1
 
 
 def test_reindex_can_take_a_part(index: clipindex.Index, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 12)
     ingest(index, tmp_path / "photos")
-    found = [
-        summary_of(list(index.reindex(part=clipindex.Part(number, 2)))).found for number in (1, 2)
-    ]
+    found = [index.reindex(part=clipindex.Part(number, 2)).found for number in (1, 2)]
     assert sum(found) == 12
     assert 0 < found[0] < 12
 
@@ -339,3 +368,45 @@ def test_two_undisturbed_indexes_of_one_folder_are_equal(
     ingest(index, tmp_path / "photos", workers=4, batch_size=2)
     ingest(other, tmp_path / "photos", workers=1)
     assert same_state(index, other)
+
+
+def test_a_collection_that_another_run_created_meanwhile_is_never_mixed(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    """The other run is done between the first look and the lock, with another preprocessing."""
+    make_pictures(tmp_path / "photos", 2)
+    located = index.place.locate()
+
+    def load(bundle: Bundle) -> Model:
+        assert index.ingest([tmp_path / "photos"]).new == 2
+        return Model(bundle)
+
+    settings = Settings(str(TINY), clipindex.Preprocessing.EXACT)
+    with (
+        pytest.raises(ContractMismatch, match="preprocessing"),
+        open_for_ingest(located, settings, load),
+    ):
+        pytest.fail("it was opened")
+    assert index.status().preprocessing == "dct-scaled"
+    with open_for_ingest(located, Settings(str(TINY)), Model) as (collection, _):
+        assert collection.points.count() == 2
+
+
+def test_an_export_waits_for_a_writer_and_is_named_to_others(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 1)
+    ingest(index, tmp_path / "photos")
+    located = index.place.locate()
+    with (
+        located.place.open_for_reading(located.require(), "export"),
+        pytest.raises(CollectionBusy, match="export"),
+    ):
+        index.query("x")
+    with locked(index.place.lock, "ingest"):
+        waiting = threading.Thread(target=index.export, args=(tmp_path / "export",))
+        waiting.start()
+        waiting.join(1.5)  # longer than a query waits
+        assert waiting.is_alive()
+    waiting.join(30)
+    assert (tmp_path / "export" / "export.json").exists()

@@ -6,6 +6,7 @@ import copy
 import itertools
 import random
 import re
+import shutil
 import threading
 import time
 import uuid
@@ -24,6 +25,7 @@ from qdrant_client.common import client_exceptions
 from qdrant_client.http import exceptions
 
 import clipindex
+from clipindex.collection import server_place
 from clipindex.errors import (
     ClipIndexError,
     CollectionBusy,
@@ -164,7 +166,7 @@ def test_a_strict_server_is_asked_for_no_more_than_it_allows(
     }
     make_pictures(tmp_path / "photos", 20)
     index = on(double)
-    events = list(index.ingest([tmp_path / "photos"], tags={"owner": "ann"}))
+    events = list(index.ingest_events([tmp_path / "photos"], tags={"owner": "ann"}))
     assert isinstance(events[-1], clipindex.RunFinished)
     assert len(stored(index)) == 20
     options = clipindex.QueryOptions(limit=20, where=(("owner", "ann"),))
@@ -191,9 +193,8 @@ def test_an_alias_stands_for_its_collection_in_every_command(two: Double, tmp_pa
     assert len(index.query("a dog")) == 3
     assert index.tag({"who": "ann"}, [tmp_path / "photos"]) == 3
     assert on(two, collection="v1").untag(["who"], [tmp_path / "photos"]) == 3
-    last = list(index.reindex())[-1]
-    assert isinstance(last, clipindex.RunFinished)
-    assert (last.summary.collection, last.summary.unchanged) == ("v1", 3)
+    summary = index.reindex()
+    assert (summary.collection, summary.unchanged) == ("v1", 3)
     assert (index.status().collection, index.status().aliases) == ("v1", ["photos"])
     assert sorted(two.shards) == ["v1", "v2"]
 
@@ -210,16 +211,15 @@ def test_a_switch_is_one_request_and_those_who_ask_notice_nothing(
     assert reader.status().preprocessing == "exact"
     assert reader.status().roots == [str(tmp_path / "photos")]
     assert len(reader.query("a dog")) == 3
-    last = list(reader.reindex())[-1]  # the night after knows the folders
-    assert isinstance(last, clipindex.RunFinished)
-    assert (last.summary.collection, last.summary.unchanged) == ("v2", 3)
+    summary = reader.reindex()  # the night after knows the folders
+    assert (summary.collection, summary.unchanged) == ("v2", 3)
     assert on(two, collection="v1").alias("photos") == "v2"  # and back
     assert reader.status().collection == "v1"
 
 
 def test_a_run_ends_in_the_collection_it_began_with(two: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "more", 9, first_seed=50)
-    run = on(two, collection="photos").ingest(
+    run = on(two, collection="photos").ingest_events(
         [tmp_path / "more"], clipindex.IngestOptions(batch_size=3)
     )
     for event in run:
@@ -247,7 +247,7 @@ def named(alias: str, collection: str) -> dict[str, object]:
 
 def test_an_alias_is_locked_as_its_collection_is(two: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "more", 2, first_seed=50)
-    run = on(two, collection="photos").ingest([tmp_path / "more"])
+    run = on(two, collection="photos").ingest_events([tmp_path / "more"])
     next(run)
     with pytest.raises(CollectionBusy):
         on(two, collection="v1").forget(tmp_path / "photos")
@@ -437,8 +437,8 @@ LASTING: list[tuple[str, object, str]] = [
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time-outs of a second, so that a slow server costs the tests little."""
-    monkeypatch.setattr(connection, "WRITING", QUICK)
-    monkeypatch.setattr(connection, "READING", QUICK)
+    monkeypatch.setattr(server_place, "WRITING", QUICK)
+    monkeypatch.setattr(server_place, "READING", QUICK)
 
 
 def once_fail(double: Double, kind: str, value: object, times: int = 1) -> None:
@@ -722,7 +722,7 @@ def test_parts_in_parallel_are_one_first_run(double: Double, tmp_path: Path) -> 
     def run(number: int) -> None:
         try:
             part = clipindex.Part(number, 3)
-            events = list(on(double, "nas").ingest([photos], part=part))
+            events = list(on(double, "nas").ingest_events([photos], part=part))
             last = events[-1]
             assert isinstance(last, clipindex.RunFinished)
             runs[number] = Run({}, last.summary, events)
@@ -748,13 +748,13 @@ def test_reindex_of_a_part_knows_what_any_run_here_remembered(
     ingest(on(double), tmp_path / "photos")
     found = 0
     for number in (1, 2, 3):
-        last = list(on(double).reindex(part=clipindex.Part(number, 3)))[-1]
+        last = list(on(double).reindex_events(part=clipindex.Part(number, 3)))[-1]
         assert isinstance(last, clipindex.RunFinished)
         assert last.summary.written == 0
         found += last.summary.found
     assert found == 12
     with pytest.raises(UsageError, match="no folder of source 'elsewhere'") as caught:
-        list(on(double, "elsewhere").reindex(part=clipindex.Part(1, 3)))
+        list(on(double, "elsewhere").reindex_events(part=clipindex.Part(1, 3)))
     assert "for each --source" in caught.value.hint
 
 
@@ -780,7 +780,7 @@ def test_a_large_first_load_builds_the_index_once_at_its_end(
     monkeypatch.setattr(server, "BULK", 10)
     make_pictures(tmp_path / "photos", 12)
     seen = set()
-    for event in on(double).ingest([tmp_path / "photos"]):
+    for event in on(double).ingest_events([tmp_path / "photos"]):
         if isinstance(event, clipindex.FileDone):
             seen.add(links(double))
     assert seen == {0}
@@ -877,3 +877,63 @@ def test_warnings_of_qdrant_client_reach_nobody(double: Double) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Connection(Server(double.url, "key"), QUICK).close()
+
+
+# --- what a run costs ------------------------------------------------------------------------
+
+
+def test_a_run_with_nothing_to_do_asks_the_server_four_times(
+    double: Double, tmp_path: Path
+) -> None:
+    """Aliases, the contract, the contract again under the lock, and the number of points."""
+    make_pictures(tmp_path / "photos", 3)
+    ingest(on(double), tmp_path / "photos")
+    for run in (lambda: on(double).ingest([tmp_path / "photos"]), lambda: on(double).reindex()):
+        double.log.clear()
+        assert run().unchanged == 3
+        assert [request.method for request in double.log] == ["GET", "GET", "GET", "POST"]
+
+
+def test_a_batch_costs_the_same_few_requests_however_many_pictures_it_has(
+    double: Double, tmp_path: Path
+) -> None:
+    """One look-up, one write, one reading back; a batch of moves deletes once more. None of it
+    grows with the pictures."""
+    photos = tmp_path / "photos"
+    make_pictures(photos / "a", 2)
+    ingest(on(double), photos)
+
+    def requests_of_a_run() -> int:
+        double.log.clear()
+        summary = on(double).ingest([photos], clipindex.IngestOptions(batch_size=100))
+        assert reconciles(summary)
+        return len(double.requests("/points")) - 1  # the count of the summary
+
+    make_pictures(photos / "b", 40, first_seed=100)
+    assert requests_of_a_run() == 3
+    (photos / "b").rename(photos / "c")
+    assert requests_of_a_run() == 4
+    for path in (photos / "c").iterdir():
+        shutil.copy(path, photos / "a" / f"copy-{path.name}")
+    assert requests_of_a_run() == 3
+    for seed, path in enumerate(sorted((photos / "c").iterdir())):
+        path.write_bytes(picture_bytes(500 + seed))
+    assert requests_of_a_run() == 3
+
+
+def test_tags_that_another_machine_gave_outlive_an_ingest_that_knows_nothing_of_them(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines, one source: the catalogue of the second was made before the picture was."""
+    photos = tmp_path / "photos"
+    make_pictures(photos, 1)
+    ingest(on(double, "nas"), photos)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other machine"))
+    ingest(on(double, "nas"), photos)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (photos / "new.jpg").write_bytes(picture_bytes(9))
+    ingest(on(double, "nas"), photos)
+    on(double, "nas").tag({"owner": "ann"}, [photos / "new.jpg"])
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other machine"))
+    ingest(on(double, "nas"), photos)
+    assert stored(on(double, "nas"))[str(photos / "new.jpg")].payload["tag_owner"] == "ann"

@@ -68,7 +68,7 @@ def test_after_an_import_nothing_is_read_again(filled: clipindex.Index, tmp_path
     transfer.export(filled.place, tmp_path / "out")
     other = empty(tmp_path)
     transfer.import_(tmp_path / "out", other.place)
-    last = list(other.reindex())[-1]  # the remembered folders came along
+    last = list(other.reindex_events())[-1]  # the remembered folders came along
     assert isinstance(last, clipindex.RunFinished)
     assert (last.summary.unchanged, last.summary.written) == (30, 0)
 
@@ -80,7 +80,7 @@ def test_from_a_folder_to_a_server_and_back(
     assert transfer.copy(filled.place, there.place) == 30
     sources = {point.payload["source"] for point in stored(there).values()}
     assert sources == {there.place.source}
-    last = list(there.reindex())[-1]
+    last = list(there.reindex_events())[-1]
     assert isinstance(last, clipindex.RunFinished)
     assert (last.summary.unchanged, last.summary.written) == (30, 0)
     back = empty(tmp_path)

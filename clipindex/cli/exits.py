@@ -155,7 +155,7 @@ def usage_error(error: Any) -> UsageError:
 def _plain(words: str) -> str:
     """click's words on a value, in plain ones."""
     words = re.sub(r"(\S+)<=x<=(\S+?)\.?$", r"\1 to \2", words.rstrip("."))
-    words = re.sub(r"a valid int(eger|eger range| range)?\b", "a whole number", words)
+    words = re.sub(r"a valid int(eger)?( range)?\b", "a whole number", words)
     words = re.sub(r"a valid float( range)?\b", "a number", words)
     return words.partition(". Recognized values")[0]
 

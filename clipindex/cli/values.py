@@ -10,7 +10,7 @@ from clipindex.cli.options import API_KEY
 from clipindex.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipindex.ingest.survey import Part
+    from clipindex.ingest.scope import Part
     from clipindex.stores.address import Server
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -49,7 +49,7 @@ def seconds(duration: str | None) -> float | None:
 
 def part(text: str | None) -> Part:
     """`K/N` as a part; None is the whole. Raises UsageError."""
-    from clipindex.ingest.survey import Part
+    from clipindex.ingest.scope import Part
 
     if text is None:
         return Part()

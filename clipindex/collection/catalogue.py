@@ -1,8 +1,8 @@
-"""What a collection remembers of the files, beside the points: one SQLite file.
+"""What a collection remembers of its files, beside the points: one SQLite file.
 
-Path -> size, times, digest, state; the roots and their options; the runs. It can be deleted:
-what is indexed comes back from the payloads, notes of quarantine and skip are made again.
-Rows follow the points: first a point is durable and verified, then its row is written.
+Path -> size, times, digest, state; the roots with their options; the runs. A point is durable
+and verified before its row is written. When the file is deleted, the next ingest makes the rows
+again from the payloads and the notes of quarantine from the files; roots and runs are lost.
 """
 
 from __future__ import annotations
@@ -11,36 +11,23 @@ import json
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clipindex.collection.schema import open_database, transaction
 from clipindex.errors import StoreError
 from clipindex.files.walk import FileRecord
-
-SCHEMA = 1
-
-TABLES = """
-CREATE TABLE files (
-    folder BLOB NOT NULL, name BLOB NOT NULL,
-    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER,
-    sha256 BLOB, state TEXT NOT NULL, reason TEXT, decoders TEXT, transient INTEGER NOT NULL,
-    PRIMARY KEY (folder, name)
-) WITHOUT ROWID;
-CREATE INDEX files_by_content ON files (sha256) WHERE sha256 IS NOT NULL;
-CREATE TABLE roots (path BLOB PRIMARY KEY, options TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE runs (id INTEGER PRIMARY KEY, started TEXT NOT NULL, finished TEXT, summary TEXT);
-"""
 
 INDEXED, QUARANTINED, SKIPPED = "indexed", "quarantined", "skipped"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What is remembered of one file. `ctime_ns` is None where only a payload was known."""
+    """What is remembered of one file. Times are in nanoseconds since 1970; `ctime_ns` is None when
+    the row was made from a payload. `sha256` is None for a file that was never read whole."""
 
     path: bytes
     size: int
@@ -49,8 +36,8 @@ class Row:
     sha256: bytes | None
     state: str
     reason: str | None = None
-    decoders: str | None = None  # what could not read it: clipindex, Pillow, extras
-    transient: bool = False
+    decoders: str | None = None  # versions that failed: clipindex, Pillow, extras
+    transient: bool = False  # a permission or I/O error: read again in every run
 
     def agrees_with(self, record: FileRecord) -> bool:
         """Whether the file looks untouched: size, mtime, and ctime where it is remembered."""
@@ -64,20 +51,37 @@ class Row:
 _COLUMNS = "folder, name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient"
 
 
-def _row(
-    values: tuple[bytes, bytes, int, int, int | None, bytes | None, str, str, str, int],
-) -> Row:
+Values = tuple[bytes, bytes, int, int, int | None, bytes | None, str, str | None, str | None, int]
+
+
+def _row(values: Values) -> Row:
     folder, name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient = values
     return Row(
-        os.path.join(folder, name),
-        size,
-        mtime_ns,
-        ctime_ns,
-        sha256,
-        state,
-        reason,
-        decoders,
-        bool(transient),
+        path=os.path.join(folder, name),
+        size=size,
+        mtime_ns=mtime_ns,
+        ctime_ns=ctime_ns,
+        sha256=sha256,
+        state=state,
+        reason=reason,
+        decoders=decoders,
+        transient=bool(transient),
+    )
+
+
+def _values(row: Row) -> Values:
+    folder, name = os.path.split(row.path)
+    return (
+        folder,
+        name,
+        row.size,
+        row.mtime_ns,
+        row.ctime_ns,
+        row.sha256,
+        row.state,
+        row.reason,
+        row.decoders,
+        int(row.transient),
     )
 
 
@@ -85,48 +89,16 @@ class Catalogue:
     """The remembered files of one collection and source; one writer, many threads reading."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the catalogue at `path`. Raises StoreError when it cannot be read."""
+        """Open the catalogue at `path`, creating it or migrating an older one.
+
+        Raises StoreError when it cannot be read, or a newer clipindex wrote it.
+        """
         self._path = path
         self._lock = threading.Lock()
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._write_ahead()
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._version() or self._make_tables()
+            self._database = open_database(path)
         except sqlite3.Error as error:
             raise _unreadable(error, path) from error
-        if version != SCHEMA:
-            self._db.close()
-            raise StoreError(
-                f"the catalogue has schema {version}, this clipindex knows {SCHEMA}",
-                path=str(path),
-                hint="use the clipindex that wrote it, or delete the file to have it made again",
-            )
-
-    def _write_ahead(self) -> None:
-        """Another process that opens or closes the file just now is waited for: to this one
-        statement SQLite applies no time-out of its own."""
-        patience = time.monotonic() + 5
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > patience:
-                    raise
-            time.sleep(0.01)
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
-    def _make_tables(self) -> int:
-        """Two processes may open a new catalogue at once: the second finds it made."""
-        with _transaction(self._db):
-            if self._version() == 0:
-                for statement in TABLES.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={SCHEMA}")
-        return self._version()
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -143,39 +115,39 @@ class Catalogue:
         Under the lock: SQLite crashes when a connection is closed under a thread that uses it.
         """
         with self._lock:
-            self._db.close()
+            self._database.close()
 
     # --- files -----------------------------------------------------------------------------
 
     def get(self, path: bytes) -> Row | None:
         """The row of one path."""
         with self._held():
-            found = self._db.execute(
+            values = self._database.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE folder = ? AND name = ?", os.path.split(path)
             ).fetchone()
-        return None if found is None else _row(found)
+        return None if values is None else _row(values)
 
     def in_folder(self, folder: bytes) -> dict[bytes, Row]:
         """All rows directly in a folder, by path."""
         with self._held():
-            found = self._db.execute(
+            rows = self._database.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE folder = ?", (folder,)
             ).fetchall()
-        return {row.path: row for row in map(_row, found)}
+        return {row.path: row for row in map(_row, rows)}
 
     def with_content(self, sha256: bytes) -> list[Row]:
         """Rows of every remembered file with these bytes, in path order."""
         with self._held():
-            found = self._db.execute(
+            rows = self._database.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE sha256 = ? ORDER BY folder, name", (sha256,)
             ).fetchall()
-        return [_row(values) for values in found]
+        return list(map(_row, rows))
 
     def indexed_by_folder(self) -> dict[bytes, int]:
         """How many indexed files each folder holds."""
         with self._held():
             return dict(
-                self._db.execute(
+                self._database.execute(
                     "SELECT folder, count(*) FROM files WHERE state = ? GROUP BY folder", (INDEXED,)
                 ).fetchall()
             )
@@ -184,37 +156,26 @@ class Catalogue:
         """Rows by state."""
         with self._held():
             return dict(
-                self._db.execute("SELECT state, count(*) FROM files GROUP BY state").fetchall()
+                self._database.execute(
+                    "SELECT state, count(*) FROM files GROUP BY state"
+                ).fetchall()
             )
 
     def rows(self) -> Iterator[Row]:
-        """Every row (read at once, so that the writer may go on)."""
+        """Every row; all are read before the first is yielded, so the catalogue may be written."""
         with self._held():
-            found = self._db.execute(f"SELECT {_COLUMNS} FROM files").fetchall()
-        yield from map(_row, found)
+            rows = self._database.execute(f"SELECT {_COLUMNS} FROM files").fetchall()
+        yield from map(_row, rows)
 
     def write(self, rows: Iterable[Row] = (), gone: Iterable[bytes] = ()) -> None:
-        """Put rows in and take paths out, in one durable transaction."""
-        values = [
-            (
-                *os.path.split(row.path),
-                row.size,
-                row.mtime_ns,
-                row.ctime_ns,
-                row.sha256,
-                row.state,
-                row.reason,
-                row.decoders,
-                int(row.transient),
-            )
-            for row in rows
-        ]
+        """Write rows and delete paths, in one durable transaction."""
+        values = list(map(_values, rows))
         deletions = [os.path.split(path) for path in gone]
         if not values and not deletions:
             return
-        with self._held(), _transaction(self._db):
-            self._db.executemany("DELETE FROM files WHERE folder = ? AND name = ?", deletions)
-            self._db.executemany(
+        with self._held(), transaction(self._database):
+            self._database.executemany("DELETE FROM files WHERE folder = ? AND name = ?", deletions)
+            self._database.executemany(
                 f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values
             )
 
@@ -223,37 +184,45 @@ class Catalogue:
     def roots(self) -> dict[bytes, dict[str, Any]]:
         """Every root that was ingested, with the options it had."""
         with self._held():
-            found = self._db.execute("SELECT path, options FROM roots ORDER BY path").fetchall()
-        return {path: json.loads(options) for path, options in found}
+            rows = self._database.execute(
+                "SELECT path, options FROM roots ORDER BY path"
+            ).fetchall()
+        return {path: json.loads(options) for path, options in rows}
 
     def remember_root(self, path: bytes, options: dict[str, object]) -> None:
-        """Remember a root, for `status` and `reindex`; nothing is written when nothing is new."""
+        """Remember a root, for `status` and `reindex`; writes nothing when it is known so."""
         text = json.dumps(options)
         if json.dumps(self.roots().get(path)) == text:
             return
         with self._held():
-            self._db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (path, text))
+            self._database.execute(
+                "INSERT OR REPLACE INTO roots (path, options) VALUES (?, ?)", (path, text)
+            )
 
     def forget_root(self, path: bytes) -> bool:
         """Forget a root; whether it was remembered. Its points and rows stay."""
         with self._held():
-            gone = self._db.execute("DELETE FROM roots WHERE path = ?", (path,))
-        return gone.rowcount > 0
+            deletion = self._database.execute("DELETE FROM roots WHERE path = ?", (path,))
+        return deletion.rowcount > 0
 
     def begin_run(self, started: str) -> tuple[int, bool]:
         """Note that a run begins. Returns its number and whether the one before it finished."""
         with self._held():
-            last = self._db.execute("SELECT finished FROM runs ORDER BY id DESC LIMIT 1").fetchone()
-            self._db.execute("UPDATE runs SET finished = '' WHERE finished IS NULL")
-            number = self._db.execute("INSERT INTO runs (started) VALUES (?)", (started,)).lastrowid
+            last = self._database.execute(
+                "SELECT finished FROM runs ORDER BY id DESC LIMIT 1"
+            ).fetchone()
+            self._database.execute("UPDATE runs SET finished = '' WHERE finished IS NULL")
+            number = self._database.execute(
+                "INSERT INTO runs (started) VALUES (?)", (started,)
+            ).lastrowid
         assert number is not None  # SQLite gives every insert a row id
         return number, last is not None and last[0] is not None
 
     def finish_run(self, number: int, finished: str, summary: dict[str, object] | None) -> None:
-        """Note that the run came to its end, so that the next one need not compare; changes
-        such as tags, which are no ingest, have no summary."""
+        """Note that a run ended, so that the next one need not reconcile points and catalogue.
+        `summary` is None for a change that is not an ingest, such as tags."""
         with self._held():
-            self._db.execute(
+            self._database.execute(
                 "UPDATE runs SET finished = ?, summary = ? WHERE id = ?",
                 (finished, summary and json.dumps(summary), number),
             )
@@ -261,14 +230,14 @@ class Catalogue:
     def last_run(self) -> tuple[str, str | None, dict[str, object] | None] | None:
         """When the latest run started and finished, and its summary."""
         with self._held():
-            found = self._db.execute(
+            run = self._database.execute(
                 "SELECT started, finished, summary FROM runs"
                 " WHERE finished IS NULL OR finished = '' OR summary IS NOT NULL"
                 " ORDER BY id DESC LIMIT 1"
             ).fetchone()
-        if found is None:
+        if run is None:
             return None
-        started, finished, summary = found
+        started, finished, summary = run
         return started, finished or None, json.loads(summary) if summary else None
 
 
@@ -282,14 +251,3 @@ def _unreadable(error: sqlite3.Error, path: Path) -> StoreError:
         if damaged
         else "check the permissions of file and folder, and the disk",
     )
-
-
-class _transaction:  # noqa: N801 - reads as the word it is: `with _transaction(db):`
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")

@@ -1,41 +1,42 @@
-"""What every vector of a collection shares; stored with it and checked at every open."""
+"""The contract of a collection: what all of its vectors share, checked whenever it is opened."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from clipindex.errors import ContractMismatch, ModelError, StoreError
 from clipindex.files.durable import write_durably
 from clipindex.model.bundle import Bundle, find_bundle, open_bundle
 from clipindex.pictures.preprocessing import Preprocessing
 
-SCHEMA = 1  # of contract, payload and catalogue together
+CONTRACT_SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """The facts that decide a vector. Two vectors meet only where all of them are equal."""
+    """The facts that decide a vector. Vectors meet only where all of these are equal."""
 
     model: str
     revision: str
-    precision: str  # before the files: an int8 bundle has others, and that is why
-    files: dict[str, str]  # name -> sha256 of each file of the bundle
+    precision: str  # compared before the files: those of an int8 bundle differ because of it
+    files: dict[str, str]  # name -> hexadecimal SHA-256 of each file of the bundle
     dimension: int
     preprocessing: str
     preprocessing_version: int
-    schema: int = SCHEMA
+    schema: int = CONTRACT_SCHEMA
 
     def check(self, wanted: Contract) -> None:
         """Raises ContractMismatch, naming the first field in which `wanted` differs."""
         for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(wanted, field.name)
-            if mine != theirs:
+            own, other = getattr(self, field.name), getattr(wanted, field.name)
+            if own != other:
                 name = field.name.replace("_", " ")
-                other = "other model files" if name == "files" else f"another {name}"
+                what = "other model files" if name == "files" else f"another {name}"
                 raise ContractMismatch(
-                    f"the collection was made with {other}: {_difference(mine, theirs)}",
+                    f"the collection was made with {what}: {_difference(own, other)}",
                     hint="leave --model and --preprocessing out to use what the collection was "
                     "made with, or name another --collection",
                 )
@@ -43,75 +44,95 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class StoredContract:
-    """A contract as it lies with a collection, with notes that decide nothing."""
+    """A contract as it is stored with a collection, with notes that decide nothing."""
 
     contract: Contract
-    bundle: str  # where the model was found
-    noted: dict[str, str]  # versions of Pillow and libjpeg at creation
+    bundle: str  # folder of the model when it was last used
+    noted: dict[str, str]  # versions of Pillow and libjpeg when the collection was created
+
+    @classmethod
+    def from_json(cls, raw: Any) -> StoredContract:
+        """The inverse of `asdict`.
+
+        Raises KeyError, TypeError or ValueError when `raw` is not a contract that this clipindex
+        can read.
+        """
+        fields_read = dict(raw["contract"])
+        schema = int(fields_read.get("schema", 1))
+        if schema > CONTRACT_SCHEMA:
+            raise ValueError(f"it has schema {schema}, this clipindex knows {CONTRACT_SCHEMA}")
+        return cls(Contract(**fields_read), str(raw["bundle"]), dict(raw["noted"]))
 
 
 def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) -> Contract:
-    """The contract that a bundle and a preprocessing make."""
+    """The contract of a collection made with a bundle and a preprocessing."""
     manifest = bundle.manifest
     return Contract(
-        manifest.model,
-        manifest.revision,
-        manifest.precision,
-        {name: spec.sha256 for name, spec in manifest.files.items()},
-        manifest.dimension,
-        preprocessing,
-        preprocessing_version,
+        model=manifest.model,
+        revision=manifest.revision,
+        precision=manifest.precision,
+        files={name: spec.sha256 for name, spec in manifest.files.items()},
+        dimension=manifest.dimension,
+        preprocessing=preprocessing,
+        preprocessing_version=preprocessing_version,
     )
 
 
 def recipe_of(contract: Contract) -> Preprocessing:
-    """A collection's preprocessing. Raises ContractMismatch for one that is not known here."""
-    made_here = {(each.value, each.version): each for each in Preprocessing}
-    made = contract.preprocessing, contract.preprocessing_version
-    if made not in made_here:
-        here = ", ".join(f"{name} {version}" for name, version in made_here)
+    """A collection's preprocessing. Raises ContractMismatch when this version has no such one."""
+    known = {(recipe.value, recipe.version): recipe for recipe in Preprocessing}
+    stored = contract.preprocessing, contract.preprocessing_version
+    if stored not in known:
+        here = ", ".join(f"{name} {version}" for name, version in known)
         raise ContractMismatch(
             "the collection was made with another preprocessing version: "
-            f"{made[0]} {made[1]} (this clipindex makes {here})",
+            f"{stored[0]} {stored[1]} (this clipindex makes {here})",
             hint="ingest the pictures into a new --collection, or use the clipindex that made "
             "this one",
         )
-    return made_here[made]
+    return known[stored]
 
 
 def read_contract(path: Path) -> StoredContract | None:
-    """The contract in a file, None where there is none. Raises StoreError when unreadable."""
+    """A contract from its file; None when there is no such file.
+
+    Raises StoreError when it cannot be read.
+    """
     try:
-        raw = json.loads(path.read_text("utf-8"))
-        return StoredContract(Contract(**raw["contract"]), raw["bundle"], raw["noted"])
+        return StoredContract.from_json(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"the collection's contract cannot be read: {error}",
             path=str(path),
-            hint="check the folder's permissions, or restore that file from a backup",
+            hint="check the folder's permissions, update clipindex if a newer one wrote the "
+            "file, or restore it from a backup",
         ) from error
 
 
 def write_contract(path: Path, stored: StoredContract) -> None:
-    """Write the contract whole or not at all, durably: without it there is no collection."""
+    """Write the contract durably: without this file the collection does not exist."""
     write_durably(path, json.dumps(asdict(stored), indent=2).encode())
 
 
 def bundle_for(stored: StoredContract, model: str | None) -> Bundle:
-    """The bundle that made a collection: where it was, under its name (an environment was made
-    anew), or where `model` says it is now. Its hashes must be those of the contract."""
-    mine = stored.contract
+    """Find a collection's bundle: at `model` when that is given, else at its old path, else by
+    its name (an environment may have been made anew).
+
+    Raises ContractMismatch when its hashes are not those of the contract, ModelError when there
+    is none.
+    """
+    contract = stored.contract
     bundle = find_bundle(model) if model is not None else _remembered_bundle(stored)
-    mine.check(contract_of(bundle, mine.preprocessing, mine.preprocessing_version))
+    contract.check(contract_of(bundle, contract.preprocessing, contract.preprocessing_version))
     return bundle
 
 
 def _remembered_bundle(stored: StoredContract) -> Bundle:
-    place = Path(stored.bundle)
-    if place.exists():
-        return open_bundle(place)
+    folder = Path(stored.bundle)
+    if folder.exists():
+        return open_bundle(folder)
     try:
         return find_bundle(stored.contract.model)
     except ModelError as error:
@@ -122,8 +143,8 @@ def _remembered_bundle(stored: StoredContract) -> Bundle:
         ) from error
 
 
-def _difference(mine: object, theirs: object) -> str:
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        names = sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
+def _difference(own: object, other: object) -> str:
+    if isinstance(own, dict) and isinstance(other, dict):
+        names = sorted(name for name in own | other if own.get(name) != other.get(name))
         return f"{', '.join(names)} (the sha256 differs)"
-    return f"{mine} (asked for: {theirs})"
+    return f"{own} (asked for: {other})"

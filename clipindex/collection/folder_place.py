@@ -1,4 +1,4 @@
-"""An embedded collection: all of it lies in one folder."""
+"""An embedded collection: all of it is in one folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from clipindex.collection import lock
 from clipindex.collection.contract import StoredContract, read_contract, write_contract
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
-from clipindex.collection.place import required
-from clipindex.errors import StoreError, UsageError
+from clipindex.collection.place import Located, Opened, required
+from clipindex.errors import StoreError
 from clipindex.files.identity import LOCAL
 from clipindex.stores.edge import EdgePoints
 from clipindex.stores.points import Points
@@ -57,59 +57,49 @@ class FolderPlace:
     def shard(self) -> Path:
         return self.folder / "shard"
 
-    def resolve_alias(self) -> FolderPlace:
-        return self
-
-    def aliases(self) -> dict[str, str]:
-        return {}
-
-    def set_alias(self, alias: str) -> str | None:
-        raise UsageError(
-            f"'{alias}' cannot be an alias in a folder: only a Qdrant server has them (--url)",
-            path=self.name,
-            hint="here each query names the collection that it means with --collection",
-        )
-
-    def delete_alias(self, alias: str) -> str:
-        raise UsageError(f"'{alias}' is no alias: a folder has none", path=self.name)
-
     def for_part(self, number: int, of: int) -> FolderPlace:  # noqa: ARG002
-        """One lock, one catalogue for all parts: they take turns."""
+        """All parts share one lock and one catalogue: they take turns."""
         return self
 
-    def find_contract(self) -> StoredContract | None:
-        return read_contract(self.contract)
+    def locate(self) -> Located:
+        return Located(self, read_contract(self.contract))
 
-    def require_contract(self) -> StoredContract:
-        return required(self.find_contract(), self)
+    def catalogue_for(self, stored: StoredContract) -> Path:  # noqa: ARG002
+        return self.catalogue
 
-    def open(self, stored: StoredContract) -> tuple[Points, Path]:
-        """The contract is written before the first point: if points are there, it was lost."""
-        is_new = self.find_contract() is None
-        store = EdgePoints(self.shard, stored.contract.dimension, make=is_new)
-        if is_new and store.count():
-            store.close()
+    def open(self, wanted: StoredContract, *, create: bool) -> Opened:
+        """Points without a contract are never taken over: the contract was lost."""
+        current = read_contract(self.contract)
+        if current is None and not create:
+            current = required(None, self)
+        if current is not None:
+            current.contract.check(wanted.contract)
+        points = EdgePoints(self.shard, wanted.contract.dimension, make=current is None)
+        if current is None and points.count():
+            points.close()
             raise StoreError(
                 "the collection has points, but its contract.json is gone",
                 path=str(self.contract),
                 hint="restore that file from a backup, or ingest into a new --collection",
             )
-        return store, self.catalogue
+        return Opened(
+            points=points,
+            catalogue=self.catalogue,
+            stored=current or wanted,
+            is_new=current is None,
+        )
 
     def save_contract(self, stored: StoredContract) -> None:
-        if self.find_contract() != stored:
-            write_contract(self.contract, stored)
+        write_contract(self.contract, stored)
 
     @contextmanager
-    def open_for_reading(self, stored: StoredContract) -> Iterator[Points]:
-        """Under the lock; the model was loaded before, so it takes 0.1 s."""
-        with lock.locked(self.lock, "query", lock.QUERY_PATIENCE):
-            stored.contract.check(self.require_contract().contract)
-            store = EdgePoints(self.shard, stored.contract.dimension, make=False)
+    def open_for_reading(self, stored: StoredContract, purpose: str) -> Iterator[Points]:
+        """Holds the lock; a query has loaded its model before, so it holds it for 0.1 s."""
+        with lock.locked(self.lock, purpose):
+            current = required(read_contract(self.contract), self)
+            stored.contract.check(current.contract)
+            points = EdgePoints(self.shard, stored.contract.dimension, make=False)
             try:
-                yield store
+                yield points
             finally:
-                store.close()
-
-    def find_catalogue(self) -> Path | None:
-        return self.catalogue if self.catalogue.exists() else None
+                points.close()

@@ -1,4 +1,4 @@
-"""One lock for each collection, taken before any open: whoever is refused breaks nothing."""
+"""One lock for each collection: a second process is refused before it can open the engine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ import filelock
 
 from clipindex.errors import CollectionBusy, StoreError
 
-INGEST_PATIENCE = 10.0  # seconds an ingest waits for a reader
-QUERY_PATIENCE = 0.8  # seconds a query waits: it answers or says busy within one
+PATIENCE = 10.0  # seconds a run waits for a reader
+QUERY = "query"
+QUERY_PATIENCE = 0.8  # seconds a query waits: it answers, or says "busy", within one second
 
 
 @contextmanager
-def locked(path: Path, purpose: str, patience: float) -> Iterator[None]:
+def locked(path: Path, purpose: str) -> Iterator[None]:
     """Hold the lock file; the kernel frees it when the process dies, however it dies.
 
-    Raises CollectionBusy, naming the holder, after `patience` seconds.
+    `purpose` is named to the process that is refused meanwhile. Raises CollectionBusy, naming
+    the holder, after 10 s (a query: 0.8 s); StoreError when the file cannot be locked.
     """
+    patience = QUERY_PATIENCE if purpose == QUERY else PATIENCE
     lock = filelock.FileLock(path, timeout=patience, poll_interval=0.02)
     try:
         lock.acquire()

@@ -1,4 +1,4 @@
-"""One collection, opened: lock, contract, points and catalogue, agreed with one another."""
+"""Opening a collection: lock, contract, points and catalogue, checked against one another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clipindex.collection.contract import (
     contract_of,
     recipe_of,
 )
-from clipindex.collection.place import Place
+from clipindex.collection.place import Located, Opened, Place
 from clipindex.errors import StoreError
 from clipindex.files.identity import path_from_payload
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from clipindex.model.encoder import Encoder
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
     """A collection held by this process for writing."""
 
@@ -43,72 +43,75 @@ class Collection:
 
     @property
     def source(self) -> str:
-        """Whose files this process judges."""
+        """Whose files this run judges."""
         return self.place.source
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How its pixels are made."""
+        """How pictures become pixels."""
         return Preprocessing(self.contract.preprocessing)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an ingest asks of a collection; None leaves it to the collection or the default."""
+    """What an ingest asks of a collection; None: what the collection has, or the default."""
 
     model: str | None = None
     preprocessing: Preprocessing | None = None
 
 
-def settle(place: Place, settings: Settings) -> StoredContract:
-    """The contract that an ingest will keep: the collection's own, or that of a new one.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The contract that an ingest keeps, and the model that goes with it."""
 
-    Raises ContractMismatch when a setting disagrees, ModelError when the model is not there.
+    stored: StoredContract
+    bundle: Bundle
+
+
+def choose(current: StoredContract | None, settings: Settings) -> Choice:
+    """The collection's own contract and model; of a new collection, those of the settings.
+
+    Raises ContractMismatch when a setting disagrees, ModelError when the model is missing.
     """
-    stored = place.find_contract()
-    if stored is None:
+    if current is None:
         bundle = find_bundle(settings.model or DEFAULT_MODEL)
         preprocessing = settings.preprocessing or Preprocessing.DCT_SCALED
         contract = contract_of(bundle, preprocessing.value, preprocessing.version)
-        return StoredContract(contract, str(bundle.folder), library_versions())
-    recipe = recipe_of(stored.contract)
-    bundle = bundle_for(stored, settings.model)
+        return Choice(StoredContract(contract, str(bundle.folder), library_versions()), bundle)
+    recipe = recipe_of(current.contract)
+    bundle = bundle_for(current, settings.model)
     wanted = settings.preprocessing or recipe
-    stored.contract.check(contract_of(bundle, wanted.value, wanted.version))
-    return replace(stored, bundle=str(bundle.folder))
+    current.contract.check(contract_of(bundle, wanted.value, wanted.version))
+    return Choice(replace(current, bundle=str(bundle.folder)), bundle)
 
 
 @contextmanager
 def open_for_ingest(
-    place: Place, settings: Settings, load: Callable[[Bundle], Encoder]
+    located: Located, settings: Settings, load: Callable[[Bundle], Encoder]
 ) -> Iterator[tuple[Collection, Encoder]]:
-    """Hold a collection for writing, making it when it is missing.
+    """Hold a collection for writing, creating a missing one.
 
-    Nothing is made unless `load` accepts the bundle and, for a new one, its files are sound.
+    Creates nothing until the model loads and, for a new collection, its files verify.
     """
-    place = place.resolve_alias()
-    bundle = bundle_for(settle(place, settings), settings.model)
-    encoder = load(bundle)
-    if place.find_contract() is None:
-        bundle.verify()
-    _make_folder(place)
-    with lock.locked(place.lock, "ingest", lock.INGEST_PATIENCE):
-        stored = settle(place, settings)  # again: another run may have made it meanwhile
-        with _opened(place, stored) as collection:
-            place.save_contract(stored)
-            yield collection, encoder
+    choice = choose(located.stored, settings)
+    encoder = load(choice.bundle)
+    if located.stored is None:
+        choice.bundle.verify()
+    with _opened(located.place, choice.stored, purpose="ingest") as (collection, opened):
+        stored = replace(opened.stored, bundle=choice.stored.bundle)
+        if opened.is_new or stored != opened.stored:
+            located.place.save_contract(stored)
+        yield collection, encoder
 
 
 @contextmanager
 def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
-    """Hold an existing collection for a change that needs no model; noted as a run, so that
-    the next one compares points and catalogue if this one is interrupted."""
-    place = place.resolve_alias()
-    place.require_contract()
-    _make_folder(place)
+    """Hold an existing collection for a change that needs no model. It is noted as a run, so that
+    the next one reconciles points and catalogue when this one is interrupted."""
+    located = place.locate()
+    stored = located.require()
     with (
-        lock.locked(place.lock, purpose, lock.INGEST_PATIENCE),
-        _opened(place, place.require_contract()) as collection,
+        _opened(located.place, stored, purpose=purpose, create=False) as (collection, _),
         _noted_run(collection),
     ):
         yield collection
@@ -116,17 +119,16 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
 
 @contextmanager
 def open_for_import(place: Place, stored: StoredContract) -> Iterator[Collection]:
-    """Hold a collection that is to receive points made elsewhere under `stored`, making it
-    when it is missing. Raises ContractMismatch when it was made otherwise."""
-    place = place.resolve_alias()
-    _make_folder(place)
-    with lock.locked(place.lock, "import", lock.INGEST_PATIENCE):
-        there = place.find_contract()
-        if there is not None:
-            there.contract.check(stored.contract)
-        with _opened(place, there or stored) as collection, _noted_run(collection):
-            place.save_contract(there or stored)
-            yield collection
+    """Hold a collection that is to receive points made elsewhere under `stored`, creating a
+    missing one. Raises ContractMismatch when it has another contract."""
+    place = place.locate().place
+    with (
+        _opened(place, stored, purpose="import") as (collection, opened),
+        _noted_run(collection),
+    ):
+        if opened.is_new:
+            place.save_contract(stored)
+        yield collection
 
 
 @contextmanager
@@ -144,54 +146,62 @@ def _make_folder(place: Place) -> None:
         place.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"the store's folder cannot be made: {error.strerror}",
+            f"the store's folder cannot be created: {error.strerror}",
             path=str(place.folder),
-            hint="name another with --store, or mend the permissions",
+            hint="name another with --store, or fix the permissions",
         ) from error
 
 
 @contextmanager
-def _opened(place: Place, stored: StoredContract) -> Iterator[Collection]:
-    store, remembered = place.open(stored)
-    try:
-        with closing(Catalogue(remembered)) as catalogue:
-            yield Collection(place, stored.contract, store, catalogue)
-    finally:
-        store.close()
+def _opened(
+    place: Place, wanted: StoredContract, *, purpose: str, create: bool = True
+) -> Iterator[tuple[Collection, Opened]]:
+    """Take the lock, then open points and catalogue."""
+    _make_folder(place)
+    with lock.locked(place.lock, purpose):
+        opened = place.open(wanted, create=create)
+        with closing(opened.points), closing(Catalogue(opened.catalogue)) as catalogue:
+            contract = opened.stored.contract
+            collection = Collection(
+                place=place, contract=contract, points=opened.points, catalogue=catalogue
+            )
+            yield collection, opened
 
 
 def reconcile(collection: Collection) -> None:
-    """Make the catalogue say what the points say: after an interruption, or when it is new."""
-    remembered = {row.path: row for row in collection.catalogue.rows()}
+    """Make the catalogue agree with the points: after an interruption, or when it is new."""
+    catalogue = collection.catalogue
+    remembered = {row.path: row for row in catalogue.rows()}
     learned: list[Row] = []
-    pointed: set[bytes] = set()
+    with_point: set[bytes] = set()
     for _, payload in collection.points.scroll(Filter(equals=(("source", collection.source),))):
         row = row_from_payload(payload)
-        pointed.add(row.path)
-        mine = remembered.get(row.path)
-        if mine is None and _may_have_moved(row, collection.catalogue):
-            continue  # read again, so that the run recognises the move and takes the old point out
-        if mine is None or (mine.state == INDEXED and mine.sha256 != row.sha256):
+        with_point.add(row.path)
+        known = remembered.get(row.path)
+        if known is None and _may_have_moved(row, catalogue):
+            continue  # read again, so that the run recognises the move and deletes the old point
+        if known is None or (known.state == INDEXED and known.sha256 != row.sha256):
             learned.append(row)
     gone = [
-        path for path, row in remembered.items() if row.state == INDEXED and path not in pointed
+        path for path, row in remembered.items() if row.state == INDEXED and path not in with_point
     ]
-    collection.catalogue.write(learned, gone)
+    catalogue.write(learned, gone)
 
 
 def _may_have_moved(row: Row, catalogue: Catalogue) -> bool:
-    known = catalogue.with_content(row.sha256) if row.sha256 else []
-    copies = (each.path for each in known if each.state == INDEXED)
-    return os.path.lexists(row.path) and not all(map(os.path.lexists, copies))
+    """Whether a point without a row may be the new one of a move that was interrupted."""
+    copies = catalogue.with_content(row.sha256) if row.sha256 else []
+    indexed = (copy.path for copy in copies if copy.state == INDEXED)
+    return os.path.lexists(row.path) and not all(map(os.path.lexists, indexed))
 
 
 def row_from_payload(payload: Payload) -> Row:
     """The catalogue's row of an indexed file; the change time is learned at the next stat."""
     return Row(
-        path_from_payload(payload),
-        int(str(payload["bytes"])),
-        int(str(payload["mtime_ns"])),
-        None,
-        bytes.fromhex(str(payload["sha256"])),
-        INDEXED,
+        path=path_from_payload(payload),
+        size=int(str(payload["bytes"])),
+        mtime_ns=int(str(payload["mtime_ns"])),
+        ctime_ns=None,
+        sha256=bytes.fromhex(str(payload["sha256"])),
+        state=INDEXED,
     )

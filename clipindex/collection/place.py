@@ -1,18 +1,19 @@
-"""Where a collection lives: in a folder, or on a server with its catalogue in the state folder."""
+"""Where a collection is kept: in a folder, or on a server with its catalogue on this machine."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from clipindex.collection.contract import StoredContract
-from clipindex.errors import StoreError
+from clipindex.errors import StoreError, UsageError
 from clipindex.stores.points import Points
 
 
 class Place(Protocol):
-    """What the rest of the program asks of the place of a collection."""
+    """A collection's place. Nothing is opened or held between calls."""
 
     @property
     def collection(self) -> str:
@@ -20,67 +21,121 @@ class Place(Protocol):
 
     @property
     def source(self) -> str:
-        """Whose files: each source judges only its own."""
+        """Whose files: a run judges only files of its own source."""
 
     @property
     def name(self) -> str:
-        """The store, as it is reported: a folder or a URL."""
+        """The store as messages name it: a folder or a URL."""
 
     @property
     def folder(self) -> Path:
-        """What lies on this machine: lock, catalogue; for an embedded store all of it."""
+        """The collection's files on this machine: lock and catalogue, embedded all of them."""
 
     @property
     def lock(self) -> Path:
-        """Held by every run that writes."""
+        """The lock file that every run holds while it writes."""
 
     @property
     def excluded_folder(self) -> Path:
-        """Never walked."""
-
-    def resolve_alias(self) -> Place:
-        """The place under the collection's own name. An alias is followed here and no further:
-        a run stays with the collection it began with, whoever switches the alias meanwhile."""
-
-    def aliases(self) -> dict[str, str]:
-        """Every alias in the store, and the collection that it stands for."""
-
-    def set_alias(self, alias: str) -> str | None:
-        """Let an alias stand for this collection; returns what it stood for. Raises UsageError
-        where a collection has that name, ContractMismatch where the alias is another's."""
-
-    def delete_alias(self, alias: str) -> str:
-        """Take an alias away; returns what it stood for. Raises UsageError where there is none,
-        and as `set_alias` does."""
+        """A folder that is never walked."""
 
     def for_part(self, number: int, of: int) -> Place:
-        """The place as a run of one part sees it."""
+        """The place of a run that takes part `number` of `of`."""
 
-    def find_contract(self) -> StoredContract | None:
-        """The contract, None where no collection is."""
+    def locate(self) -> Located:
+        """Look once for the collection: follow an alias, read the contract.
 
-    def require_contract(self) -> StoredContract:
-        """The contract. Raises StoreError where no collection is."""
+        Whoever switches the alias later does not move a run that has begun.
+        """
 
-    def open(self, stored: StoredContract) -> tuple[Points, Path]:
-        """The points, open for writing and made where there are none; and where the catalogue
-        of this very collection lies."""
+    def catalogue_for(self, stored: StoredContract) -> Path:
+        """Path of the catalogue of this very collection, whether the file exists or not."""
+
+    def open(self, wanted: StoredContract, *, create: bool) -> Opened:
+        """Open the points for writing, under the lock; with `create`, create a missing collection.
+
+        The contract is read again: another run may have created the collection meanwhile. Raises
+        ContractMismatch when it did so with another contract, StoreError when there is no
+        collection.
+        """
 
     def save_contract(self, stored: StoredContract) -> None:
-        """Put the contract in its place, last of all: from then on the collection exists."""
+        """Write the contract. Of a new collection it is written last: then it exists."""
 
-    def open_for_reading(self, stored: StoredContract) -> AbstractContextManager[Points]:
-        """The points, open for one search.
+    def open_for_reading(
+        self, stored: StoredContract, purpose: str
+    ) -> AbstractContextManager[Points]:
+        """Open the points for reading. `purpose` ("query", "export") is named to whoever is
+        refused meanwhile.
 
         Raises ContractMismatch when this is no longer the collection that `stored` describes.
         """
 
-    def find_catalogue(self) -> Path | None:
-        """The catalogue's file, None where there is none yet."""
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What one look at a place found; handed on, so that nothing is read twice in a run."""
+
+    place: Place  # under the collection's own name
+    stored: StoredContract | None  # None: there is no collection
+    aliases: tuple[str, ...] = ()  # other names of the collection, on a server
+
+    def require(self) -> StoredContract:
+        """The contract. Raises StoreError when there is no collection."""
+        return required(self.stored, self.place)
+
+    def for_part(self, number: int, of: int) -> Located:
+        """The same collection for a run that takes part `number` of `of`."""
+        return replace(self, place=self.place.for_part(number, of))
+
+    @property
+    def catalogue(self) -> Path | None:
+        """The catalogue's file, None when it does not exist yet."""
+        path = None if self.stored is None else self.place.catalogue_for(self.stored)
+        return path if path is not None and path.exists() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A collection's points, open for writing, and what was there before."""
+
+    points: Points
+    catalogue: Path
+    stored: StoredContract  # as it is stored; of a new collection the wanted one
+    is_new: bool
+
+
+@runtime_checkable
+class Aliases(Protocol):
+    """What only a server can do: other names for a collection, switched in one step."""
+
+    def set_alias(self, alias: str) -> str | None:
+        """Let an alias stand for this collection; returns the collection it stood for.
+
+        Raises UsageError when a collection has that name, ContractMismatch when the alias stands
+        for a collection that clipindex did not make.
+        """
+
+    def delete_alias(self, alias: str) -> str:
+        """Delete an alias; returns the collection it stood for.
+
+        Raises UsageError when there is none, and as `set_alias` does.
+        """
+
+
+def aliases_of(place: Place) -> Aliases:
+    """The place's aliases. Raises UsageError for a folder, which has none."""
+    if not isinstance(place, Aliases):
+        raise UsageError(
+            "a folder has no aliases: only a Qdrant server has them (--url)",
+            path=place.name,
+            hint="name the collection itself with --collection",
+        )
+    return place
 
 
 def required(stored: StoredContract | None, place: Place) -> StoredContract:
-    """The contract. Raises StoreError where there is none."""
+    """The contract. Raises StoreError when it is None: there is no collection."""
     if stored is None:
         raise StoreError(
             f"there is no collection '{place.collection}' in {place.name}",

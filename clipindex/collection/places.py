@@ -1,4 +1,4 @@
-"""Which place a caller means: a folder, a server, or by default a folder of the user's own."""
+"""The place that a caller names: a folder, a server, or by default the user's data folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def default_store() -> Path:
 def place_at(
     store: AnyPath | None, server: Server | None, collection: str, source: str | None
 ) -> Place:
-    """The place of a collection. Raises UsageError where both kinds are named."""
+    """The place of a collection. Raises UsageError when both kinds are named."""
     if server is None:
         folder = Path(store) if store is not None else default_store()
         return FolderPlace(folder.expanduser().absolute(), collection, source or LOCAL)
@@ -36,6 +36,6 @@ def place_at(
             f"both a folder and a server are named: {store}, {server.url}",
             hint="give --store or --url, not both",
         )
-    from clipindex.collection.server_place import ServerPlace, host_source
+    from clipindex.collection.server_place import ServerPlace, host_source  # 0.5 s to load
 
-    return ServerPlace(server, collection, source or host_source())
+    return ServerPlace(address=server, collection=collection, source=source or host_source())

@@ -1,6 +1,6 @@
-"""A collection on a server: the points and the contract there, a catalogue on this machine.
+"""A collection on a server: points and contract there, lock and catalogue on this machine.
 
-qdrant-client takes half a second to import, so the modules that need it are imported when used.
+Imported only when a server is named: qdrant-client takes half a second to load.
 """
 
 from __future__ import annotations
@@ -13,35 +13,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from clipindex.collection.contract import Contract, StoredContract, read_contract, write_contract
+from clipindex.collection.contract import StoredContract, read_contract, write_contract
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
-from clipindex.collection.place import required
+from clipindex.collection.place import Located, Opened, required
 from clipindex.errors import ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL
+from clipindex.stores import server_collections
 from clipindex.stores.address import Server
+from clipindex.stores.connection import READING, WRITING, Connection, RetryPolicy
 from clipindex.stores.points import Points
-
-if TYPE_CHECKING:
-    from clipindex.stores.connection import Connection, RetryPolicy
+from clipindex.stores.server import ServerPoints
+from clipindex.stores.server_collections import CollectionInfo, describe
 
 _OTHER_ALIAS = "choose another name for the alias"
-ID = "collection"  # among the contract's notes: tells a collection from an earlier namesake
+COLLECTION_KEY = "collection"  # a note in the contract: tells a collection from an earlier namesake
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPlace:
-    """A collection on a server. Its contract is there; in the user's state folder lie, for each
-    source (and part), a lock and a catalogue that comes back from the points when it is lost."""
+    """A collection on a server. The user's state folder has, for each source and part, a lock and
+    a catalogue, which is made again from the points when it is lost."""
 
     address: Server
     collection: str = DEFAULT_COLLECTION
     source: str = LOCAL
     part: str = ""
-    is_resolved: bool = False  # the name is the collection's own, no alias
 
     def __post_init__(self) -> None:
         check_names(self.collection, self.source)
@@ -64,65 +63,129 @@ class ServerPlace:
     def excluded_folder(self) -> Path:
         return self.folder.parent
 
-    def resolve_alias(self) -> ServerPlace:
-        if self.is_resolved:
-            return self
-        from clipindex.stores.connection import READING
+    @property
+    def _local_contract(self) -> Path:
+        """The contract as this machine last saw it: it knows where the model is here."""
+        return self.folder / f"contract-{self.source}{self.part}.json"
 
+    def for_part(self, number: int, of: int) -> ServerPlace:
+        """Each part has its own lock and catalogue: all may run at once."""
+        return self if of == 1 else replace(self, part=f"-{number}-of-{of}")
+
+    # --- contract and points -----------------------------------------------------------------
+
+    def locate(self) -> Located:
         with self._connected(READING) as connection:
-            return self._resolve_alias(connection)
+            return self._locate(connection)
 
-    def _resolve_alias(self, connection: Connection) -> ServerPlace:
-        if self.is_resolved:
-            return self
-        from clipindex.stores.server_collections import aliases
+    def _locate(self, connection: Connection) -> Located:
+        aliases = server_collections.aliases(connection)
+        own_name = aliases.get(self.collection, self.collection)
+        place = replace(self, collection=own_name)
+        stored = place._stored(describe(connection, own_name))
+        return Located(place, stored, tuple(sorted(a for a, c in aliases.items() if c == own_name)))
 
-        own_name = aliases(connection).get(self.collection, self.collection)
-        return replace(self, collection=own_name, is_resolved=True)
+    def _stored(self, info: CollectionInfo | None) -> StoredContract | None:
+        """The contract in a collection's metadata. None: the collection is not there, or it is
+        empty and without a contract, so that an ingest may adopt it."""
+        if info is None or (info.note is None and info.points == 0):
+            return None
+        if info.note is None:
+            raise ContractMismatch(
+                f"'{self.collection}' on {self.name} was not made by clipindex",
+                hint="name another --collection",
+            )
+        try:
+            stored = StoredContract.from_json(info.note)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"the contract of '{self.collection}' on {self.name} cannot be read: {error}",
+                hint="a newer clipindex may have made it; update this one",
+            ) from error
+        local = read_contract(self._local_contract)
+        if local is not None:
+            return replace(stored, bundle=local.bundle)
+        # Not a path, so that no file of this machine is taken for the model by accident.
+        return replace(stored, bundle=f"{stored.bundle} (not on this machine yet)")
 
-    def aliases(self) -> dict[str, str]:
-        from clipindex.stores.connection import READING
-        from clipindex.stores.server_collections import aliases
+    def catalogue_for(self, stored: StoredContract) -> Path:
+        """Named after this very collection: one created anew does not inherit the file."""
+        key = stored.noted.get(COLLECTION_KEY, "unknown")
+        return self.folder / f"{key}-{self.source}{self.part}.sqlite"
 
+    def open(self, wanted: StoredContract, *, create: bool) -> Opened:
+        connection = Connection(self.address, WRITING)
+        try:
+            return self._open(connection, wanted, create=create)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _open(self, connection: Connection, wanted: StoredContract, *, create: bool) -> Opened:
+        """Whoever creates a collection last of several writers meets the one of the first."""
+        info = describe(connection, self.collection)
+        stored = self._stored(info)
+        is_new = stored is None
+        dimension = wanted.contract.dimension
+        if stored is None and create:
+            server_collections.create(connection, self.collection, dimension, _note(wanted))
+            info = describe(connection, self.collection)
+            stored = self._stored(info)
+        stored = required(stored, self)
+        stored.contract.check(wanted.contract)
+        points = ServerPoints(connection, self.collection, dimension, info)
+        points.index_missing_fields()
+        return Opened(
+            points=points, catalogue=self.catalogue_for(stored), stored=stored, is_new=is_new
+        )
+
+    def save_contract(self, stored: StoredContract) -> None:
+        """The server has the contract already; remember where the model is on this machine."""
+        write_contract(self._local_contract, stored)
+
+    @contextmanager
+    def open_for_reading(self, stored: StoredContract, purpose: str) -> Iterator[Points]:  # noqa: ARG002
+        """Takes no lock: the server answers many at once."""
         with self._connected(READING) as connection:
-            return aliases(connection)
+            info = describe(connection, self.collection)
+            current = required(self._stored(info), self)
+            stored.contract.check(current.contract)
+            yield ServerPoints(connection, self.collection, stored.contract.dimension, info)
+
+    # --- aliases -----------------------------------------------------------------------------
 
     def set_alias(self, alias: str) -> str | None:
-        """One step on the server: whoever asks by the alias meets one collection or the other."""
-        from clipindex.stores.connection import WRITING
-        from clipindex.stores.server_collections import set_alias
-
+        """One step on the server: a query by the alias gets one collection or the other."""
         with self._connected(WRITING) as connection:
-            place = self._resolve_alias(connection)
-            required(place._read(connection), place)
+            located = self._locate(connection)
+            located.require()
             before = self._meaning(alias, connection)
-            if before != place.collection:
-                set_alias(connection, alias, place.collection)
+            if before != located.place.collection:
+                server_collections.set_alias(connection, alias, located.place.collection)
         return before
 
     def delete_alias(self, alias: str) -> str:
-        from clipindex.stores.connection import WRITING
-        from clipindex.stores.server_collections import set_alias
-
         with self._connected(WRITING) as connection:
             before = self._meaning(alias, connection)
             if before is None:
                 raise UsageError(f"there is no alias '{alias}' on {self.name}")
-            set_alias(connection, alias, None)
+            server_collections.set_alias(connection, alias, None)
         return before
 
     def _meaning(self, alias: str, connection: Connection) -> str | None:
-        """What an alias stands for. Refused is the name of a collection, or another's alias."""
-        from clipindex.stores.server_collections import aliases, describe
+        """The collection that an alias stands for, None when it is free.
 
+        Raises UsageError for the name of a collection, ContractMismatch for an alias of another
+        program.
+        """
         check_names(alias, self.source)
-        stands_for = aliases(connection).get(alias)
-        found = describe(connection, stands_for or alias)
-        if stands_for is None and found is not None:
+        stands_for = server_collections.aliases(connection).get(alias)
+        info = describe(connection, stands_for or alias)
+        if stands_for is None and info is not None:
             raise UsageError(
                 f"'{alias}' is a collection of its own on {self.name}, no alias", hint=_OTHER_ALIAS
             )
-        if found is not None and found.note is None:
+        if info is not None and info.note is None:
             raise ContractMismatch(
                 f"'{alias}' on {self.name} stands for '{stands_for}', which was not made by "
                 "clipindex",
@@ -130,100 +193,8 @@ class ServerPlace:
             )
         return stands_for
 
-    def for_part(self, number: int, of: int) -> ServerPlace:
-        """Each part has its own lock and catalogue: all may run at once."""
-        return self if of == 1 else replace(self, part=f"-{number}-of-{of}")
-
-    def find_contract(self) -> StoredContract | None:
-        """The contract from the server; where the model lies is this machine's own matter."""
-        from clipindex.stores.connection import READING
-
-        with self._connected(READING) as connection:
-            return self._resolve_alias(connection)._read(connection)
-
-    def _read(self, connection: Connection) -> StoredContract | None:
-        from clipindex.stores.server_collections import describe
-
-        found = describe(connection, self.collection)
-        if found is None or (found.note is None and found.points == 0):
-            return None
-        if found.note is None:
-            raise ContractMismatch(
-                f"'{self.collection}' on {self.name} was not made by clipindex",
-                hint="name another --collection",
-            )
-        try:
-            note: Any = found.note
-            contract, noted = Contract(**note["contract"]), dict(note["noted"])
-            bundle = f"{note['bundle']} (not on this machine yet)"  # no path that might exist
-        except (KeyError, TypeError) as error:
-            raise StoreError(
-                f"the contract of '{self.collection}' on {self.name} cannot be read: {error}",
-                hint="a newer clipindex may have made it; update this one",
-            ) from error
-        mine = read_contract(self._memory)
-        return StoredContract(contract, bundle if mine is None else mine.bundle, noted)
-
-    def require_contract(self) -> StoredContract:
-        return required(self.find_contract(), self)
-
-    def open(self, stored: StoredContract) -> tuple[Points, Path]:
-        """Open the collection, making it with its contract and payload indexes.
-
-        Raises ContractMismatch where another writer made it with another contract meanwhile.
-        """
-        from clipindex.stores.connection import WRITING, Connection
-        from clipindex.stores.server import ServerPoints
-        from clipindex.stores.server_collections import create
-
-        connection = Connection(self.address, WRITING)
-        try:
-            found = self._read(connection)
-            if found is None:
-                create(connection, self.collection, stored.contract.dimension, _note(stored))
-                found = required(self._read(connection), self)
-            found.contract.check(stored.contract)
-            store = ServerPoints(connection, self.collection, stored.contract.dimension)
-            store.index_missing_fields()
-        except BaseException:
-            connection.close()
-            raise
-        return store, self._catalogue(found)
-
-    def save_contract(self, stored: StoredContract) -> None:
-        """The server has the contract; remember where the model lies."""
-        if read_contract(self._memory) != stored:
-            write_contract(self._memory, stored)
-
-    @contextmanager
-    def open_for_reading(self, stored: StoredContract) -> Iterator[Points]:
-        """Without a lock: the server answers many at once."""
-        from clipindex.stores.connection import READING
-        from clipindex.stores.server import ServerPoints
-
-        with self._connected(READING) as connection:
-            found = required(self._read(connection), self)
-            stored.contract.check(found.contract)
-            yield ServerPoints(connection, self.collection, stored.contract.dimension)
-
-    def find_catalogue(self) -> Path | None:
-        place = self.resolve_alias()
-        found = place.find_contract()
-        path = None if found is None else place._catalogue(found)
-        return path if path is not None and path.exists() else None
-
-    def _catalogue(self, found: StoredContract) -> Path:
-        """Named after the very collection, so that one made anew does not inherit it."""
-        return self.folder / f"{found.noted.get(ID, 'unknown')}-{self.source}{self.part}.sqlite"
-
-    @property
-    def _memory(self) -> Path:
-        return self.folder / f"contract-{self.source}{self.part}.json"
-
     @contextmanager
     def _connected(self, policy: RetryPolicy) -> Iterator[Connection]:
-        from clipindex.stores.connection import Connection
-
         connection = Connection(self.address, policy)
         try:
             yield connection
@@ -237,6 +208,7 @@ def host_source() -> str:
 
 
 def _note(stored: StoredContract) -> dict[str, object]:
-    """The contract as metadata. Of the model's place only its name: paths are each machine's."""
-    noted = {**stored.noted, ID: uuid.uuid4().hex[:12]}
+    """The contract as metadata. The model's folder is reduced to its name: each machine has its
+    own path."""
+    noted = {**stored.noted, COLLECTION_KEY: uuid.uuid4().hex[:12]}
     return asdict(replace(stored, bundle=Path(stored.bundle).name, noted=noted))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
-from clipindex.collection.catalogue import Catalogue
-from clipindex.collection.place import Place
+from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue
+from clipindex.collection.place import Located, Place
 from clipindex.files.identity import display_path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionStatus:
     """What a collection holds and how its latest run went; read without opening the points."""
 
@@ -33,14 +35,14 @@ class CollectionStatus:
 def status_of(place: Place) -> CollectionStatus:
     """Contract, counts, roots and latest run; an alias is followed. Nothing is locked.
 
-    Raises StoreError where no collection is.
+    Raises StoreError when there is no collection.
     """
-    place = place.resolve_alias()
-    stored = place.require_contract()
+    located = place.locate()
+    stored = located.require()
     contract = stored.contract
     status = CollectionStatus(
         store=place.name,
-        collection=place.collection,
+        collection=located.place.collection,
         model=contract.model,
         revision=contract.revision,
         preprocessing=contract.preprocessing,
@@ -52,24 +54,34 @@ def status_of(place: Place) -> CollectionStatus:
         skipped=0,
         roots=[],
         last_run=None,
-        aliases=sorted(a for a, named in place.aliases().items() if named == place.collection),
+        aliases=list(located.aliases),
     )
-    catalogue = catalogue_of(place)
-    if catalogue is None:
-        return status
-    with closing(catalogue):
+    with open_catalogue(located) as catalogue:
+        if catalogue is None:
+            return status
         counts, run = catalogue.counts(), catalogue.last_run()
         return replace(
             status,
-            indexed=counts.get("indexed", 0),
-            quarantined=counts.get("quarantined", 0),
-            skipped=counts.get("skipped", 0),
+            indexed=counts.get(INDEXED, 0),
+            quarantined=counts.get(QUARANTINED, 0),
+            skipped=counts.get(SKIPPED, 0),
             roots=[display_path(path) for path in catalogue.roots()],
             last_run=run and {"started": run[0], "finished": run[1], "summary": run[2]},
         )
 
 
-def catalogue_of(place: Place) -> Catalogue | None:
-    """What is remembered of the files, None where nothing is yet; the caller closes it."""
-    path = place.find_catalogue()
-    return None if path is None else Catalogue(path)
+@contextmanager
+def open_catalogue(located: Located) -> Iterator[Catalogue | None]:
+    """A collection's catalogue without its lock, for reading; None when there is none yet."""
+    path = located.catalogue
+    if path is None:
+        yield None
+        return
+    with closing(Catalogue(path)) as catalogue:
+        yield catalogue
+
+
+def remembered_roots(located: Located) -> dict[bytes, dict[str, Any]]:
+    """Every root that was ingested, with the options it had."""
+    with open_catalogue(located) as catalogue:
+        return {} if catalogue is None else catalogue.roots()

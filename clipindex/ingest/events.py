@@ -1,4 +1,4 @@
-"""What a run says while it goes on: frozen facts that leave the core, for a renderer to draw."""
+"""The events of a run: what the command line turns into a bar, log lines or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clipindex.stores.verified import BatchVerified
 
 
 class Status(StrEnum):
-    """What became of one file; every file found has exactly one."""
+    """What a run did with one file; every file found has exactly one status."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -25,9 +25,9 @@ class Status(StrEnum):
     DEFERRED = "deferred"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """What the run goes by."""
+    """The first event: which model, preprocessing and collection the run uses."""
 
     model: str
     preprocessing: str
@@ -37,14 +37,14 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class Scanning:
-    """The walk goes on: how many files it has found."""
+    """The walk is under way; `found`: files so far."""
 
     found: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlanned:
-    """The walk is done: what is to be read (files and bytes) and what is already known."""
+    """The walk is done: how many files (and bytes) will be read, and how many are known."""
 
     found: int
     to_read: int
@@ -53,9 +53,10 @@ class RunPlanned:
     vanished: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileDone:
-    """One file and its status; `id` where it has a point, `reason` where it has none."""
+    """One file, its size in bytes and its status; the `id` of its point, or the `reason` why it
+    has none."""
 
     path: str
     status: Status
@@ -64,33 +65,41 @@ class FileDone:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Untouched:
-    """Files that this run does not read, all at once: there may be millions of them."""
+    """Files that this run does not read, in one event: there may be millions of them."""
 
-    unchanged: Sequence[FileRecord]
-    deferred: Sequence[FileRecord]
-    known_faults: Sequence[Row]
     source: str
-    left_out: Sequence[bytes] = ()  # names that the walk policy leaves out, a folder once
+    unchanged: Sequence[FileRecord] = ()
+    deferred: Sequence[FileRecord] = ()
+    known_faults: Sequence[Row] = ()
+    left_out: Sequence[bytes] = ()  # names that the walk policy excludes, a folder once
 
     def files(self) -> Iterator[FileDone]:
-        """Each as an event of its own, for those who want to see them all."""
-        for status, records in (
-            (Status.UNCHANGED, self.unchanged),
-            (Status.DEFERRED, self.deferred),
-        ):
-            for record in records:
-                known = str(point_id(self.source, record.path))
-                id = known if status is Status.UNCHANGED else None
-                yield FileDone(display_path(record.path), status, record.size, id)
+        """One FileDone for each file, for a caller that reports every file."""
+        for record in self.unchanged:
+            yield FileDone(
+                path=display_path(record.path),
+                status=Status.UNCHANGED,
+                bytes=record.size,
+                id=str(point_id(self.source, record.path)),
+            )
+        for record in self.deferred:
+            yield FileDone(
+                path=display_path(record.path), status=Status.DEFERRED, bytes=record.size
+            )
         for row in self.known_faults:
-            yield FileDone(display_path(row.path), Status(row.state), row.size, reason=row.reason)
+            yield FileDone(
+                path=display_path(row.path),
+                status=Status(row.state),
+                bytes=row.size,
+                reason=row.reason,
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class FolderFault:
-    """A folder that could not be listed, or a name in it whose kind could not be read."""
+    """A folder that could not be listed, or a name in it that could not be examined."""
 
     path: str
     reason: str
@@ -98,22 +107,22 @@ class FolderFault:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingOn:
-    """What runs the vision tower, read back: nothing falls back in silence."""
+    """The provider that runs the vision tower, as the library reports it."""
 
     provider: str
 
 
 @dataclass(frozen=True, slots=True)
 class SlowFile:
-    """A file that a worker has had in hand for many seconds."""
+    """A file that a worker has had in hand for 5 seconds or more."""
 
     path: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The last word of a run; `found` is the sum of the eight statuses."""
+    """What a run did. `found` is the sum of the eight statuses, `new` to `deferred`."""
 
     found: int = 0
     new: int = 0
@@ -143,7 +152,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The run came to its end (it was not interrupted)."""
+    """The last event of a run that was not interrupted."""
 
     summary: Summary
 

@@ -1,4 +1,4 @@
-"""How a run is carried out. Light: the command line imports it before any option is read."""
+"""Options of a run. Light: the command line imports this module at every start."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from clipindex.errors import UsageError
 BATCH_SIZE = 25
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
-    """How to go about a run; nothing here changes a vector."""
+    """How a run proceeds; nothing here changes a vector.
 
-    batch_size: int = BATCH_SIZE  # points written, made durable and read back together
-    limit: int | None = None  # files newly read; the rest is deferred
-    workers: int | None = None  # None: one for each usable core
-    max_seconds: float | None = None  # then it stops between batches; the rest is deferred
+    Raises UsageError for a value that is out of range.
+    """
+
+    batch_size: int = BATCH_SIZE  # points written, flushed and verified together
+    limit: int | None = None  # files to read; the others are deferred
+    workers: int | None = None  # None: one per usable core
+    max_seconds: float | None = None  # then the run ends; files not read are deferred
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or (self.limit or 0) < 0 or (self.workers or 1) < 1:
-            raise UsageError(f"no run can be made with {self}")
+        for name, least in (("batch_size", 1), ("limit", 0), ("workers", 1), ("max_seconds", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}")

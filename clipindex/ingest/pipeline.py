@@ -1,34 +1,36 @@
-"""The way of the data, in one visible loop: survey -> workers -> recorder -> summary."""
+"""A run in one visible line: survey -> workers -> recorder -> summary."""
 
 from __future__ import annotations
 
 import os
 import time
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from clipindex.collection.opening import Collection, reconcile
 from clipindex.errors import ExitCode
 from clipindex.files.identity import point_id
-from clipindex.files.walk import FileRecord, Root, WalkPolicy
+from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import (
+    EmbeddingOn,
     Event,
     RunFinished,
     RunPlanned,
     RunStarted,
+    SlowFile,
     Status,
     Summary,
     Untouched,
 )
 from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.plan import defer, quarantined
-from clipindex.ingest.recorder import Recorder
-from clipindex.ingest.survey import Scope, Survey, survey
-from clipindex.ingest.workers import ContentClaims, Outcome, Workers
+from clipindex.ingest.recorder import Recorder, Tally
+from clipindex.ingest.scope import Scope, memory_of
+from clipindex.ingest.survey import Survey, survey
+from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
 from clipindex.stores.payload import TAG
@@ -38,89 +40,86 @@ from clipindex.upkeep.tagging import put_tags
 def ingest(
     collection: Collection, model: Encoder, scope: Scope, options: IngestOptions
 ) -> Iterator[Event]:
-    """Bring a collection up to date with the files of a scope, telling of each step.
+    """Bring a collection up to date with the files of a scope, yielding an event at each step.
 
     Closing the iterator at any point is safe: finished batches stay, the next run goes on.
+    Raises UsageError for a missing root, DiskNotMounted for an empty one that held pictures.
     """
-    clock, catalogue, claims = (
-        time.monotonic(),
-        collection.catalogue,
-        ContentClaims(collection.catalogue),
-    )
+    start = time.monotonic()
+    catalogue = collection.catalogue
     number, finished_before = catalogue.begin_run(_now())
     if not finished_before:
         reconcile(collection)
     yield RunStarted(
-        collection.contract.model,
-        collection.preprocessing.value,
-        collection.place.name,
-        collection.place.collection,
+        model=collection.contract.model,
+        preprocessing=collection.preprocessing.value,
+        store=collection.place.name,
+        collection=collection.place.collection,
     )
-    found = yield from survey(scope, catalogue.in_folder, catalogue.indexed_by_folder(), decoders())
-    if found.found:
-        for root in scope.roots:
-            if os.path.isdir(root.path):
-                catalogue.remember_root(root.path, memory_of(root))
-    plan = found.plan
+    files = yield from survey(scope, catalogue.in_folder, catalogue.indexed_by_folder(), decoders())
+    _remember_roots(collection, scope, files)
+    plan = files.plan
     deferred = defer(plan, options.limit)
     catalogue.write(plan.refreshed)
-    yield RunPlanned(
-        found.found,
-        len(plan.to_read),
-        sum(record.size for record in plan.to_read),
-        len(plan.unchanged),
-        len(plan.vanished),
-    )
-    yield Untouched(plan.unchanged, deferred, plan.known_faults, collection.source, found.left_out)
+    yield from _planned(collection, files, deferred)
     tagged = yield from _tag_unchanged(collection, plan.unchanged, scope)
+
+    claims = ContentClaims(catalogue)
     workers = Workers(model, collection.preprocessing, claims, options.workers)
-    recorder = Recorder(
-        collection,
-        claims,
-        workers.embed_again,
-        options.batch_size,
-        scope,
-        found.whole_roots,
-        plan.vanished,
-    )
-    deadline = None if options.max_seconds is None else clock + options.max_seconds
+    recorder = Recorder(collection, workers, scope, files, options.batch_size)
+    deadline = None if options.max_seconds is None else start + options.max_seconds
     with collection.points.bulk_load(len(plan.to_read)):
         late = yield from _read(plan.to_read, workers, recorder, deadline)
     if late:
-        yield Untouched((), late, (), collection.source)
+        yield Untouched(source=collection.source, deferred=late)
 
-    left = len(deferred) + len(late)
-    summary = _summary(collection, model, found, left, tagged, recorder, clock)
+    counts = _Counts(deferred=len(deferred) + len(late), tagged=tagged, start=start)
+    summary = _summary(collection, model, files, recorder.tally, counts)
     catalogue.finish_run(number, _now(), asdict(summary))
     yield RunFinished(summary)
+
+
+def _remember_roots(collection: Collection, scope: Scope, files: Survey) -> None:
+    """Remember the roots for `reindex`, unless they held no file at all."""
+    if files.found:
+        for root in scope.roots:
+            if os.path.isdir(root.path):
+                collection.catalogue.remember_root(root.path, memory_of(root))
+
+
+def _planned(
+    collection: Collection, files: Survey, deferred: Sequence[FileRecord]
+) -> Iterator[Event]:
+    plan = files.plan
+    yield RunPlanned(
+        found=files.found,
+        to_read=len(plan.to_read),
+        bytes_to_read=sum(record.size for record in plan.to_read),
+        unchanged=len(plan.unchanged),
+        vanished=len(plan.vanished),
+    )
+    yield Untouched(
+        source=collection.source,
+        unchanged=plan.unchanged,
+        deferred=deferred,
+        known_faults=plan.known_faults,
+        left_out=files.left_out,
+    )
 
 
 def _read(
     records: Sequence[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
 ) -> Generator[Event, None, list[FileRecord]]:
-    """Have the files read and recorded; returns those for which the time was too short."""
-    # Closed here and now, whatever ends the loop: the workers use the catalogue, which is
-    # closed soon after.
+    """Read and record the files; returns those that were not read before the deadline."""
+    # Closed here, whatever ends the loop: the workers use the catalogue, which is closed next.
     with closing(workers.run(records, deadline)) as outcomes:
         for outcome in outcomes:
-            if isinstance(outcome, Outcome):
-                yield from recorder.take(outcome)
-            else:
+            if isinstance(outcome, EmbeddingOn | SlowFile):
                 yield outcome
+            else:
+                yield from recorder.take(outcome)
     yield from recorder.finish()
-    return [record for record in records if record.path not in recorder.settled]
-
-
-def memory_of(root: Root) -> dict[str, object]:
-    """What the catalogue keeps of a root, for `reindex`."""
-    return {"policy": asdict(root.policy), "tags": dict(root.tags)}
-
-
-def root_from_memory(path: bytes, memory: Mapping[str, Any]) -> Root:
-    """The root that `memory_of` described."""
-    policy = memory["policy"]
-    globs = {name: tuple(policy[name]) for name in ("exclude", "include")}
-    return Root(path, WalkPolicy(**{**policy, **globs}), tuple(sorted(memory["tags"].items())))
+    return [record for record in records if record.path not in recorder.tally.paths]
 
 
 def _tag_unchanged(
@@ -146,41 +145,45 @@ def _tag_unchanged(
     return tagged
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What a run knows beside the survey and the tally; `start` is a time.monotonic() value."""
+
+    deferred: int
+    tagged: int
+    start: float
+
+
 def _summary(
-    collection: Collection,
-    model: Encoder,
-    found: Survey,
-    deferred: int,
-    tagged: int,
-    recorder: Recorder,
-    clock: float,
+    collection: Collection, model: Encoder, files: Survey, tally: Tally, counts: _Counts
 ) -> Summary:
-    tally, plan, seconds = recorder.tally, found.plan, time.monotonic() - clock
+    plan, statuses = files.plan, tally.statuses
+    seconds = time.monotonic() - counts.start
     known_quarantine = quarantined(plan)
-    unreadable = recorder.unreadable + len(found.faults)
-    attention = recorder.newly_quarantined or unreadable
+    unreadable = tally.unreadable + len(files.faults)
+    attention = tally.newly_quarantined or unreadable
     return Summary(
-        found=found.found,
-        new=tally[Status.NEW],
-        changed=tally[Status.CHANGED],
-        duplicate=tally[Status.DUPLICATE],
-        moved=tally[Status.MOVED],
-        unchanged=tally[Status.UNCHANGED] + len(plan.unchanged),
-        quarantined=tally[Status.QUARANTINED] + known_quarantine,
-        newly_quarantined=recorder.newly_quarantined,
-        skipped=tally[Status.SKIPPED] + len(plan.known_faults) - known_quarantine,
-        deferred=deferred,
-        left_out=len(found.left_out),
-        tagged=tagged,
-        vanished=len(plan.vanished) - recorder.moved,
+        found=files.found,
+        new=statuses[Status.NEW],
+        changed=statuses[Status.CHANGED],
+        duplicate=statuses[Status.DUPLICATE],
+        moved=statuses[Status.MOVED],
+        unchanged=statuses[Status.UNCHANGED] + len(plan.unchanged),
+        quarantined=statuses[Status.QUARANTINED] + known_quarantine,
+        newly_quarantined=tally.newly_quarantined,
+        skipped=statuses[Status.SKIPPED] + len(plan.known_faults) - known_quarantine,
+        deferred=counts.deferred,
+        left_out=len(files.left_out),
+        tagged=counts.tagged,
+        vanished=len(plan.vanished) - statuses[Status.MOVED],
         unreadable=unreadable,
         points=collection.points.count(),
-        embedded=recorder.embedded,
-        written=recorder.written + tagged,
+        embedded=tally.embedded,
+        written=tally.written + counts.tagged,
         seconds=round(seconds, 3),
-        pictures_per_second=round(recorder.written / max(seconds, 0.001), 1),
+        pictures_per_second=round(tally.written / max(seconds, 0.001), 1),
         model=collection.contract.model,
-        provider=model.provider_in_use if recorder.embedded else "",
+        provider=model.provider_in_use if tally.embedded else "",
         store=collection.place.name,
         collection=collection.place.collection,
         exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE),

@@ -1,4 +1,4 @@
-"""Pure: one folder as the walk saw it, and what is remembered of it -> what to do."""
+"""Pure: what to do with each file of a folder, by what the walk saw and what is remembered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Plan:
     to_read: list[FileRecord] = field(default_factory=list)
     unchanged: list[FileRecord] = field(default_factory=list)
     known_faults: list[Row] = field(default_factory=list)  # quarantined or skipped, untouched
-    refreshed: list[Row] = field(default_factory=list)  # unchanged rows that learned their ctime
+    refreshed: list[Row] = field(default_factory=list)  # unchanged rows with the ctime they lacked
     vanished: set[bytes] = field(default_factory=set)  # indexed here before, not found now
 
 
@@ -25,8 +25,8 @@ def plan_folder(
 ) -> None:
     """Sort one folder's files into `plan`.
 
-    A note of quarantine or skip stands while the file and the `decoders` are the same; what
-    failed for a passing reason (permission, I/O) is read again in every run.
+    A note of quarantine or skip stands while the file and the `decoders` are the same; after a
+    permission or I/O error the file is read again in every run.
     """
     missing = {row.path for row in remembered.values() if row.state == INDEXED}
     for record in files:
@@ -46,7 +46,7 @@ def plan_folder(
 
 
 def defer(plan: Plan, limit: int | None) -> list[FileRecord]:
-    """Cut the files to read to `limit`; what is cut off is returned: the deferred files."""
+    """Cut the files to read down to `limit`; returns the others: the deferred files."""
     if limit is None or len(plan.to_read) <= limit:
         return []
     deferred = plan.to_read[limit:]

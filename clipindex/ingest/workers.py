@@ -1,7 +1,7 @@
-"""The middle stations, side by side: each worker reads, hashes, decodes and embeds files.
+"""The middle stations: worker threads that each read, hash, decode and embed files.
 
-All workers are alike and share one model. Python's lock is free while Pillow decodes, hashlib
-hashes and onnxruntime computes, so threads are enough.
+All share one model. Pillow, hashlib and onnxruntime release Python's interpreter lock while they
+work, so threads are enough.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clipindex.collection.catalogue import INDEXED, QUARANTINED, Catalogue, Row
+from clipindex.collection.catalogue import Catalogue
 from clipindex.errors import FileFault
 from clipindex.files.identity import display_path
 from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import EmbeddingOn, SlowFile
+from clipindex.ingest.labels import conclusive
+from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.content import read_content
 from clipindex.pictures.decode import Pixels, decode, decoders
@@ -28,20 +30,9 @@ from clipindex.pictures.exif import PictureFacts
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from clipindex.stores.points import Vector, is_unit
 
-LARGE_FILE = 128 << 20  # held in memory one at a time, however many workers there are
-SLOW_AFTER = 5.0  # seconds with one file, after which it is named
-LOOK_AHEAD = 64  # outcomes that may wait for the writer: back-pressure when the store is slow
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What became of one file: an embedding, a fault, or neither when its content is known."""
-
-    record: FileRecord
-    sha256: bytes | None = None
-    facts: PictureFacts | None = None
-    embedding: Vector | None = None
-    fault: FileFault | None = None
+LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
+SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
+LOOK_AHEAD = 64  # outcomes that may wait for the recorder: workers pause when the store is slow
 
 
 class ContentClaims:
@@ -55,34 +46,26 @@ class ContentClaims:
     def take(self, sha256: bytes) -> bool:
         """True for the one caller that is to embed this content."""
         with self._lock:
-            if sha256 in self._claimed or settled(self._catalogue.with_content(sha256)):
+            if sha256 in self._claimed:
+                return False
+            if conclusive(self._catalogue.with_content(sha256), decoders()):
                 return False
             self._claimed.add(sha256)
             return True
 
     def held(self, sha256: bytes) -> bool:
-        """Whether a worker is at it, or its result not yet written down."""
+        """Whether a worker has this content in hand, or its result is not in the catalogue yet."""
         with self._lock:
             return sha256 in self._claimed
 
-    def release(self, sha256: bytes) -> None:
-        """Called once the catalogue knows the content."""
+    def release(self, sha256: bytes | None) -> None:
+        """Called once the catalogue knows the content; None: it was never read to its end."""
         with self._lock:
-            self._claimed.discard(sha256)
-
-
-def settled(rows: Sequence[Row]) -> list[Row]:
-    """Rows that answer for their content: indexed, or refused by these same decoders."""
-    return [
-        row
-        for row in rows
-        if row.state == INDEXED
-        or (row.state == QUARANTINED and not row.transient and row.decoders == decoders())
-    ]
+            self._claimed.discard(sha256 or b"")
 
 
 class Workers:
-    """Threads that turn records into outcomes, in no promised order."""
+    """Threads that turn records into outcomes, in any order."""
 
     def __init__(
         self,
@@ -95,7 +78,7 @@ class Workers:
         self._encoder = encoder
         self._geometry = Geometry(spec.size, spec.fit)
         self._preprocessing = preprocessing
-        self._claims = claims
+        self.claims = claims
         self._count = count or usable_cores()
         self._large = threading.Lock()
         self._stop = threading.Event()
@@ -107,12 +90,11 @@ class Workers:
     def run(
         self, records: Sequence[FileRecord], deadline: float | None = None
     ) -> Generator[Outcome | EmbeddingOn | SlowFile, None, None]:
-        """Outcomes of all records, what embeds them, and now and then the file that takes long.
+        """Yield the outcomes of all records, the provider once it is known, and slow files.
 
-        After `deadline` (of time.monotonic) it ends, whatever is still in hand.
-
-        An error that is no file's fault ends it and is raised. Closing the iterator (an
-        interrupt does) stops the workers after the file in hand.
+        Ends at `deadline` (a time.monotonic() value), whatever is still in hand. Raises the
+        first error that is not the fault of a single file. Closing the iterator, as an interrupt
+        does, stops the workers after the file in hand.
         """
         shared = iter(records)
         turn = threading.Lock()
@@ -124,7 +106,8 @@ class Workers:
         for thread in threads:
             thread.start()
         try:
-            running, told = count, False
+            running = count
+            is_provider_reported = False
             while running and (deadline is None or time.monotonic() < deadline):
                 try:
                     outcome = self._outcomes.get(timeout=1.0)
@@ -132,8 +115,8 @@ class Workers:
                     if slow := self._slowest():
                         yield slow
                     continue
-                if self._encoder.provider_in_use and not told:
-                    told = True
+                if self._encoder.provider_in_use and not is_provider_reported:
+                    is_provider_reported = True
                     yield EmbeddingOn(self._encoder.provider_in_use)
                 if outcome is None:
                     running -= 1
@@ -144,21 +127,22 @@ class Workers:
         finally:
             self._stop.set()
             for thread in threads:
-                thread.join(timeout=0.5)  # a decoder in C cannot be stopped; it is a daemon
+                thread.join(timeout=0.5)  # a decoder in C cannot be stopped; the thread is a daemon
 
     def _slowest(self) -> SlowFile | None:
-        """The file that has been in hand longest, when that is long."""
+        """The file that has been in hand longest, if for SLOW_AFTER seconds or more."""
         now = time.monotonic()
         in_hand = [(now - since, path) for path, since in list(self._in_hand.values())]
         seconds, path = max(in_hand, default=(0.0, b""))
         return SlowFile(display_path(path), seconds) if seconds >= SLOW_AFTER else None
 
-    def embed_again(self, record: FileRecord) -> Outcome:
-        """One file by itself: when the content it shared was replaced before it could be taken."""
+    def embed_again(self, record: FileRecord) -> Embedded | Faulty:
+        """Embed one file whose content was known, but is no longer in any point."""
         prepared = self._prepare(record, claim=False)
-        if isinstance(prepared, Outcome):
-            return prepared
-        return self._embed([prepared])[0]
+        if isinstance(prepared, _Prepared):
+            return self._embed([prepared])[0]
+        assert isinstance(prepared, Faulty)  # Known is the answer to a claim
+        return prepared
 
     def _work(self, shared: Iterator[FileRecord], turn: threading.Lock) -> None:
         batch: list[_Prepared] = []
@@ -171,7 +155,7 @@ class Workers:
                 self._in_hand[threading.get_ident()] = record.path, time.monotonic()
                 prepared = self._prepare(record, claim=True)
                 del self._in_hand[threading.get_ident()]
-                if isinstance(prepared, Outcome):
+                if not isinstance(prepared, _Prepared):
                     self._put(prepared)
                     continue
                 batch.append(prepared)
@@ -185,38 +169,33 @@ class Workers:
         except BaseException as error:  # handed to the thread that can end the run
             self._put(error)
 
-    def _prepare(self, record: FileRecord, *, claim: bool) -> Outcome | _Prepared:
-        """Read, hash and decode one file, unless its content is known already."""
+    def _prepare(self, record: FileRecord, *, claim: bool) -> _Prepared | Known | Faulty:
+        """Read, hash and decode one file; with `claim`, unless its content is known already."""
         if record.size >= LARGE_FILE:
             with self._large:
                 return self._read_and_decode(record, claim=claim)
         return self._read_and_decode(record, claim=claim)
 
-    def _read_and_decode(self, record: FileRecord, *, claim: bool) -> Outcome | _Prepared:
+    def _read_and_decode(self, record: FileRecord, *, claim: bool) -> _Prepared | Known | Faulty:
         sha256 = None
         try:
             content = read_content(record)
             record, sha256 = content.record, content.sha256
-            if claim and not self._claims.take(sha256):
-                return Outcome(record, sha256)
+            if claim and not self.claims.take(sha256):
+                return Known(record, sha256)
             pixels, facts = decode(content.data, self._geometry, self._preprocessing)
         except FileFault as fault:
-            return Outcome(record, sha256, fault=fault)
-        return _Prepared(record, sha256, facts, pixels)
+            return Faulty(record, fault, sha256)
+        return _Prepared(record=record, sha256=sha256, facts=facts, pixels=pixels)
 
-    def _embed(self, batch: Sequence[_Prepared]) -> list[Outcome]:
+    def _embed(self, batch: Sequence[_Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()
-        embeddings = self._encoder.encode_images(np.stack([each.pixels for each in batch]))
-        return [
-            Outcome(each.record, each.sha256, each.facts, embedding)
-            if is_unit(embedding)
-            else Outcome(each.record, each.sha256, fault=FileFault("the model gave no embedding"))
-            for each, embedding in zip(batch, embeddings, strict=True)
-        ]
+        vectors = self._encoder.encode_images(np.stack([picture.pixels for picture in batch]))
+        return [_outcome(picture, vector) for picture, vector in zip(batch, vectors, strict=True)]
 
     def _model_ready(self) -> Future[None]:
-        """Done once the model's files are checked and it is loaded: begun when the first picture
-        is there, in a thread of its own, while more pictures are decoded."""
+        """Done once the model's files are verified and it is loaded. Started with the first
+        picture, in a thread of its own, so that more pictures are decoded meanwhile."""
         with self._asking:
             if self._ready is None:
                 self._ready = Future()
@@ -228,7 +207,7 @@ class Workers:
             self._encoder.bundle.verify()
             self._encoder.load(self._count)
             ready.set_result(None)
-        except BaseException as error:  # for those who wait
+        except BaseException as error:  # raised in the workers, which wait for it
             ready.set_exception(error)
 
     def _put(self, *outcomes: Outcome | BaseException | None) -> None:
@@ -241,16 +220,27 @@ class Workers:
                     continue
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Prepared:
+    """A picture read and decoded, not embedded yet."""
+
     record: FileRecord
     sha256: bytes
     facts: PictureFacts
-    pixels: Pixels  # [size, size, 3]
+    pixels: Pixels  # uint8 [size, size, 3]
+
+
+def _outcome(picture: _Prepared, vector: Vector) -> Embedded | Faulty:
+    if not is_unit(vector):
+        fault = FileFault("the model gave no embedding")
+        return Faulty(picture.record, fault, picture.sha256)
+    return Embedded(
+        record=picture.record, sha256=picture.sha256, facts=picture.facts, vector=vector
+    )
 
 
 def usable_cores() -> int:
-    """Cores that this process may use (a container or `taskset` may allow fewer than there are)."""
+    """Cores that this process may use; a container or `taskset` may allow fewer than exist."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,7 +1,7 @@
 """`model.json`: what clipindex must know of a model. Only known values and plausible numbers pass.
 
-Each class checks its own fields, whether they were read from a file or set by the converter: a
-value that clipindex would not act on is refused, since its vectors would not be what it promises.
+The fields are checked whether they were read from a file or set by the converter: a value that
+clipindex would not act on is refused, since its vectors would not be what it promises.
 """
 
 from __future__ import annotations
@@ -95,8 +95,10 @@ class Quantisation:
     image_overlap: float  # queries are pictures
     text_overlap: float  # queries are texts
 
-    def __post_init__(self) -> None:
-        _check_integer("quantisation.weight_bits", self.weight_bits, 7, 8)
+    def check(self) -> None:
+        """Raises ValueError for a figure that is none. Not done when it is made: the converter
+        measures first, and refuses a bad tower in words of its own."""
+        _check_integer("quantisation.weight_bits", self.weight_bits, 1, 8)
         _check_integer("quantisation.calibrated_on", self.calibrated_on, 0, 10**9)
         _check_integer("quantisation.compared_on", self.compared_on, 0, 10**9)
         for name in ("mean_cosine", "smallest_cosine", "image_overlap", "text_overlap"):
@@ -129,6 +131,8 @@ class Manifest:
         _check_integer("opset", self.opset, 1, 1000)
         if len(self.files) > MOST_FILES:
             raise ValueError(f"it lists {len(self.files)} files, more than {MOST_FILES}")
+        if self.quantisation is not None:
+            self.quantisation.check()
         for name in self.files:
             if not FILE_NAME.fullmatch(name):
                 raise ValueError(f"{name[:80]!r} is not a file name (letters, digits, . _ -)")
@@ -155,9 +159,9 @@ class Manifest:
     def from_fields(cls, fields: Mapping[str, Any]) -> Manifest:
         """The manifest with these fields, as JSON has them. Raises ValueError, KeyError or
         TypeError where they are not as they should be."""
-        if fields["schema"] != SCHEMA:
-            raise ValueError(f"schema {fields['schema']!r}, this clipindex knows {SCHEMA}")
-        image = fields["image"]
+        schema, image = fields["schema"], fields["image"]
+        if type(schema) is not int or schema != SCHEMA:
+            raise ValueError(f"schema {_short(schema)}, this clipindex knows {SCHEMA}")
         quantisation = fields.get("quantisation")
         parts = {
             "image": ImageSpec(

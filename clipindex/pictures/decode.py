@@ -24,7 +24,7 @@ from PIL import __version__ as pillow_version
 
 from clipindex._version import __version__
 from clipindex.errors import FileFault
-from clipindex.pictures import exif, heic, jpeg, raw
+from clipindex.pictures import exif, heic, jpeg, raw, tiff
 from clipindex.pictures.colours import to_rgb
 from clipindex.pictures.exif import PictureFacts
 from clipindex.pictures.formats import RAW_FORMATS, picture_format
@@ -108,6 +108,8 @@ def _open(data: bytes, kind: str | None, size: int, preprocessing: Preprocessing
     """Headers only; nothing is decoded yet. `size` is the model's."""
     if kind == "HEIC":
         return _Opened(heic.open_heic(data))
+    if kind == "TIFF":
+        return _Opened(tiff.open_tiff(data))
     if kind != "JPEG":
         return _Opened(Image.open(io.BytesIO(data), formats=DECODERS))
     stream, at_least = jpeg.parse(data), None

@@ -1,20 +1,30 @@
-"""What a picture file tells of itself: size, when, with which camera and where it was taken."""
+"""What a picture file says of itself: size, when, with which camera and where it was taken.
+
+Anybody may have written it: whatever is not a plausible value is left out, each by itself, and no
+control character, escape sequence or broken text gets beyond this module.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from PIL.Image import Exif, Image
 
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
+LONGEST_NAME = 200  # characters of a camera's
 
 _MAKE, _MODEL, _CHANGED = 0x010F, 0x0110, 0x0132
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _TAKEN = 0x9003  # DateTimeOriginal
+_FIRST_YEAR = 1826  # of the oldest photograph that is left
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +39,22 @@ class PictureFacts:
     location: tuple[float, float] | None = None  # latitude, longitude in degrees
 
 
-def facts(image: Image, declared: tuple[int, int], kind: str) -> PictureFacts:
-    """Size, format and what EXIF tells; damaged metadata tells nothing."""
+def facts(image: Image, declared: tuple[int, int], picture_format: str) -> PictureFacts:
+    """Size, format and what EXIF says; what is damaged in it is left out."""
     width, height = declared
-    try:
-        exif = image.getexif()
-        if exif.get(ORIENTATION) in SIDEWAYS:
-            width, height = height, width
-        return PictureFacts(width, height, kind, _taken(exif), _camera(exif), _location(exif))
-    except Exception:  # EXIF is hostile ground: any error in it leaves the picture as it is
-        return PictureFacts(width, height, kind)
+    exif = _if_sound(image.getexif)
+    if exif is None:
+        return PictureFacts(width, height, picture_format)
+    if _if_sound(lambda: exif.get(ORIENTATION)) in SIDEWAYS:
+        width, height = height, width
+    return PictureFacts(
+        width,
+        height,
+        picture_format,
+        taken=_if_sound(lambda: _taken(exif)),
+        camera=_if_sound(lambda: _camera(exif)),
+        location=_if_sound(lambda: _location(exif)),
+    )
 
 
 def facts_of_raw(
@@ -47,19 +63,26 @@ def facts_of_raw(
     """Its preview's facts at the raw picture's size; its own EXIF where it is built as a TIFF."""
     if min(size) > 0:
         facts = replace(facts, width=size[0], height=size[1])
-    try:
-        facts = replace(facts, taken=facts.taken or _changed(preview))
-        if data[:2] in (b"II", b"MM"):  # ORF and RW2 are TIFFs but for two bytes
-            blank.load((b"II*\0" if data[:2] == b"II" else b"MM\0*") + data[4:])
-            facts = replace(
-                facts,
-                taken=_taken(blank) or facts.taken,
-                camera=_camera(blank) or facts.camera,
-                location=_location(blank) or facts.location,
-            )
-    except Exception:  # as above
+    facts = replace(facts, taken=facts.taken or _if_sound(lambda: _changed(preview)))
+    if data[:2] not in (b"II", b"MM"):
         return facts
-    return facts
+    # ORF and RW2 are TIFFs but for two bytes.
+    start = b"II*\0" if data[:2] == b"II" else b"MM\0*"
+    _if_sound(lambda: blank.load(start + data[4:]))
+    return replace(
+        facts,
+        taken=_if_sound(lambda: _taken(blank)) or facts.taken,
+        camera=_if_sound(lambda: _camera(blank)) or facts.camera,
+        location=_if_sound(lambda: _location(blank)) or facts.location,
+    )
+
+
+def _if_sound(read: Callable[[], T]) -> T | None:
+    """What `read` returns, or None: Pillow raises all kinds of errors on damaged EXIF."""
+    try:
+        return read()
+    except Exception:
+        return None
 
 
 def _taken(exif: Exif) -> str | None:
@@ -75,32 +98,51 @@ def _changed(exif: Exif) -> str | None:
 
 def _camera(exif: Exif) -> str | None:
     """Maker and model, the maker once: many models begin with it."""
-    make, model = (str(exif.get(tag) or "").strip("\0 ") for tag in (_MAKE, _MODEL))
+    make, model = (_text(exif.get(tag)) for tag in (_MAKE, _MODEL))
     name = model if make and model.lower().startswith(make.lower()) else f"{make} {model}"
-    return " ".join(name.split())[:200] or None
+    return name.strip()[:LONGEST_NAME].strip() or None
 
 
 def _location(exif: Exif) -> tuple[float, float] | None:
     """GPS latitude and longitude in degrees, north and east positive."""
     gps = exif.get_ifd(_GPS_IFD)
-    try:
-        latitude = _degrees(gps[2]) * (-1 if str(gps[1]).upper().startswith("S") else 1)
-        longitude = _degrees(gps[4]) * (-1 if str(gps[3]).upper().startswith("W") else 1)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError):
-        return None
+    latitude = _degrees(gps[2]) * (-1 if _text(gps[1]).upper().startswith("S") else 1)
+    longitude = _degrees(gps[4]) * (-1 if _text(gps[3]).upper().startswith("W") else 1)
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
-        return None  # also false for NaN
+        return None  # also where one is NaN
     return round(latitude, 7), round(longitude, 7)
 
 
 def _degrees(value: object) -> float:
+    """Degrees, minutes and seconds, none below zero. Raises TypeError or ValueError for others."""
     degrees, minutes, seconds = (float(part) for part in value)  # type: ignore[attr-defined]
+    if min(degrees, minutes, seconds) < 0:
+        return math.nan
     return degrees + minutes / 60 + seconds / 3600
 
 
 def _date(value: object) -> str | None:
     """EXIF's `YYYY:MM:DD HH:MM:SS`."""
     try:
-        return datetime.strptime(str(value).strip("\0 "), "%Y:%m:%d %H:%M:%S").isoformat()
+        date = datetime.strptime(_text(value), "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None
+    return date.isoformat() if date.year >= _FIRST_YEAR else None
+
+
+def _text(value: object) -> str:
+    """Up to its NUL, in UTF-8 where it is that, each run of what cannot be printed a space.
+
+    EXIF text is ASCII. Pillow reads what is not as Latin-1, as it hands out text of other types
+    as bytes; of numbers there is no text.
+    """
+    if isinstance(value, str):
+        value = value.encode("latin-1", "replace")
+    if not isinstance(value, bytes):
+        return ""
+    value = value.split(b"\0", 1)[0]
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

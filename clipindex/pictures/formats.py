@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-import struct
+from clipindex.pictures.tiff_directory import (
+    COMPRESSION,
+    PHOTOMETRIC,
+    Directory,
+    below,
+    first_directory,
+)
 
 HEAD = 4096  # enough for every signature below and for most cameras' first directory
 
@@ -54,7 +60,7 @@ def picture_format(data: bytes) -> str | None:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return _tiff_kind(data)
+        return _tiff_format(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     if data.startswith((b"GIF87a", b"GIF89a")):
@@ -84,62 +90,35 @@ def _brand(data: bytes) -> str | None:
 
 # --- TIFF ------------------------------------------------------------------------------------
 
-_SUBFILE_TYPE, _COMPRESSION, _PHOTOMETRIC, _MAKE = 254, 259, 262, 271
-_SUB_IFDS, _DNG_VERSION = 330, 50706
-_COLOUR_FILTER_ARRAY = 32803
+_MAKE, _DNG_VERSION = 271, 50706
+_SENSOR_PHOTOMETRICS = {32803, 34892}  # colour filter array, LinearRaw
 _RAW_COMPRESSIONS = {32767, 34713, 65535}  # Sony's, Nikon's, Pentax's
-_CODES = {1: "B", 2: "B", 3: "H", 4: "L", 13: "L"}  # types of whole numbers, and of text
-_MOST_VALUES = 16
-
-_Directory = dict[int, tuple[int, ...]]
 
 
-def _tiff_kind(data: bytes) -> str:
+def _tiff_format(data: bytes) -> str:
     """TIFF, or the kind of camera raw file that is built as one.
 
     By content alone, so that the same bytes are the same picture under any name: a picture
-    made of sensor pixels, or a first picture that calls itself a smaller copy of another.
+    made of sensor pixels, or a first picture that calls itself a smaller copy of another that
+    lies beyond `data`.
     """
-    if data[2:4] in (b"+\0", b"\0+"):
-        return "TIFF"  # BigTIFF
-    order = "<" if data[:2] == b"II" else ">"
-    if data[8:10] == b"CR":
+    if data[8:10] == b"CR" and data[2:3] != b"+":
         return "CR2"
-    first = _directory(data, int.from_bytes(data[4:8], "little" if order == "<" else "big"), order)
-    if _DNG_VERSION in first:
+    if data[8:12] in (b"IIII", b"MMMM") and b"Raw" in (data[12:15], data[13:16][::-1]):
+        return "IIQ"
+    first = first_directory(data)
+    if _DNG_VERSION in first.entries:
         return "DNG"
-    below = first.get(_SUB_IFDS, ())
-    is_thumbnail = bool(below) and first.get(_SUBFILE_TYPE, (0,))[0] & 1 == 1
-    pictures = [first, *(_directory(data, at, order) for at in below)]
-    if not is_thumbnail and not any(map(_is_sensor, pictures)):
+    pages = [first, *below(first)]
+    unseen = any(not page.entries for page in pages[1:])
+    if not (unseen and first.is_reduced) and not any(map(_is_sensor, pages)):
         return "TIFF"
-    maker = bytes(value & 0xFF for value in first.get(_MAKE, ())).upper()
+    maker = bytes(value & 0xFF for value in first.numbers(_MAKE, 16)).upper()
     return next((kind for name, kind in RAW_MAKERS.items() if maker.startswith(name)), "RAW")
 
 
-def _is_sensor(directory: _Directory) -> bool:
+def _is_sensor(page: Directory) -> bool:
     return (
-        directory.get(_PHOTOMETRIC) == (_COLOUR_FILTER_ARRAY,)
-        or directory.get(_COMPRESSION, (0,))[0] in _RAW_COMPRESSIONS
+        page.number(PHOTOMETRIC) in _SENSOR_PHOTOMETRICS
+        or page.number(COMPRESSION) in _RAW_COMPRESSIONS
     )
-
-
-def _directory(data: bytes, at: int, order: str) -> _Directory:
-    """Tags and their first values, as far as they lie within `data`; text as its bytes."""
-    found: _Directory = {}
-    try:
-        (count,) = struct.unpack_from(order + "H", data, at)
-        for entry in range(at + 2, at + 2 + 12 * count, 12):
-            tag, kind, number = struct.unpack_from(order + "HHL", data, entry)
-            code = _CODES.get(kind)
-            if code is None or number == 0:
-                continue
-            place = entry + 8
-            if number * struct.calcsize(order + code) > 4:
-                (place,) = struct.unpack_from(order + "L", data, place)
-            code *= min(number, _MOST_VALUES)
-            if place + struct.calcsize(order + code) <= len(data):
-                found[tag] = struct.unpack_from(order + code, data, place)
-    except struct.error:  # the rest lies beyond the bytes at hand
-        pass
-    return found

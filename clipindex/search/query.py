@@ -66,13 +66,13 @@ def find(
     `model` names the bundle's folder where it was moved; `load` opens the bundle. Raises
     UsageError for terms that give no query, StoreError, ModelError and their kin.
     """
-    place = place.resolve_alias()
-    stored = place.require_contract()
+    located = place.locate()
+    stored = located.require()
     bundle = bundle_for(stored, model)
     if not terms:
         raise UsageError("a query needs a term")
     query = embed_query(terms, load(bundle), recipe_of(stored.contract))
-    with place.open_for_reading(stored) as points:
+    with located.place.open_for_reading(stored, "query") as points:
         return search(points, query, options)
 
 

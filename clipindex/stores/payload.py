@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clipindex.files.walk import FileRecord
     from clipindex.pictures.exif import PictureFacts
 
-SCHEMA = 1
+PAYLOAD_SCHEMA = 1
 Payload = dict[str, object]
 Tags = Mapping[str, str]
 
@@ -58,7 +58,7 @@ def make_payload(
         and {"lat": latitude_longitude[0], "lon": latitude_longitude[1]},
         **tag_fields(tags),
         "indexed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "schema": SCHEMA,
+        "schema": PAYLOAD_SCHEMA,
     }
     return {name: value for name, value in payload.items() if value is not None}
 

@@ -20,7 +20,13 @@ from clipindex.stores.connection import Connection
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
 from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
-from clipindex.stores.server_collections import METADATA_KEY, PAGE, check_vectors, describe
+from clipindex.stores.server_collections import (
+    METADATA_KEY,
+    PAGE,
+    CollectionInfo,
+    check_vectors,
+    describe,
+)
 
 SAME_COSINE = 0.99999  # a server may normalise, or round on its way through a replica
 BULK = 100_000  # a larger first load builds the graph once, at its end
@@ -29,8 +35,14 @@ BULK = 100_000  # a larger first load builds the graph once, at its end
 class ServerPoints:
     """One collection of a server. It takes no lock: ids are deterministic, so writers converge."""
 
-    def __init__(self, connection: Connection, collection: str, dimension: int) -> None:
-        """Open an existing collection.
+    def __init__(
+        self,
+        connection: Connection,
+        collection: str,
+        dimension: int,
+        info: CollectionInfo | None = None,
+    ) -> None:
+        """Open an existing collection; `info` describes it where the caller has asked already.
 
         Raises StoreError when there is none, ContractMismatch when its vectors have another
         dimension or distance.
@@ -39,7 +51,7 @@ class ServerPoints:
         self._connection = connection
         self._collection = collection
         self._dimension = dimension
-        info = describe(connection, collection)
+        info = info or describe(connection, collection)
         if info is None:
             raise StoreError(
                 f"there is no collection '{collection}' on {connection.url}", path=connection.url

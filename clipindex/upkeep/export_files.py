@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from clipindex.collection.contract import Contract, StoredContract
+from clipindex.collection.contract import StoredContract
 from clipindex.errors import DiskFull, StoreError, UsageError, VerificationFailed
 from clipindex.files.durable import write_durably
 from clipindex.stores.points import POINTS_AT_ONCE, Point
@@ -122,11 +122,10 @@ def read_manifest(folder: Path) -> Manifest:
     """Raises StoreError where the export is incomplete or its manifest cannot be read."""
     try:
         raw = json.loads((folder / MANIFEST).read_text("utf-8"))
-        noted = raw["contract"]
         name, collection = raw["of"]
         return Manifest(
             origin=(name, collection),
-            contract=StoredContract(Contract(**noted["contract"]), noted["bundle"], noted["noted"]),
+            contract=StoredContract.from_json(raw["contract"]),
             source=str(raw["source"]),
             roots={base64.b64decode(root["path"]): root["options"] for root in raw["roots"]},
             points=int(raw["points"]),

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clipindex.collection.catalogue import Catalogue
 from clipindex.collection.contract import StoredContract
 from clipindex.collection.opening import Collection, open_for_import, reconcile
 from clipindex.collection.place import Place
+from clipindex.collection.status import remembered_roots
 from clipindex.errors import StoreError, UsageError, VerificationFailed
 from clipindex.files.identity import path_from_payload, point_id
 from clipindex.stores.payload import TAG, Payload
@@ -58,13 +57,14 @@ def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
 
     Raises UsageError where the folder contains another collection's export.
     """
-    place = place.resolve_alias()
-    stored = place.require_contract()
+    located = place.locate()
+    place = located.place
+    stored = located.require()
     origin = (place.name, place.collection)
     prepare_folder(folder, origin)
     files: list[FilePair] = []
     count = 0
-    with place.open_for_reading(stored) as points:
+    with place.open_for_reading(stored, "export") as points:
         total = points.count()
         for page in _pages(points, POINTS_PER_FILE):
             files.append(write_pair(folder, len(files), _with_vectors(points, page)))
@@ -74,7 +74,7 @@ def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
         origin=origin,
         contract=stored,
         source=place.source,
-        roots=_roots(place),
+        roots=remembered_roots(located),
         points=count,
         files=tuple(files),
     )
@@ -104,13 +104,14 @@ def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
 
     Raises UsageError where both are the same.
     """
-    origin = origin.resolve_alias()
-    target = target.resolve_alias()
+    located = origin.locate()
+    origin = located.place
+    target = target.locate().place
     if (origin.name, origin.collection) == (target.name, target.collection):
         raise UsageError("a collection cannot be copied onto itself", path=origin.name)
-    stored = origin.require_contract()
-    roots = _roots(origin)
-    with origin.open_for_reading(stored) as points:
+    stored = located.require()
+    roots = remembered_roots(located)
+    with origin.open_for_reading(stored, "export") as points:
         transfer = Transfer(
             contract=stored,
             source=origin.source,
@@ -184,14 +185,6 @@ def _adopt(point: Point, origin_source: str, target_source: str) -> Point:
         return point
     name = point_id(target_source, path_from_payload(point.payload))
     return Point(name, point.vector, {**point.payload, "source": target_source})
-
-
-def _roots(place: Place) -> dict[bytes, dict[str, Any]]:
-    path = place.find_catalogue()
-    if path is None:
-        return {}
-    with closing(Catalogue(path)) as catalogue:
-        return catalogue.roots()
 
 
 def _pages(points: Points, size: int) -> Iterator[Page]:

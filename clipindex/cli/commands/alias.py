@@ -25,6 +25,7 @@ def alias(
     """
     from clipindex.cli.results import show_alias
 
-    place = session.place().resolve_alias()
-    before = place.set_alias(name)
-    show_alias(name, place.collection, before, session.output)
+    index = session.index()
+    before = index.alias(name)
+    own_name = index.place.locate().place.collection  # --collection may itself be an alias
+    show_alias(name, own_name, before, session.output)

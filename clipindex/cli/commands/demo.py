@@ -41,7 +41,7 @@ def demo(
     copies = demo_pictures.copy_pictures(folder / "pictures")
     output.say(f"{count_of(len(copies), 'picture')} copied to {folder / 'pictures'}")
     index = Index(folder / "index")
-    code = show_run(index.ingest([folder / "pictures"]), output)
+    code = show_run(index.ingest_events([folder / "pictures"]), output)
     for text in demo_pictures.QUERIES:
         output.say(f'$ clipindex query "{text}" --store {folder / "index"} --limit 3')
         show_hits(index.query(text, QueryOptions(limit=3)), output)

@@ -74,17 +74,16 @@ def export(
     from clipindex.cli.results import show_count
     from clipindex.cli.run_view import points_bar
     from clipindex.index import Index
-    from clipindex.upkeep import transfer
 
     if (folder is not None) + (to_store is not None) + (to_url is not None) != 1:
         raise UsageError("name one of: a folder, --to-store, --to-url")
-    place = session.index().place
+    index = session.index()
     if folder is not None:
         session.refuse_typed(
             ("to_collection", "to_source"), "only with --to-store or --to-url, not with a folder"
         )
         with points_bar(session.output) as moved:
-            count = transfer.export(place, folder, moved)
+            count = index.export(folder, moved)
         show_count("exported", count, session.output)
         return
     target = Index(
@@ -94,5 +93,5 @@ def export(
         server=values.server(to_url),
     )
     with points_bar(session.output) as moved:
-        count = transfer.copy(place, target.place, moved)
+        count = index.copy_to(target, moved)
     show_count("copied", count, session.output)

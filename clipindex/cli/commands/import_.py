@@ -32,9 +32,8 @@ def import_(
     """
     from clipindex.cli.results import show_count
     from clipindex.cli.run_view import points_bar
-    from clipindex.upkeep import transfer
 
-    place = session.index().place
+    index = session.index()
     with points_bar(session.output) as moved:
-        count = transfer.import_(folder, place, moved)
+        count = index.import_(folder, moved)
     show_count("imported", count, session.output)

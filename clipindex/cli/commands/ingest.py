@@ -155,9 +155,14 @@ def ingest(
 
     output = session.output
     policy = WalkPolicy(hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ()))
-    files = _names_from(files_from, null) if files_from is not None else []
+    files = _names_from(files_from, null) if files_from is not None else None
     share, tags = values.part(part), dict(map(parse_tag, tag or ()))
-    how = IngestOptions(batch_size, limit, workers, values.seconds(max_duration))
+    how = IngestOptions(
+        batch_size=batch_size,
+        limit=limit,
+        workers=workers,
+        max_seconds=values.seconds(max_duration),
+    )
     index = session.index(model=model, preprocessing=preprocessing, provider=provider)
     if share.of > 1 and session.server is not None and session.source is None:
         output.note("without --source each machine's files count as its own")
@@ -171,7 +176,9 @@ def ingest(
         return None
     from clipindex.cli.run_view import show_run
 
-    events = index.ingest(paths or [], how, policy=policy, files=files, part=share, tags=tags)
+    events = index.ingest_events(
+        paths or [], how, policy=policy, files=files, part=share, tags=tags
+    )
     return show_run(events, output)
 
 

@@ -27,6 +27,11 @@ def reindex(
     """
     from clipindex.cli.run_view import show_run
 
-    how = IngestOptions(batch_size, limit, workers, values.seconds(max_duration))
+    how = IngestOptions(
+        batch_size=batch_size,
+        limit=limit,
+        workers=workers,
+        max_seconds=values.seconds(max_duration),
+    )
     index = session.index(model=model, provider=provider)
-    return show_run(index.reindex(how, part=values.part(part)), session.output)
+    return show_run(index.reindex_events(how, part=values.part(part)), session.output)

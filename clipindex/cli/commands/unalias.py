@@ -24,4 +24,4 @@ def unalias(
     """
     from clipindex.cli.results import show_alias
 
-    show_alias(name, None, session.place().delete_alias(name), session.output)
+    show_alias(name, None, session.index().unalias(name), session.output)

@@ -1,0 +1,102 @@
+"""The tables of the catalogue, and the steps that bring an older catalogue up to date.
+
+The schema's version is the number of steps. A new step goes at the end, and it only adds: tables,
+indexes, columns with a default. A process of an earlier version may have the file open and must
+be able to go on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from clipindex.errors import StoreError
+
+Step = tuple[str, ...]  # SQL statements; step N makes version N of version N - 1
+
+STEPS: tuple[Step, ...] = (
+    (
+        """CREATE TABLE files (
+            folder BLOB NOT NULL, name BLOB NOT NULL,
+            size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER,
+            sha256 BLOB, state TEXT NOT NULL, reason TEXT, decoders TEXT,
+            transient INTEGER NOT NULL,
+            PRIMARY KEY (folder, name)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX files_by_content ON files (sha256) WHERE sha256 IS NOT NULL",
+        "CREATE TABLE roots (path BLOB PRIMARY KEY, options TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE runs (
+            id INTEGER PRIMARY KEY, started TEXT NOT NULL, finished TEXT, summary TEXT
+        )""",
+    ),
+)
+
+WAIT_FOR_JOURNAL = 5.0  # seconds
+
+
+def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connection:
+    """Open a catalogue's file, creating it or bringing it up to date in one transaction.
+
+    Raises StoreError for the catalogue of a newer clipindex, which is not changed;
+    sqlite3.Error when the file cannot be used.
+    """
+    database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        version = _version(database)
+        if not 0 <= version <= len(steps):
+            raise StoreError(
+                f"the catalogue has schema {version}, this clipindex knows {len(steps)}",
+                path=str(path),
+                hint="a newer clipindex wrote it: update clipindex. Nothing was changed",
+            )
+        _write_ahead(database)
+        database.execute("PRAGMA synchronous=FULL")
+        if version < len(steps):
+            _migrate(database, steps)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All statements of the block take effect, or none."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:  # after some errors SQLite has rolled it back itself
+            database.execute("ROLLBACK")
+        raise
+
+
+def _migrate(database: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    """Run the steps that the file has not had. The version is read again: another process may
+    have run them while this one waited for the transaction."""
+    with transaction(database):
+        for step in steps[_version(database) :]:
+            for statement in step:
+                database.execute(statement)
+        database.execute(f"PRAGMA user_version={len(steps)}")
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Retry for 5 s: SQLite's own busy timeout does not cover `PRAGMA journal_mode`."""
+    deadline = time.monotonic() + WAIT_FOR_JOURNAL
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

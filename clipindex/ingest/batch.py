@@ -1,0 +1,132 @@
+"""A batch of pictures: looked up, written, verified, and only then noted in the catalogue.
+
+The order of `BatchWriter.write` is the promise of the whole program: upsert, flush, read back and
+compare, delete the points that moved away, write the rows. What is reported comes after.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clipindex.collection.catalogue import INDEXED, Row
+from clipindex.collection.opening import Collection
+from clipindex.files.identity import point_id
+from clipindex.ingest.labels import Label
+from clipindex.ingest.outcomes import Embedded, Known
+from clipindex.ingest.scope import Scope
+from clipindex.stores.payload import facts_from_payload, make_payload, tags_of
+from clipindex.stores.points import Point
+from clipindex.stores.verified import BatchVerified, write_verified
+
+# Points asked for the vector of a known content. The first nearly always has it; the others are
+# for a point that another machine replaced. With them a batch of 25 is still one request of 250.
+COPIES_ASKED = 4
+
+Stored = Mapping[uuid.UUID, Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A picture of the batch and its label; `copies` are points that have a known content."""
+
+    outcome: Embedded | Known
+    label: Label
+    copies: tuple[uuid.UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A picture with its embedding, ready to be written."""
+
+    picture: Embedded
+    label: Label
+
+
+class BatchWriter:
+    """Writes batches to a collection's points and catalogue."""
+
+    def __init__(self, collection: Collection, scope: Scope) -> None:
+        self._points = collection.points
+        self._catalogue = collection.catalogue
+        self._source = collection.source
+        self._scope = scope
+
+    def entry(self, outcome: Embedded | Known, label: Label, copies: Sequence[Row] = ()) -> Entry:
+        """An entry; of the indexed files among the `copies` the first few are asked."""
+        indexed = [row.path for row in copies if row.state == INDEXED]
+        return Entry(outcome, label, tuple(map(self.point_id, indexed[:COPIES_ASKED])))
+
+    def point_id(self, path: bytes) -> uuid.UUID:
+        """The id of a file's point."""
+        return point_id(self._source, path)
+
+    def look_up(self, entries: Sequence[Entry]) -> Stored:
+        """The points that the entries replace, move away from, or share their content with.
+
+        One request for the whole batch, also for new paths: on a server the catalogue of this
+        machine does not know what another one has indexed, and tags outlive any rewrite.
+        """
+        ids: dict[uuid.UUID, None] = {}
+        for entry in entries:
+            ids[self.point_id(entry.outcome.record.path)] = None
+            if entry.label.moved_from is not None:
+                ids[self.point_id(entry.label.moved_from)] = None
+            ids.update(dict.fromkeys(entry.copies))
+        return self._points.retrieve(list(ids))
+
+    def embedding_of(self, entry: Entry, stored: Stored) -> Embedded | None:
+        """A known content with the vector and facts of one of its points; None without any."""
+        outcome = entry.outcome
+        for copy in entry.copies:
+            point = stored.get(copy)
+            if point is not None and point.payload.get("sha256") == outcome.sha256.hex():
+                return Embedded(
+                    record=outcome.record,
+                    sha256=outcome.sha256,
+                    facts=facts_from_payload(point.payload),
+                    vector=point.vector,
+                )
+        return None
+
+    def write(self, batch: Sequence[Ready], stored: Stored) -> BatchVerified:
+        """Make the points durable and verify them, delete those that moved away, write the rows.
+
+        Raises VerificationFailed, StoreError or DiskFull; then no row was written.
+        """
+        points = [self._point(ready, stored) for ready in batch]
+        write_verified(self._points, points)
+        moved = [ready.label.moved_from for ready in batch if ready.label.moved_from is not None]
+        if moved:  # the one deletion that an ingest makes by itself
+            self._points.delete(list(map(self.point_id, moved)))
+            self._points.flush()
+        self._catalogue.write([_row(ready.picture) for ready in batch], moved)
+        return BatchVerified(len(points), tuple(str(point.id) for point in points))
+
+    def _point(self, ready: Ready, stored: Stored) -> Point:
+        """The point of a picture. Its tags are those of the point at its path; else those of the
+        point that it moves away from: after an interrupted move both are there, and the new one
+        may have been tagged since."""
+        picture, label = ready.picture, ready.label
+        own_id = self.point_id(picture.record.path)
+        before = stored.get(own_id)
+        if before is None and label.moved_from is not None:
+            before = stored.get(self.point_id(label.moved_from))
+        kept = {} if before is None else tags_of(before.payload)
+        given = self._scope.tags_for(picture.record.path)
+        tags = {**kept, **given} if self._scope.retag else {**given, **kept}
+        payload = make_payload(self._source, picture.record, picture.sha256, picture.facts, tags)
+        return Point(own_id, picture.vector, payload)
+
+
+def _row(picture: Embedded) -> Row:
+    record = picture.record
+    return Row(
+        path=record.path,
+        size=record.size,
+        mtime_ns=record.mtime_ns,
+        ctime_ns=record.ctime_ns,
+        sha256=picture.sha256,
+        state=INDEXED,
+    )

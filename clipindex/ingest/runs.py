@@ -1,0 +1,81 @@
+"""A whole run: the collection is opened, the pipeline runs, the collection is closed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+
+from clipindex.collection.opening import Settings, open_for_ingest
+from clipindex.collection.place import Located, Place
+from clipindex.collection.status import open_catalogue, remembered_roots
+from clipindex.errors import UsageError
+from clipindex.ingest import pipeline
+from clipindex.ingest.events import Event, RunFinished, Summary
+from clipindex.ingest.options import IngestOptions
+from clipindex.ingest.scope import Part, Scope, check_roots, root_from_memory
+from clipindex.model.bundle import Bundle
+from clipindex.model.encoder import Encoder
+
+Events = Generator[Event, None, None]
+Load = Callable[[Bundle], Encoder]
+
+
+def excluded_path(place: Place) -> bytes:
+    """The store's own folder as the walk names it: it is never walked."""
+    return os.path.realpath(os.fsencode(place.excluded_folder))
+
+
+def check_scope(scope: Scope, place: Place) -> None:
+    """Raises UsageError or DiskNotMounted for a missing root; looks at the place only then."""
+
+    def folders_remembered() -> dict[bytes, int]:
+        with open_catalogue(place.locate()) as catalogue:
+            return {} if catalogue is None else catalogue.indexed_by_folder()
+
+    check_roots([root.path for root in scope.roots], folders_remembered)
+
+
+def ingest(
+    place: Place, scope: Scope, options: IngestOptions, settings: Settings, load: Load
+) -> Events:
+    """Bring a collection up to date with the files of a scope, creating a missing one."""
+    with open_for_ingest(place.locate(), settings, load) as (collection, model):
+        yield from pipeline.ingest(collection, model, scope, options)
+
+
+def reindex(
+    whole: Located, part: Part, options: IngestOptions, settings: Settings, load: Load
+) -> Events:
+    """Bring an existing collection up to date with its remembered roots, or a part of them.
+
+    Raises UsageError when none is remembered.
+    """
+    located = whole.for_part(part.number, part.of)
+    with open_for_ingest(located, settings, load) as (collection, model):
+        catalogue = collection.catalogue
+        memories = catalogue.roots()
+        if not memories and part.of > 1:  # on a server each part has a catalogue: this one is new
+            memories = remembered_roots(whole)
+        if not memories:
+            raise UsageError(
+                f"the collection remembers no folder of source '{collection.source}'",
+                hint="ingest one by hand: clipindex ingest FOLDER. Folders are remembered for each "
+                "--source, of a server's collection by the machine that ingested them",
+            )
+        check_roots(list(memories), catalogue.indexed_by_folder)
+        scope = Scope(
+            roots=tuple(root_from_memory(path, memory) for path, memory in memories.items()),
+            part=part,
+            excluded_folder=excluded_path(collection.place),
+            retag=False,
+        )
+        yield from pipeline.ingest(collection, model, scope, options)
+
+
+def summary_of(events: Iterator[Event]) -> Summary:
+    """Run to the end; the last event has the summary."""
+    summary = Summary()
+    for event in events:
+        if isinstance(event, RunFinished):
+            summary = event.summary
+    return summary

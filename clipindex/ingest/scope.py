@@ -1,0 +1,95 @@
+"""Which files a run takes: its roots and named files, the part of them, and their tags."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clipindex.errors import DiskNotMounted, UsageError
+from clipindex.files.identity import display_path, is_below
+from clipindex.files.walk import Root, WalkPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Part `number` of `of`: the files whose path hashes to it (CRC-32), on every machine alike.
+
+    Raises UsageError when there is no such part.
+    """
+
+    number: int = 1
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise UsageError(
+                f"there is no part {self.number} of {self.of}", hint="the first part is 1"
+            )
+
+    def holds(self, path: bytes) -> bool:
+        """Whether a file belongs to this part."""
+        return self.of == 1 or zlib.crc32(path) % self.of == self.number - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which files a run takes."""
+
+    roots: tuple[Root, ...]
+    files: frozenset[bytes] = frozenset()  # named one by one, beside the roots
+    part: Part = Part()
+    tags: tuple[tuple[str, str], ...] = ()  # of the named files
+    excluded_folder: bytes | None = None  # the store's own folder
+    retag: bool = True  # put the tags on unchanged files too, replacing the tags they have
+
+    def tags_for(self, path: bytes) -> dict[str, str]:
+        """The tags of a file: those of every root above it."""
+        tags = dict(self.tags) if path in self.files else {}
+        for root in self.roots:
+            if root.tags and is_below(path, root.path):
+                tags.update(root.tags)
+        return tags
+
+
+def check_roots(
+    roots: Sequence[bytes], folders_remembered: Callable[[], Mapping[bytes, int]]
+) -> None:
+    """Raises for the first root that does not exist: DiskNotMounted when pictures below it are
+    remembered, else UsageError. `folders_remembered` is called only when one is missing."""
+    for root in roots:
+        if not os.path.lexists(root):
+            refuse_empty({root}, folders_remembered())
+            raise UsageError(
+                "no such file or folder",
+                path=display_path(root),
+                hint="check the spelling; `clipindex forget` drops a remembered folder",
+            )
+
+
+def refuse_empty(roots: Collection[bytes], folders_remembered: Mapping[bytes, int]) -> None:
+    """Raises DiskNotMounted for the first of these empty or missing roots below which pictures
+    are remembered. `folders_remembered`: folder -> how many indexed files it held."""
+    for root in sorted(roots):
+        count = sum(n for folder, n in folders_remembered.items() if is_below(folder, root))
+        if count:
+            raise DiskNotMounted(
+                f"nothing is there, but the collection remembers {count} pictures below it",
+                path=display_path(root),
+                hint="is the disk mounted? Nothing was changed. If they are gone for good, "
+                "`clipindex forget` the folder",
+            )
+
+
+def memory_of(root: Root) -> dict[str, object]:
+    """The options of a root as the catalogue keeps them, for `reindex`."""
+    return {"policy": asdict(root.policy), "tags": dict(root.tags)}
+
+
+def root_from_memory(path: bytes, memory: Mapping[str, Any]) -> Root:
+    """The inverse of `memory_of`."""
+    policy = memory["policy"]
+    globs = {name: tuple(policy[name]) for name in ("exclude", "include")}
+    return Root(path, WalkPolicy(**{**policy, **globs}), tuple(sorted(memory["tags"].items())))
