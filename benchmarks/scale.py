@@ -31,8 +31,8 @@ from benchmarks.programs import OFFLINE, WORK, weights
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.opening import Settings, choose, open_for_import
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import LOCAL, point_id
-from clipindex.files.walk import FileRecord
 from clipindex.pictures.exif import PictureFacts
 from clipindex.stores.payload import make_payload
 from clipindex.stores.points import Point, Vector

@@ -24,8 +24,8 @@ import numpy as np
 
 from benchmarks.machine import described
 from benchmarks.report import rows_table
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import LOCAL, point_id
-from clipindex.files.walk import FileRecord
 from clipindex.pictures.exif import PictureFacts
 from clipindex.stores.edge import EdgePoints
 from clipindex.stores.filter import Filter

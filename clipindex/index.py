@@ -14,6 +14,7 @@ from clipindex.collection.place import aliases_of
 from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.errors import UsageError
+from clipindex.files.access import is_folder
 from clipindex.files.identity import display_path, is_below, point_id, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
 from clipindex.ingest import runs
@@ -176,7 +177,7 @@ class Index:
         Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
         """
         before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
-        if not os.path.isdir(after):
+        if not is_folder(after):
             raise UsageError(
                 "no such folder", path=display_path(after), hint="mount the disk first"
             )

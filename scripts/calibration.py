@@ -16,7 +16,8 @@ import numpy as np
 
 from bundle_export import IMAGE_SIZE, Array, BundleRefused
 from clipindex.errors import FileFault
-from clipindex.files.walk import FileRecord, Root, walk
+from clipindex.files.file_system import FileRecord
+from clipindex.files.walk import Root, walk
 from clipindex.pictures.content import read_content
 from clipindex.pictures.decode import decode
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
@@ -43,7 +44,7 @@ def read_pictures(folder: Path) -> Pictures:
     faults: list[str] = []
     for record in in_any_order(folder):
         try:
-            content = read_content(record)
+            content = read_content(record.path)
             pixels, _ = decode(content.data, Geometry(IMAGE_SIZE, "crop"), Preprocessing.DCT_SCALED)
         except FileFault as fault:
             faults.append(f"{os.fsdecode(record.path)}: {fault.reason}")

@@ -64,9 +64,9 @@ COMMITTED_TOKENIZER = Path(__file__).parents[1] / "tests" / "data" / "tiny" / "t
 TOKENIZER_NOTICE = "LICENSE-tokenizer.txt"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """A CLIP model with everything that its bundle has to say about it."""
+    """A CLIP model with everything that its bundle says about it."""
 
     model: CLIPModel
     tokenizer: Path

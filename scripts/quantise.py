@@ -220,9 +220,9 @@ def graph_type(inputs: Any, weight: Any) -> Any:
 
 
 def write_probe(path: Path) -> None:
-    """The graph by which clipindex tells whether 8-bit products are summed exactly where it runs.
+    """Write the graph that tests whether a processor sums 8-bit products exactly.
 
-    The loudest inputs meet the largest weights, all of one sign in an output: no pair fits into 16
+    The largest inputs meet the largest weights, all of one sign in an output: no pair fits into 16
     bits. The sums themselves are small enough for float32 to hold exactly.
     """
     signs = np.array([1, -1] * 8)

@@ -8,6 +8,7 @@ README: limits, replicas, the background optimizer, TLS.
 from __future__ import annotations
 
 import email.utils
+import gzip
 import json
 import shutil
 import socket
@@ -16,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -417,6 +418,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.hang_up()
             case "dropped":
                 self.hang_up()
+            case "drip" | "drip headers":
+                self.drip(float(fault.value), headers=fault.kind == "drip headers")
             case "halved":  # valid HTTP that ends too soon
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
@@ -426,6 +429,17 @@ class Handler(BaseHTTPRequestHandler):
                 self.hang_up()
             case "truncated":  # whole HTTP around half of the JSON
                 self.send(200, answer[: len(answer) // 2])
+            case _:
+                self.answer_wrongly(fault)
+
+    def answer_wrongly(self, fault: Fault) -> None:
+        """Whole answers that are not what was asked for."""
+        match fault.kind:
+            case "gzip":
+                spaces = gzip.compress(b" " * int(fault.value))
+                self.send(200, spaces, {"content-encoding": "gzip"})
+            case "large":
+                self.send(200, b" " * int(fault.value))
             case "seconds":
                 self.send(429, b"{}", {"retry-after": str(fault.value)})
             case "date":
@@ -440,6 +454,19 @@ class Handler(BaseHTTPRequestHandler):
             case status:
                 words = json.dumps({"status": {"error": str(fault.value)}, "time": 0.0})
                 self.send(int(status), words.encode())
+
+    def drip(self, seconds: float, *, headers: bool) -> None:
+        """A byte at a time, never silent for long: of the headers, or of the body."""
+        start = b"HTTP/1.1 200 OK\r\n"
+        if not headers:
+            start += b"content-type: application/json\r\ncontent-length: 99999\r\n\r\n"
+        self.close_connection = True
+        with suppress(OSError):  # the client gave up
+            self.wfile.write(start)
+            for _ in range(int(seconds / 0.05)):
+                self.wfile.write(b"x")
+                self.wfile.flush()
+                time.sleep(0.05)
 
     def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -57,6 +57,33 @@ ROOMS = [
     "errors",
     "_version",
 ]
+# What looks at the disk. Pictures and their folders only `files` may look at, through its
+# FileSystem: the rooms that handle pictures call none of these.
+FILE_FUNCTIONS = {
+    "": {"open"},
+    "io": {"open", "FileIO"},
+    "glob": {"glob", "iglob"},
+    "os": {"access", "listdir", "lstat", "open", "readlink", "scandir", "stat", "walk"},
+    "os.path": {"exists", "getctime", "getmtime", "getsize", "isdir", "isfile", "islink"}
+    | {"ismount", "lexists", "realpath", "samefile"},
+}
+PATH_METHODS = {"exists", "glob", "is_dir", "is_file", "is_mount", "is_symlink", "iterdir"} | {
+    *("lstat", "read_bytes", "read_text", "resolve", "rglob", "stat", "write_bytes", "write_text")
+}
+# These look at files of their own: a store's, a model's, an export's, a configuration.
+OWN_FILES = {
+    "cli",
+    "collection.contract",
+    "collection.folder_place",
+    "collection.lock",
+    "collection.place",
+    "collection.server_place",
+    "model",
+    "stores.edge",
+    "upkeep.export_files",
+    "upkeep.export_reading",
+    "upkeep.transfer",
+}
 WHERE = (
     "put the file into one of the rooms {rooms}, or enter a new room in ROOMS of "
     "tests/test_architecture.py, above all that it imports"
@@ -109,6 +136,33 @@ def test_each_module_is_in_a_room_and_imports_only_from_rooms_below(path: Path) 
         assert ROOMS.index(other) >= ROOMS.index(room), (
             f"{name_of(path)} imports {name}, but the room '{other}' is above '{room}'"
         )
+
+
+def looks_at_the_disk(node: ast.AST) -> bool:
+    """A function of FILE_FUNCTIONS, called or handed on (`map(os.path.lexists, paths)`), or a
+    call of a method that only paths have."""
+    match node:
+        case ast.Name(id=name):
+            return name in FILE_FUNCTIONS[""]
+        case ast.Attribute(value=value, attr=name):
+            return name in FILE_FUNCTIONS.get(ast.unparse(value), ())
+        case ast.Call(func=ast.Attribute(attr=name)):
+            return name in PATH_METHODS
+    return False
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_files_lists_stats_or_opens_a_picture(path: Path) -> None:
+    name = name_of(path)
+    if name.split(".")[0] == "files" or {name, name.split(".")[0]} & OWN_FILES:
+        return
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    places = [ast.unparse(node) for node in nodes if looks_at_the_disk(node)]
+    assert places == [], (
+        f"{name} looks at the disk by itself. For a picture or its folder ask clipindex.files "
+        "(access.exists, access.file_system_of(path).open); a module that has files of its own "
+        "is entered in OWN_FILES of tests/test_architecture.py"
+    )
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

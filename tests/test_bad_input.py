@@ -541,7 +541,7 @@ def test_a_catalogue_of_a_later_clipindex_is_6(photos: Path, store: Path) -> Non
 def test_a_query_picture_that_is_none_is_2(store: Path, tmp_path: Path) -> None:
     for name, content, said in (
         ("notes.txt", b"hello", "not a picture"),
-        ("bad.jpg", b"hello", "named like a picture, but it is none"),
+        ("bad.jpg", b"hello", "has a picture's extension, but is not a picture"),
         ("empty.jpg", b"", "empty file"),
         ("cut.jpg", picture_bytes(9)[:900], "damaged or not decodable"),
     ):

@@ -42,7 +42,12 @@ def convert(*arguments: str | Path) -> int:
 
 def source_of(model: CLIPModel) -> convert_to_onnx.Source:
     return convert_to_onnx.Source(
-        model, TINY / "tokenizer.json", name="test", revision="1", licence="none", origin="a test"
+        model=model,
+        tokenizer=TINY / "tokenizer.json",
+        name="test",
+        revision="1",
+        licence="none",
+        origin="a test",
     )
 
 

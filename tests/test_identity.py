@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipindex.errors import UsageError
+from clipindex.files.access import is_gone
 from clipindex.files.identity import (
     NAMESPACE,
     display_path,
@@ -163,3 +168,68 @@ def test_a_root_need_not_be_utf8(place: Path) -> None:
     os.mkdir(os.path.join(os.fsencode(place), name))
     assert resolve_root(name) == os.path.join(os.fsencode(place), name)
     assert resolve_root(os.fsdecode(name)) == os.path.join(os.fsencode(place), name)
+
+
+@pytest.mark.parametrize("typed", [b"a\0b.jpg", "a\0b", Path("a\0b"), "\ud800"])
+def test_what_cannot_be_a_path_is_a_usage_error(typed: bytes | str | Path) -> None:
+    with pytest.raises(UsageError):
+        resolve_root(typed)
+
+
+# --- what is gone ----------------------------------------------------------------------------
+
+
+def test_a_name_is_gone_when_it_is_not_there(place: Path) -> None:
+    (place / "dangling.jpg").symlink_to("nowhere")
+    assert is_gone(os.fsencode(place / "photos" / "two.jpg"))
+    assert is_gone(os.fsencode(place / "none" / "one.jpg"))
+    for name in ("photos/one.jpg", "photos", "dangling.jpg"):
+        assert not is_gone(os.fsencode(place / name))
+
+
+IGNORES_CASE = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <string.h>
+#include <sys/stat.h>
+// A volume that ignores the case of one name: what is asked as OLD is looked up as old.
+static const char *real(const char *path, char *out) {
+    strcpy(out, path);
+    char *at = strstr(out, "OLD");
+    if (at) memcpy(at, "old", 3);
+    return out;
+}
+#define LOOKED_UP(name, status) \\
+    int name(const char *path, struct status *s) { \\
+        char out[4096]; \\
+        int (*f)(const char *, struct status *) = dlsym(RTLD_NEXT, #name); \\
+        return f(real(path, out), s); \\
+    }
+LOOKED_UP(stat, stat)
+LOOKED_UP(lstat, stat)
+LOOKED_UP(stat64, stat64)
+LOOKED_UP(lstat64, stat64)
+"""
+
+
+@pytest.mark.parametrize(("now", "asked"), [("old/a.jpg", "OLD/a.jpg"), ("b/old.jpg", "b/OLD.jpg")])
+def test_a_name_that_changed_in_case_is_gone(place: Path, now: str, asked: str) -> None:
+    """It still opens under its old name on a volume that ignores case; the library emulates one."""
+    (place / "case.c").write_text(IGNORES_CASE)
+    build = ["gcc", "-shared", "-fPIC", "-o", place / "case.so", place / "case.c", "-ldl"]
+    if shutil.which("gcc") is None or subprocess.run(build, check=False).returncode:
+        pytest.skip("needs gcc")
+    (place / now).parent.mkdir(exist_ok=True)
+    (place / now).touch()
+    code = (
+        "import sys; from clipindex.files.access import exists, is_gone; "
+        "print([(exists(name.encode()), is_gone(name.encode())) for name in sys.argv[1:]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, place / asked, place / now],
+        env={**os.environ, "LD_PRELOAD": str(place / "case.so")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[(True, True), (True, False)]"

@@ -190,7 +190,7 @@ folder, model, provider, seconds = sys.argv[1:]
 index = clipindex.Index(
     f"{folder}/store", model=model, provider=clipindex.Provider(provider)
 )
-for _ in index.ingest([f"{folder}/pictures"]): pass
+index.ingest([f"{folder}/pictures"])
 assert index.query("a dog")
 time.sleep(float(seconds))
 """

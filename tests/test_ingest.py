@@ -54,9 +54,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     read, embed, upsert = workers.read_content, Model.encode_images, EdgePoints.upsert
 
-    def counting_read(record):  # type: ignore[no-untyped-def]
+    def counting_read(path):  # type: ignore[no-untyped-def]
         counts["opened"] += 1
-        return read(record)
+        return read(path)
 
     def counting_embed(self, pixels):  # type: ignore[no-untyped-def]
         counts["embedded"] += len(pixels)

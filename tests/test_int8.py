@@ -356,7 +356,12 @@ def test_a_tower_rounded_too_coarsely_is_refused_and_leaves_nothing(
 ) -> None:
     """Weights of three bits: the report's bounds stop the conversion."""
     source = convert_to_onnx.Source(
-        clip, TINY / "tokenizer.json", name="test", revision="1", licence="none", origin="a test"
+        model=clip,
+        tokenizer=TINY / "tokenizer.json",
+        name="test",
+        revision="1",
+        licence="none",
+        origin="a test",
     )
     coarse = int8_vision.Int8(seen, weight_bits=3)
     with pytest.raises(bundle_export.BundleRefused, match=r"int8 against fp32: .* is below"):
@@ -403,7 +408,7 @@ def test_overlap_is_the_share_of_hits_that_both_find() -> None:
 # Processors whose 8-bit arithmetic saturates
 
 
-def test_the_probe_is_answered_rightly_here(int8: Converted) -> None:
+def test_the_probes_sums_are_right_here(int8: Converted) -> None:
     """It is listed in model.json, small, and its sums do not fit into 16 bits."""
     bundle = open_bundle(int8.folder)
     assert "saturation.onnx" in bundle.manifest.files
@@ -455,18 +460,18 @@ def test_a_text_query_asks_nothing_of_the_vision_towers_arithmetic(
 def test_where_products_saturate_the_exact_kernels_are_asked_for(
     int8: Converted, tmp_path: Path
 ) -> None:
-    """The runtime answers wrongly until it is told: then the options say so, and it is believed."""
+    """The sums are wrong until the exact kernels are switched on; then they are checked again."""
     right = open_bundle(int8.folder).probe
     wrong = open_bundle(doctored(int8.folder, tmp_path)).probe
 
     def saturating(_: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        return load_session(right if told(options) else wrong, options)
+        return load_session(right if uses_exact_kernels(options) else wrong, options)
 
-    assert told(make_exact(onnxruntime.SessionOptions(), wrong, saturating))
-    assert not told(make_exact(onnxruntime.SessionOptions(), right, load_session))
+    assert uses_exact_kernels(make_exact(onnxruntime.SessionOptions(), wrong, saturating))
+    assert not uses_exact_kernels(make_exact(onnxruntime.SessionOptions(), right, load_session))
 
 
-def told(options: onnxruntime.SessionOptions) -> bool:
+def uses_exact_kernels(options: onnxruntime.SessionOptions) -> bool:
     try:
         return bool(options.get_session_config_entry(EXACT_KERNELS) == "1")
     except RuntimeError:  # never set
@@ -491,7 +496,7 @@ def test_the_exact_kernels_give_the_same_bits(int8: Converted) -> None:
 def test_a_collection_of_one_precision_refuses_the_other(
     int8: Converted, fp32: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    """Exit 5, precision named; status tells which it is."""
+    """Exit 5, precision named; status shows which it is."""
     store = ("--store", tmp_path / "store")
     folder = pictures / "summer"
     assert run_clipindex("ingest", folder, "--model", fp32, *store).code == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
 from clipindex.errors import FileFault
-from clipindex.files.walk import FileRecord
+from clipindex.files.file_system import FileRecord
 from clipindex.ingest.events import Status
 from clipindex.ingest.labels import Label, Labels, conclusive
 from clipindex.ingest.outcomes import Faulty

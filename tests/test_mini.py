@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import clipindex
 from clipindex.cli.demo_pictures import copy_pictures
 from clipindex.model.bundle import find_bundle
+from clipindex.model.encoder import Model
 from conftest import make_pictures
 
 MEANINGS = {
@@ -62,3 +64,14 @@ def test_the_bundle_is_whole_and_small() -> None:
     bundle = find_bundle("mini")
     bundle.verify()
     assert sum(spec.bytes for spec in bundle.manifest.files.values()) <= 40_000_000
+
+
+def test_vectors_agree_with_those_of_another_processor() -> None:
+    """40 vectors made on arm64 (emulated by qemu 7.2, onnxruntime 1.32): a collection can be
+    indexed on one kind of processor and queried on the other."""
+    made_on_arm64 = np.load(Path(__file__).parent / "data" / "mini_arm64.npy")
+    coarse = np.random.default_rng(7).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    pixels = coarse.repeat(28, axis=1).repeat(28, axis=2)
+    vectors = Model(find_bundle("mini")).encode_images(pixels)
+    assert made_on_arm64.shape == vectors.shape
+    assert np.abs(vectors - made_on_arm64).max() <= 1e-6

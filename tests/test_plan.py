@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
-from clipindex.files.walk import FileRecord
+from clipindex.files.file_system import FileRecord
 from clipindex.ingest.plan import Plan, defer, plan_folder, quarantined
 
 NOW = "clipindex 1, Pillow 1"
@@ -18,7 +18,7 @@ BEFORE = "clipindex 0, Pillow 1"
 # Few values, so that files and rows agree often.
 paths = st.sampled_from([b"/p/%d.jpg" % number for number in range(6)])
 few = st.integers(0, 1)
-records = st.builds(FileRecord, paths, few, few, few)
+records = st.builds(FileRecord, path=paths, size=few, mtime_ns=few, ctime_ns=few)
 rows = st.builds(
     Row,
     path=paths,
@@ -103,7 +103,7 @@ def test_a_file_is_unchanged_when_size_and_both_times_agree() -> None:
 @pytest.mark.parametrize("row", [KNOWN, NOTED], ids=["indexed", "quarantined"])
 def test_a_file_that_differs_in_anything_is_read(row: Row, field: str) -> None:
     for step in (-1, 1):
-        record = replace(RECORD, **{field: getattr(RECORD, field) + step})
+        record = RECORD._replace(**{field: getattr(RECORD, field) + step})
         assert planned([record], {row.path: row}).to_read == [record]
 
 
@@ -121,7 +121,7 @@ def test_a_known_fault_stands_until_the_file_or_the_decoders_change(state: str) 
     row = replace(NOTED, state=state)
     assert planned([RECORD], {row.path: row}).known_faults == [row]
     assert planned([RECORD], {row.path: row}, "clipindex 2, Pillow 2").to_read == [RECORD]
-    touched = replace(RECORD, mtime_ns=201)
+    touched = RECORD._replace(mtime_ns=201)
     assert planned([touched], {row.path: row}).to_read == [touched]
 
 
@@ -143,7 +143,7 @@ def test_a_note_of_a_file_that_is_gone_is_no_vanished_picture() -> None:
 
 def test_folders_add_up() -> None:
     plan = Plan()
-    other = replace(RECORD, path=b"/q/1.jpg")
+    other = RECORD._replace(path=b"/q/1.jpg")
     plan_folder(plan, [RECORD], {KNOWN.path: KNOWN}, NOW)
     plan_folder(plan, [other], {}, NOW)
     plan_folder(plan, [], {b"/r/1.jpg": replace(KNOWN, path=b"/r/1.jpg")}, NOW)
@@ -152,7 +152,7 @@ def test_folders_add_up() -> None:
 
 @given(count=st.integers(0, 30), limit=st.none() | st.integers(0, 40))
 def test_a_limit_cuts_what_is_read_and_loses_nothing(count: int, limit: int | None) -> None:
-    files = [replace(RECORD, path=b"/p/%d" % number) for number in range(count)]
+    files = [RECORD._replace(path=b"/p/%d" % number) for number in range(count)]
     plan = planned(files, {})
     deferred = defer(plan, limit)
     assert plan.to_read + deferred == files
@@ -160,7 +160,7 @@ def test_a_limit_cuts_what_is_read_and_loses_nothing(count: int, limit: int | No
 
 
 def test_a_limit_counts_only_files_that_are_read() -> None:
-    other = replace(RECORD, path=b"/p/2.jpg")
+    other = RECORD._replace(path=b"/p/2.jpg")
     plan = planned([RECORD, other], {KNOWN.path: KNOWN})
     assert defer(plan, 1) == []
     assert (plan.unchanged, plan.to_read) == ([RECORD], [other])
@@ -168,6 +168,6 @@ def test_a_limit_counts_only_files_that_are_read() -> None:
 
 def test_quarantined_and_skipped_notes_are_told_apart() -> None:
     skipped = replace(NOTED, path=b"/p/2.txt", state=SKIPPED)
-    files = [RECORD, replace(RECORD, path=skipped.path)]
+    files = [RECORD, RECORD._replace(path=skipped.path)]
     plan = planned(files, {NOTED.path: NOTED, skipped.path: skipped})
     assert (len(plan.known_faults), quarantined(plan)) == (2, 1)

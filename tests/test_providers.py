@@ -1,4 +1,4 @@
-"""What runs the vision tower: asked for, read back, told; and an error where it cannot be had."""
+"""What runs the vision tower: requested, read back, reported; an error where it is missing."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from conftest import TINY, Ended, make_pictures, run_clipindex
 
 CPU = "CPUExecutionProvider"
 MINI = Path(__file__).parents[1] / "models" / "mini"
-THERE = onnxruntime.get_available_providers()
+AVAILABLE = onnxruntime.get_available_providers()
 MISSING = [
     provider
     for provider in (Provider.CUDA, Provider.TENSORRT, Provider.COREML, Provider.DIRECTML)
-    if onnxruntime_tower.name_of(provider) not in THERE
+    if onnxruntime_tower.name_of(provider) not in AVAILABLE
 ]
 PACKAGES = {
     Provider.CUDA: "onnxruntime-gpu",
@@ -60,7 +60,7 @@ def pixels(count: int) -> Pixels:
 
 
 @pytest.mark.parametrize("asked", ["cpu", *(["auto"] if Provider.CUDA in MISSING else [])])
-def test_what_runs_the_tower_is_read_back_told_and_remembered(
+def test_what_runs_the_tower_is_read_back_reported_and_remembered(
     clip: Callable[..., Ended], asked: str
 ) -> None:
     done = clip("ingest", "--provider", asked)
@@ -137,6 +137,27 @@ def test_a_tower_that_does_not_load_is_tried_once_for_all_workers(tmp_path: Path
             model.encode_images(pixels(1))
         errors.add(id(caught.value))
     assert len(errors) == 1
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from clipindex.model import onnxruntime_tower
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + (4 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    onnxruntime_tower.load(Path(sys.argv[1]), onnxruntime_tower.session_options())
+except onnxruntime_tower.ModelError as error:
+    print(error.hint)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
+def test_too_little_memory_is_not_called_a_damaged_bundle() -> None:
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(MINI / "text.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "too little memory" in done.stdout
 
 
 # --- OpenVINO: in CI, or with the extra `openvino` ------------------------------------------------

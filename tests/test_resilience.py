@@ -370,6 +370,22 @@ def test_two_undisturbed_indexes_of_one_folder_are_equal(
     assert same_state(index, other)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
+@pytest.mark.parametrize("mebibytes", [640, 690, 740])
+def test_too_little_address_space_ends_a_run_instead_of_hanging_it(
+    tmp_path: Path, mebibytes: int
+) -> None:
+    """The engine fails inside the text of its own error there, and waits for ever."""
+    make_pictures(tmp_path / "in", 1)
+    run = [sys.executable, "-m", "clipindex", "ingest", str(tmp_path / "in"), "--model", str(TINY)]
+    limited = ["bash", "-c", f'ulimit -v {mebibytes * 1024}; exec "$@"', "bash", *run]
+    limited += ["--store", str(tmp_path / "store")]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 6
+    assert "of address space" in done.stderr
+    assert "ulimit -v" in done.stderr
+
+
 def test_a_collection_that_another_run_created_meanwhile_is_never_mixed(
     index: clipindex.Index, tmp_path: Path
 ) -> None:

@@ -542,6 +542,77 @@ def test_the_server_says_how_long_to_wait(double: Double, kind: str) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("kind", ["drip", "drip headers"])
+def test_a_server_that_drips_is_not_waited_for_without_end(double: Double, kind: str) -> None:
+    client = Connection(Server(double.url), RetryPolicy(1, 1.5, 4))
+    double.fail(kind, value=20)
+    started = time.monotonic()
+    with pytest.raises(StoreError, match=r"did not complete its answer within [12] s"):
+        client.call("asking", lambda qdrant: qdrant.info())
+    assert time.monotonic() - started < 10
+    assert client.call("asking", lambda qdrant: qdrant.info()).version == "1.19.0"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("gzip", "compressed its answer"), ("large", "larger than 1 MiB")]
+)
+def test_the_size_of_an_answer_is_bounded(
+    double: Double, monkeypatch: pytest.MonkeyPatch, kind: str, words: str
+) -> None:
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 1 << 20)
+    client = Connection(Server(double.url), QUICK)
+    double.fail(kind, value=5 << 20)
+    with pytest.raises(StoreError, match=words):
+        client.call("asking", lambda qdrant: qdrant.info())
+    assert client.call("asking", lambda qdrant: qdrant.info()).version == "1.19.0"
+    assert {request.headers["accept-encoding"] for request in double.log} == {"identity"}
+    client.close()
+
+
+@pytest.mark.parametrize("stolen", ["/tmp/elsewhere/x", "../../x", "", "a" * 300, "\x1b[2J"])
+def test_what_a_server_says_never_becomes_a_file_name(
+    double: Double, tmp_path: Path, stolen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    make_pictures(tmp_path / "photos", 2)
+    ingest(on(double), tmp_path / "photos")
+    note = double.shards["image_embeddings"].config["metadata"]["clipindex"]
+    note["noted"]["collection"] = stolen
+    before = {path.parent for path in tmp_path.rglob("*.sqlite")}
+    if not stolen.isprintable():
+        with pytest.raises(StoreError, match="not printable"):
+            ingest(on(double), tmp_path / "photos")
+        return
+    assert ingest(on(double), tmp_path / "photos").summary.unchanged == 2
+    assert {path.parent for path in tmp_path.rglob("*.sqlite")} == before
+    assert not Path("/tmp/elsewhere").exists()
+
+
+def test_names_from_a_server_reach_no_terminal_raw(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 1)
+    ingest(on(double), tmp_path / "photos")
+    double.aliases["red\x1b[31m"] = "image_embeddings"
+    assert on(double).status().aliases == [r"red\x1b[31m"]
+    double.aliases["photos"] = "../\x1b[2J"
+    with pytest.raises(UsageError) as caught:
+        on(double, collection="photos").status()
+    assert caught.value.message.isprintable()
+    note = double.shards["image_embeddings"].config["metadata"]["clipindex"]
+    for field in ("model", "revision", "precision"):
+        original = note["contract"][field]
+        note["contract"][field] = "x\x1b]0;title\x07"
+        with pytest.raises(StoreError, match="not printable") as refused:
+            on(double).status()
+        assert refused.value.message.isprintable()
+        note["contract"][field] = original
+    note["contract"] = {"\x1b[2J": 1}
+    with pytest.raises(StoreError, match="cannot be read") as refused:
+        on(double).status()
+    assert refused.value.message.isprintable()
+
+
 def test_nobody_listening_is_exit_6_with_the_url_and_never_the_key() -> None:
     with refused_port() as url:
         env = {"CLIPINDEX_URL": url, "CLIPINDEX_API_KEY": "the-secret-key"}

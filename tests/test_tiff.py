@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from clipindex.errors import FileFault
 from clipindex.pictures.decode import Pixels, decode
@@ -288,6 +289,46 @@ def test_planes_tiles_and_bigtiff_go_together(tile: tuple[int, int] | None) -> N
     assert difference(seen(tiff(made, big=True)), EXPECTED[2]) <= 1
 
 
+@pytest.mark.parametrize("depth", ["8 bit", "16 bit", "32 bit"])
+def test_numbers_that_are_called_signed_but_are_not_are_told_by_their_neighbours(
+    depth: str,
+) -> None:
+    """As ImageMagick writes them; nearly all viewers pass over what they are called."""
+    made = page(DEPTHS[depth](COLOUR), 2, compression=LZW) | {339: [2, 2, 2]}
+    assert difference(seen(tiff(made)), EXPECTED[2]) <= 1
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["TIFF", "BigTIFF"])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+def test_faxes_of_several_strips(compression: str, order: str, big: bool) -> None:
+    image = SEEN.convert("L").point(lambda value: 255 * (value > 128)).convert("1")
+    bilevel = np.asarray(image.convert("L"))
+    strips: Any = []
+    for at in range(0, SIZE[1], 50):
+        part = coded(Image.fromarray(bilevel[at : at + 50]).convert("1"), compression)
+        strips += strips_of(part)
+    made = page(GREY[:, :, :1] & 1, 1, bits=1) | {OFFSETS: strips}
+    code = {"tiff_ccitt": 2, "group3": 3, "group4": 4}[compression]
+    made |= {259: [code], 271: b"Acme\0"}
+    data = tiff(made, order=order, big=big)
+    assert difference(seen(data), plainly(Image.fromarray(bilevel))) == 0
+    assert facts(data).camera == "Acme"
+
+
+@pytest.mark.parametrize("named", ["by an offset", "as a strip"])
+def test_old_style_jpeg_is_seen_and_refused_when_cut(named: str) -> None:
+    out = io.BytesIO()
+    SEEN.save(out, "JPEG", quality=95, subsampling=0)
+    made = page(COLOUR, 6, rows=SIZE[1]) | {259: [6], 530: [1, 1], OFFSETS: [out.getvalue()]}  # type: ignore[dict-item]
+    if named == "by an offset":
+        made |= {513: [8], 514: [len(out.getvalue())]}
+    data = tiff(made)
+    assert np.abs(seen(data).astype(int) - EXPECTED[2]).mean() < 2
+    end = 8 + len(out.getvalue())
+    assert "cut short" in reason(data[: end // 2] + bytes(end - end // 2) + data[end:])
+
+
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 10, 12, 14, 24])
 @pytest.mark.parametrize("photometric", [0, 1, 2], ids=["0 is white", "0 is black", "RGB"])
 def test_samples_of_odd_sizes_are_unpacked(bits: int, photometric: int) -> None:
@@ -531,13 +572,24 @@ def test_pages_that_go_round_in_a_circle_end() -> None:
     assert (seen(bytes(data)) == [255, 0, 0]).all()
 
 
-def test_facts_are_those_of_the_page() -> None:
+@pytest.mark.parametrize("big", [False, True], ids=["TIFF", "BigTIFF"])
+@pytest.mark.parametrize("order", "<>")
+def test_facts_are_those_of_the_page(order: str, big: bool) -> None:
     when = b"2019:07:04 10:11:12\0"
     exif = {271: b"Acme\0", 272: b"One\0", 306: when}
     made = page(DEPTHS["16 bit"](COLOUR), 2) | exif
-    data = tiff(page(RED, 2, t254=[1]), made)
-    assert facts(data).camera == "Acme One"
-    assert facts(data).format == "TIFF"
+    data = tiff(page(RED, 2, t254=[1]), made, order=order, big=big)
+    assert facts(data) == PictureFacts(*SIZE, "TIFF", camera="Acme One")
+
+
+def test_the_exif_directory_and_place_of_a_tiff_are_read() -> None:
+    tags = ImageFileDirectory_v2()
+    tags[274] = 6
+    tags[34665] = {36867: "2019:07:04 10:11:12"}
+    tags[34853] = {1: "S", 2: (10.0, 30.0, 0.0), 3: "E", 4: (20.0, 0.0, 0.0)}
+    data = coded(SEEN, tiffinfo=tags)
+    expected = PictureFacts(SIZE[1], SIZE[0], "TIFF", "2019-07-04T10:11:12", None, (-10.5, 20.0))
+    assert facts(data) == expected
 
 
 # --- refused ---------------------------------------------------------------------------------

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import clipindex
+from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.files.identity import resolve_root
-from clipindex.files.walk import HOUSEKEEPING, Folder, Root, walk
-from conftest import unprivileged
+from clipindex.files.walk import Folder, Root, WalkPolicy, walk
+from conftest import TINY, unprivileged
 
 
 @pytest.fixture
@@ -147,11 +150,105 @@ def test_hidden_names_are_left_out_a_folder_once(place: Path) -> None:
     assert left_out(place) == {".hidden.jpg", ".thumbnails", "a/.b"}
 
 
-@pytest.mark.parametrize("name", sorted(map(os.fsdecode, HOUSEKEEPING)))
-def test_housekeeping_is_left_out_a_folder_once(place: Path, name: str) -> None:
-    make(place, "one.jpg", f"a/{name}/1.jpg", f"a/{name}/deep/2.jpg", f"a/{name}s/two.jpg")
-    assert sorted(found(place)) == [f"a/{name}s/two.jpg", "one.jpg"]
-    assert left_out(place) == {f"a/{name}"}
+SPELLINGS = """
+$RECYCLE.BIN $Recycle.Bin RECYCLER Recycled System·Volume·Information __MACOSX lost+found
+#recycle #Recycle @Recycle Network·Recycle·Bin·1 Network·Trash·Folder trashbox files_trashbin
+@eaDir @EADIR #snapshot @Recently-Snapshot ~snapshot @GMT-2024.01.31-12.00.00 @tmp @__thumb
+Lightroom·Catalog·Previews.lrdata Lightroom·Catalog·Smart·Previews.lrdata
+CaptureOne/Cache Wedding.cocatalog/Cache
+Photos.photoslibrary/resources Photos.photoslibrary/database Aperture.aplibrary/Previews
+Old.photolibrary/Thumbnails iPhoto·Library/Previews PRIVATE/M4ROOT/THMBNL
+"""
+
+
+@pytest.mark.parametrize("name", [name.replace("·", " ") for name in SPELLINGS.split()])
+def test_housekeeping_is_excluded_a_folder_once(place: Path, name: str) -> None:
+    make(place, "one.jpg", f"a/{name}/1.jpg", f"a/{name}/deep/2.jpg", f"b/my {name}/two.jpg")
+    (place / "a" / "c").mkdir()
+    make(place, f"a/c/{name}.txt")
+    assert f"a/c/{name}.txt" in found(place)
+    assert not any(path.startswith(f"a/{name}/") for path in found(place))
+    assert left_out(place) >= {f"a/{name}"}
+    policy = WalkPolicy(hidden=True)
+    every = [
+        record for folder in walk([Root(os.fsencode(place), policy)]) for record in folder.files
+    ]
+    assert len(every) == 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Photos.photoslibrary/originals/0/1.jpg",
+        "Photos.photoslibrary/Masters/1.jpg",
+        "Wedding.cocatalog/Originals/1.jpg",
+        "Lightroom.lrlibrary/originals/1.jpg",
+        "CaptureOne/1.jpg",
+        "Cache/1.jpg",
+        "Previews/1.jpg",
+        "resources/1.jpg",
+        "Thumbnails/1.jpg",
+        "snapshots/1.jpg",
+        "recycle/1.jpg",
+        "Backups/1.jpg",
+        "darktable_exported/1.jpg",
+        "Trash/1.jpg",
+        "party.part/1.jpg",
+        "new.download/1.jpg",
+        "#1.jpg",
+        "@home/1.jpg",
+        "~/1.jpg",
+    ],
+)
+def test_what_people_keep_originals_in_is_walked(place: Path, name: str) -> None:
+    make(place, name)
+    assert found(place) == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.jpg.part", "a.JPG.CRDOWNLOAD", "a.jpg.partial", "a.jpg.download", "~syncthing~a.jpg.tmp"],
+)
+def test_an_unfinished_download_is_excluded(place: Path, name: str) -> None:
+    make(place, name, "a.jpg")
+    assert found(place) == ["a.jpg"]
+    assert left_out(place) == {name}
+
+
+def test_a_collection_is_not_walked_whichever_path_leads_to_it(place: Path) -> None:
+    index = clipindex.Index(place / "store", model=str(TINY))
+    make(place, "photos/one.jpg")
+    list(index.ingest([place / "photos"]))
+    (place / "store").rename(place / "photos" / "store")
+    assert found(place) == ["photos/one.jpg"]
+    assert left_out(place) == {f"photos/store/{DEFAULT_COLLECTION}"}
+    assert found(place, place / "photos" / "store" / DEFAULT_COLLECTION) == []
+
+
+def test_the_globs_that_matched_are_counted(place: Path) -> None:
+    make(place, "a.jpg", "b.jpg", "c.tmp", "raw/d.jpg", "sub/raw/e.jpg", "sub/f.jpg")
+    policy = WalkPolicy(exclude=("raw", "*.tmp", "sub/none", "raw/"), include=("*.jpg", "*.png"))
+    matches: Counter[str] = Counter()
+    for folder in walk([Root(os.fsencode(place), policy)]):
+        matches.update(folder.glob_matches)
+    assert matches == {"raw": 2, "raw/": 2, "*.tmp": 1, "*.jpg": 3}
+
+
+def test_a_glob_is_matched_below_its_own_root(place: Path) -> None:
+    make(place, "a/raw/1.jpg", "a/b/raw/2.jpg", "raw/3.jpg", "a/c/raw/4.jpg")
+    policy = WalkPolicy(exclude=("/raw",))
+    roots = [Root(os.fsencode(path), policy) for path in (place, place / "a", place / "a" / "b")]
+    files = [record.path for folder in walk(roots) for record in folder.files]
+    assert files == [os.fsencode(place / "a/c/raw/4.jpg")]
+
+
+def test_a_followed_link_to_a_folder_is_excluded_like_a_folder(place: Path) -> None:
+    make(place, "photos/one.jpg", "far/two.jpg", "other/three.jpg")
+    (place / "photos" / "private").symlink_to("../far")
+    (place / "photos" / "public").symlink_to("../other")
+    root = Root(os.fsencode(place / "photos"), WalkPolicy(follow=True, exclude=("private/",)))
+    names = [os.path.basename(record.path) for folder in walk([root]) for record in folder.files]
+    assert names == [b"one.jpg", b"three.jpg"]
 
 
 @pytest.mark.parametrize("name", [".photos", "@eaDir", "a/.b/c"])

@@ -16,20 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import typer
 
 from clipindex.cli.exits import CONFIG_FILE, Ending
 from clipindex.errors import UsageError
+from clipindex.files.user_folders import config_folder
 
 Values = dict[str, object]
 OptionsOf = Callable[[str], Collection[str]]
 PATH_WORDS = ("FOLDER", "FILE", "PATH", "DIR")  # in an option's metavar
 
 
-def default_path() -> Path:
-    """The user's own file; it need not exist."""
-    return Path(platformdirs.user_config_dir("clipindex", appauthor=False)) / "config.toml"
+def default_path() -> Path | None:
+    """The user's own file, which need not exist; None for a user without a home."""
+    folder = config_folder()
+    return None if folder is None else folder / "config.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,11 @@ def read(path: Path | None) -> Configuration | None:
 
     Raises UsageError when a named file is missing, or one is broken.
     """
-    file = (path or default_path()).expanduser()
+    file = path or default_path()
+    if file is None:
+        return None
     try:
+        file = file.expanduser()
         if path is None and not file.exists():
             return None
         text = file.read_bytes().decode("utf-8-sig")  # Windows editors write a byte order mark
@@ -56,7 +60,7 @@ def read(path: Path | None) -> Configuration | None:
             path=str(file),
             hint="correct --config or CLIPINDEX_CONFIG",
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: nobody's home
         raise _broken(file, error) from error
     import tomllib  # most have no such file
 

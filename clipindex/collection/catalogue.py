@@ -19,7 +19,7 @@ from typing import Any
 
 from clipindex.collection.schema import open_database, transaction
 from clipindex.errors import StoreError
-from clipindex.files.walk import FileRecord
+from clipindex.files.file_system import FileRecord
 
 INDEXED, QUARANTINED, SKIPPED = "indexed", "quarantined", "skipped"
 

@@ -111,6 +111,26 @@ def read_contract(path: Path) -> StoredContract | None:
         ) from error
 
 
+def foreign_contract(raw: Any) -> StoredContract:
+    """A contract from a server or an export, which anybody may have written.
+
+    Raises KeyError, TypeError or ValueError when it is not valid.
+    """
+    stored = StoredContract.from_json(raw)
+    contract = stored.contract
+    texts = [
+        *(contract.model, contract.revision, contract.precision, contract.preprocessing),
+        *(text for pair in (*contract.files.items(), *stored.noted.items()) for text in pair),
+        stored.bundle,
+    ]
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise ValueError("it contains something that is not printable text")
+    for number in (contract.dimension, contract.preprocessing_version, contract.schema):
+        if type(number) is not int or not 0 < number <= 8192:
+            raise ValueError(f"it contains a number that is out of range: {number!r}")
+    return stored
+
+
 def write_contract(path: Path, stored: StoredContract) -> None:
     """Write the contract durably: without this file the collection does not exist."""
     write_durably(path, json.dumps(asdict(stored), indent=2).encode())

@@ -15,6 +15,6 @@ def check_names(collection: str, source: str) -> None:
     for what, name in (("collection", collection), ("source", source)):
         if not NAME.fullmatch(name):
             raise UsageError(
-                f"'{name}' cannot name a {what}",
+                f"{name!r} cannot name a {what}",
                 hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
             )

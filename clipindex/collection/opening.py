@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -20,13 +19,15 @@ from clipindex.collection.contract import (
 )
 from clipindex.collection.place import Located, Opened, Place
 from clipindex.errors import StoreError
+from clipindex.files.access import exists, is_gone
 from clipindex.files.identity import path_from_payload
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.pictures.decode import library_versions
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import Payload
+from clipindex.stores.payload import Payload, mtime_of
 from clipindex.stores.points import Points
+from clipindex.stores.validation import healed_payload, payload_fault
 
 if TYPE_CHECKING:
     from clipindex.model.encoder import Encoder
@@ -175,6 +176,8 @@ def reconcile(collection: Collection) -> None:
     learned: list[Row] = []
     with_point: set[bytes] = set()
     for _, payload in collection.points.scroll(Filter(equals=(("source", collection.source),))):
+        if payload_fault(healed_payload(payload)) is not None:
+            continue  # its file is read again, and its point written anew
         row = row_from_payload(payload)
         with_point.add(row.path)
         known = remembered.get(row.path)
@@ -192,7 +195,7 @@ def _may_have_moved(row: Row, catalogue: Catalogue) -> bool:
     """Whether a point without a row may be the new one of a move that was interrupted."""
     copies = catalogue.with_content(row.sha256) if row.sha256 else []
     indexed = (copy.path for copy in copies if copy.state == INDEXED)
-    return os.path.lexists(row.path) and not all(map(os.path.lexists, indexed))
+    return exists(row.path) and any(map(is_gone, indexed))
 
 
 def row_from_payload(payload: Payload) -> Row:
@@ -200,7 +203,7 @@ def row_from_payload(payload: Payload) -> Row:
     return Row(
         path=path_from_payload(payload),
         size=int(str(payload["bytes"])),
-        mtime_ns=int(str(payload["mtime_ns"])),
+        mtime_ns=mtime_of(payload),
         ctime_ns=None,
         sha256=bytes.fromhex(str(payload["sha256"])),
         state=INDEXED,

@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.place import Place
 from clipindex.errors import UsageError
 from clipindex.files.identity import LOCAL
+from clipindex.files.user_folders import data_folder, expand_user
 
 if TYPE_CHECKING:
     from clipindex.stores.address import Server
@@ -21,7 +20,7 @@ AnyPath = str | os.PathLike[str]
 
 def default_store() -> Path:
     """The embedded store in the user's data folder."""
-    return Path(platformdirs.user_data_dir("clipindex", appauthor=False)) / "store"
+    return data_folder() / "store"
 
 
 def place_at(
@@ -30,7 +29,7 @@ def place_at(
     """The place of a collection. Raises UsageError when both kinds are named."""
     if server is None:
         folder = Path(store) if store is not None else default_store()
-        return FolderPlace(folder.expanduser().absolute(), collection, source or LOCAL)
+        return FolderPlace(expand_user(folder).absolute(), collection, source or LOCAL)
     if store is not None:
         raise UsageError(
             f"both a folder and a server are named: {store}, {server.url}",

@@ -14,13 +14,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import platformdirs
-
-from clipindex.collection.contract import StoredContract, read_contract, write_contract
+from clipindex.collection.contract import (
+    StoredContract,
+    foreign_contract,
+    read_contract,
+    write_contract,
+)
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import Located, Opened, required
 from clipindex.errors import ContractMismatch, StoreError, UsageError
-from clipindex.files.identity import LOCAL
+from clipindex.files.identity import LOCAL, printable
+from clipindex.files.user_folders import state_folder
 from clipindex.stores import server_collections
 from clipindex.stores.address import Server
 from clipindex.stores.connection import READING, WRITING, Connection, RetryPolicy
@@ -52,8 +56,7 @@ class ServerPlace:
     @property
     def folder(self) -> Path:
         key = hashlib.sha256(f"{self.address.url}\0{self.collection}".encode()).hexdigest()[:16]
-        state = platformdirs.user_state_path("clipindex", appauthor=False)
-        return state / "servers" / f"{self.collection}-{key}"
+        return state_folder() / "servers" / f"{self.collection}-{key}"
 
     @property
     def lock(self) -> Path:
@@ -96,10 +99,11 @@ class ServerPlace:
                 hint="name another --collection",
             )
         try:
-            stored = StoredContract.from_json(info.note)
-        except (KeyError, TypeError, ValueError) as error:
+            stored = foreign_contract(info.note)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(
-                f"the contract of '{self.collection}' on {self.name} cannot be read: {error}",
+                f"the contract of '{self.collection}' on {self.name} cannot be read: "
+                f"{printable(str(error)[:300])}",
                 hint="a newer clipindex may have made it; update this one",
             ) from error
         local = read_contract(self._local_contract)
@@ -111,6 +115,8 @@ class ServerPlace:
     def catalogue_for(self, stored: StoredContract) -> Path:
         """Named after this very collection: one created anew does not inherit the file."""
         key = stored.noted.get(COLLECTION_KEY, "unknown")
+        if not re.fullmatch("[0-9a-f]{12}|unknown", key):  # anybody may have written it
+            key = hashlib.sha256(key.encode()).hexdigest()[:12]
         return self.folder / f"{key}-{self.source}{self.part}.sqlite"
 
     def open(self, wanted: StoredContract, *, create: bool) -> Opened:

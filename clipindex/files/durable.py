@@ -9,10 +9,12 @@ from pathlib import Path
 def write_durably(path: Path, data: bytes) -> None:
     """Replace the file at `path` in one step; its name and bytes are on the disk on return.
 
-    Raises OSError; the old file then stays.
+    Raises OSError; the old file then stays. A link that stands at the temporary name is removed,
+    not written through: who may write into the folder might have put it there.
     """
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    partial.unlink(missing_ok=True)
+    with open(partial, "xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -7,6 +7,9 @@ import hashlib
 import os
 import uuid
 
+from clipindex.errors import UsageError
+from clipindex.files.access import file_system_of
+
 # clipindex's own namespace for name-based ids (RFC 9562, 5.5): uuid5(NAMESPACE_DNS, "clipindex").
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "clipindex")
 
@@ -25,6 +28,20 @@ def point_id(source: str, path: bytes) -> uuid.UUID:
 def display_path(path: bytes) -> str:
     r"""The path as text; bytes that are not UTF-8 appear as `\xNN`."""
     return path.decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    r"""The text with escapes for what a terminal would obey; for text from outside.
+
+    >>> printable("caf\u00e9\x1b[2J")
+    'caf\u00e9\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def exact_path(path: bytes) -> str | None:
@@ -63,9 +80,14 @@ def is_below(path: bytes, folder: bytes) -> bool:
 
 
 def resolve_root(path: str | os.PathLike[str] | bytes) -> bytes:
-    """An absolute path with links resolved once; of a file, only its folder's links."""
-    raw = os.fsencode(path)
-    if os.path.isdir(raw):
-        return os.path.realpath(raw)
-    folder, name = os.path.split(raw.rstrip(b"/"))  # not abspath: `link/..` is not `.`
-    return os.path.join(os.path.realpath(folder or b"."), name)
+    """An absolute path with links resolved once; of a file, only its folder's links.
+
+    Raises UsageError for what no file system takes as a path.
+    """
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"not a path: {error}", path=ascii(path)) from None
+    if b"\0" in name:
+        raise UsageError("a path cannot contain a NUL byte", path=ascii(path))
+    return file_system_of(name).resolve(name)

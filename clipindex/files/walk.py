@@ -1,96 +1,79 @@
-"""The first station: from roots to file records. Names and stat only; no file is opened."""
+"""From roots to file records: every folder is listed, every file looked at, none opened."""
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
-import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-# Folders that systems and photo programs make for themselves. A hidden name (leading dot) is
-# left out as well, which covers .thumbnails, .Trash-1000 and the like.
-HOUSEKEEPING = frozenset(
-    {
-        b"@eaDir",  # Synology's thumbnails
-        b"#recycle",
-        b"$RECYCLE.BIN",
-        b"System Volume Information",
-        b"__MACOSX",
-        b"lost+found",
-    }
-)
+from clipindex.files.access import file_system_of
+from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord
+from clipindex.files.globs import Globs, glob_text
+from clipindex.files.housekeeping import housekeeping_in, is_housekeeping
 
+# What marks the folder of an embedded collection: clipindex does not walk its own files,
+# whichever store they belong to and whatever path leads to them.
+COLLECTION_FILES = frozenset({b"contract.json", b"lock", b"shard"})
 
 Patterns = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """A regular file as the walk saw it: absolute path, size in bytes, times in nanoseconds."""
-
-    path: bytes
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WalkPolicy:
-    """What a walk goes into, and what it leaves out.
+    """What a walk enters, and what it excludes.
 
-    A glob with a slash is matched against the path below the root, one without against the
-    name, both without regard to case. `exclude` leaves out files and folders, `include`, where
-    given, every file that none of its globs matches.
+    `exclude` and `include` are globs (see `globs`). `exclude` excludes files and folders;
+    `include`, where given, excludes every file that matches none of its globs.
     """
 
-    hidden: bool = False  # names with a leading dot, and the housekeeping folders
-    follow: bool = False  # links to folders
-    one_file_system: bool = False
+    hidden: bool = False  # enter names with a leading dot, and the housekeeping folders
+    follow: bool = False  # enter links to folders, each folder once
+    one_file_system: bool = False  # enter no folder on another device than the root
     exclude: Patterns = ()
     include: Patterns = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Where a walk begins, how it goes, and the tags of all that it finds."""
+    """Where a walk starts, its policy, and the tags of all files that it finds."""
 
     path: bytes
     policy: WalkPolicy = WalkPolicy()
     tags: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Folder:
-    """One folder's regular files, what the walk policy left out of it, and what went wrong."""
+    """One folder: its regular files, the paths that the policy excluded, and what failed."""
 
     path: bytes
     root: bytes
     files: list[FileRecord] = field(default_factory=list)
     left_out: list[bytes] = field(default_factory=list)
     faults: list[tuple[bytes, str]] = field(default_factory=list)
-    named: bool = False  # not listed: only files that were named one by one are in it
+    glob_matches: Counter[str] = field(default_factory=Counter)  # names, by the glob as typed
+    named: bool = False  # not listed: it holds only files that were named one by one
 
 
 def walk(
     roots: Iterable[Root], named: Iterable[bytes] = (), excluded_folder: bytes | None = None
 ) -> Iterator[Folder]:
-    """Every folder below the roots, each once however many roots lead there, in name order.
+    """Every folder below the roots, each once however many roots lead to it, in name order.
 
     A root may be a single file; `named` are further single files. Links to files are read.
-    `avoid` is a folder never gone into: the store itself may lie below a root.
+    `excluded_folder` is never entered: the store itself may lie below a root.
     """
     folders: list[_Rules] = []
     singles = set(named)
     for root in sorted(set(roots), key=lambda root: root.path):
-        if os.path.isdir(root.path):
+        if file_system_of(root.path).is_folder(root.path):
             folders.append(_Rules(root, excluded_folder))
         else:
             singles.add(root.path)
-    seen: set[bytes | tuple[int, int]] = set()
-    own = {key for rules in folders for key in (rules.root.path, _inode(rules.root.path))}
+    seen: set[_Identity] = set()
+    own = {key for rules in folders for key in (rules.root.path, rules.identity_of_root)}
     for rules in folders:
         waiting = [rules.root.path]
         while waiting:
@@ -105,10 +88,13 @@ def walk(
                 singles.difference_update(record.path for record in folder.files)
             yield folder
     for path, files in groupby(sorted(singles), key=os.path.dirname):
-        folder = Folder(path, path, named=True)
+        folder = Folder(path=path, root=path, named=True)
         for file in files:
             _add_named_file(folder, file)
         yield folder
+
+
+_Identity = bytes | tuple[int, int]  # a folder's path, or its device and inode
 
 
 class _Rules:
@@ -118,138 +104,139 @@ class _Rules:
         policy = root.policy
         self.root = root
         self.policy = policy
+        self.files: FileSystem = file_system_of(root.path)
         self._excluded_folder = excluded_folder
-        self._exclude = _compiled(policy.exclude)
-        self._include = _compiled(policy.include)
-        self._device = os.stat(root.path).st_dev if policy.one_file_system else None
-        self._prefix = len(root.path.rstrip(b"/")) + 1
+        self.exclude = Globs(policy.exclude) if policy.exclude else None
+        self.include = Globs(policy.include, contents=True) if policy.include else None
+        self._device = _device(self.files, root.path) if policy.one_file_system else None
+        self._prefix = len(os.path.join(root.path, b""))
+        self.identity_of_root = _identity(self.files, root.path)
 
-    def identity(self, path: bytes) -> bytes | tuple[int, int]:
-        """What tells a folder from another: its inode when links may lead there twice."""
-        if not self.policy.follow:
-            return path
-        return _inode(path)
+    def identity(self, path: bytes) -> _Identity:
+        """What tells a folder from all others: its inode where links may lead to it twice."""
+        return _identity(self.files, path) if self.policy.follow else path
 
-    def leaves_out(self, entry: os.DirEntry[bytes]) -> bool:
-        """Whether the policy leaves out this name, be it a file or a folder."""
-        name = entry.name
-        if not self.policy.hidden and (name.startswith(b".") or name in HOUSEKEEPING):
-            return True
-        return self._exclude is not None and self._matches(self._exclude, entry)
+    def leads_on(self, link: Entry) -> bool:
+        """Whether a link leads to a folder that is to be walked."""
+        return self.policy.follow and self.files.is_folder(link.path)
 
-    def leaves_out_folder(self, entry: os.DirEntry[bytes]) -> bool:
-        """Our own store, or another file system."""
-        if entry.path == self._excluded_folder:
-            return True
-        try:
-            return self._device is not None and entry.stat().st_dev != self._device
-        except OSError:  # listing it will fail too, and be told
-            return False
+    def below_root(self, folder: bytes) -> str:
+        """A folder's path below the root as globs see it, with a slash at its end."""
+        if self.exclude is None and self.include is None:
+            return ""
+        return glob_text(os.path.join(folder, b"")[self._prefix :])
 
-    def leaves_out_file(self, entry: os.DirEntry[bytes]) -> bool:
-        """A file that no `include` names."""
-        return self._include is not None and not self._matches(self._include, entry)
-
-    def _matches(
-        self, globs: tuple[re.Pattern[bytes] | None, ...], entry: os.DirEntry[bytes]
+    def excludes(
+        self, entry: Entry, place: _Place, matches: Counter[str], *, is_folder: bool
     ) -> bool:
-        by_name, by_path = globs
-        return bool(
-            (by_name and by_name.match(entry.name))
-            or (by_path and by_path.match(entry.path[self._prefix :]))
-        )
+        """Whether the policy excludes a name; the globs that match it are counted."""
+        name = entry.name
+        if not self.policy.hidden and (
+            name.startswith(b".")
+            or is_housekeeping(name, is_folder=is_folder, folders=place.housekeeping)
+        ):
+            return True
+        if self.exclude is None and self.include is None:
+            return False
+        text = glob_text(name)
+        if self.exclude is not None:
+            matched = self.exclude.matching(place.below_root, text, is_folder=is_folder)
+            if matched:
+                matches.update(matched)
+                return True
+        if self.include is None or is_folder:
+            return False
+        matched = self.include.matching(place.below_root, text, is_folder=False)
+        matches.update(matched)
+        return not matched
+
+    def excludes_folder(self, path: bytes) -> bool:
+        """Our own store, or another file system."""
+        if path == self._excluded_folder:
+            return True
+        return self._device is not None and _device(self.files, path) not in (None, self._device)
 
 
-def _inode(path: bytes) -> bytes | tuple[int, int]:
+def _folder_record(files: FileSystem, path: bytes) -> FolderRecord | None:
+    """None if it is gone or may not be looked at: listing it will fail too, with the reason."""
     try:
-        found = os.stat(path)
+        record = files.stat(path)
     except OSError:
-        return path
-    return found.st_dev, found.st_ino
-
-
-def _compiled(
-    globs: Patterns,
-) -> tuple[re.Pattern[bytes] | None, re.Pattern[bytes] | None] | None:
-    """Two expressions, for names and for paths below the root; None for no globs at all."""
-    if not globs:
         return None
-    names = [glob for glob in globs if "/" not in glob.rstrip("/")]
-    paths = [glob for glob in globs if "/" in glob.rstrip("/")]
-    return _either(names), _either(paths)
+    return record if isinstance(record, FolderRecord) else None
 
 
-def _either(globs: list[str]) -> re.Pattern[bytes] | None:
-    if not globs:
-        return None
-    parts = [fnmatch.translate(glob.strip("/")) for glob in globs]
-    return re.compile(os.fsencode("|".join(parts)), re.IGNORECASE | re.DOTALL)
+def _identity(files: FileSystem, path: bytes) -> _Identity:
+    record = _folder_record(files, path)
+    return path if record is None else (record.device, record.inode)
+
+
+def _device(files: FileSystem, path: bytes) -> int | None:
+    record = _folder_record(files, path)
+    return None if record is None else record.device
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the rules need to know of the folder that is listed, once for all of its names."""
+
+    below_root: str
+    housekeeping: frozenset[bytes]
 
 
 def _list_folder(path: bytes, rules: _Rules) -> tuple[Folder, list[bytes]]:
     """One folder, and the folders in it that are to be walked."""
-    folder = Folder(path, rules.root.path)
+    folder = Folder(path=path, root=rules.root.path)
     below: list[bytes] = []
     try:
-        with os.scandir(path) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+        entries = rules.files.list(path)
     except OSError as error:
         folder.faults.append((path, _reason(error)))
         return folder, below
+    if {entry.name for entry in entries} >= COLLECTION_FILES:
+        folder.left_out.append(path)
+        return folder, below
+    place = _Place(rules.below_root(path), housekeeping_in(path))
     for entry in entries:
-        if rules.leaves_out(entry):
+        is_folder = entry.kind == "folder" or (entry.kind == "link" and rules.leads_on(entry))
+        if rules.excludes(entry, place, folder.glob_matches, is_folder=is_folder):
             folder.left_out.append(entry.path)
-        elif _is_folder(entry, rules.policy.follow):
-            target = folder.left_out if rules.leaves_out_folder(entry) else below
+        elif is_folder:
+            target = folder.left_out if rules.excludes_folder(entry.path) else below
             target.append(entry.path)
-        elif rules.leaves_out_file(entry):
-            folder.left_out.append(entry.path)
         else:
-            _add_entry(folder, entry)
+            _add_entry(folder, entry, rules.files)
     return folder, below
 
 
-def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
+def _add_entry(folder: Folder, entry: Entry, files: FileSystem) -> None:
+    """Take an entry as a file, or exclude it: only regular files are ever opened later."""
     try:
-        return entry.is_dir(follow_symlinks=follow)
-    except OSError:  # a link to itself
-        return False
-
-
-def _add_entry(folder: Folder, entry: os.DirEntry[bytes]) -> None:
-    """Take an entry as a file, or leave it out: only regular files are ever opened later."""
-    try:
-        found = entry.stat()  # follows a link to its file
-    except FileNotFoundError:
-        if entry.is_symlink():  # dangling; otherwise it has gone since it was listed
-            folder.left_out.append(entry.path)
+        record = entry.record or files.stat(entry.path)
     except OSError as error:
-        if entry.is_symlink():  # a link to itself, or to where we may not look
+        if entry.kind == "link":  # to nothing, to itself, or to where we may not look
             folder.left_out.append(entry.path)
-        else:
+        elif not isinstance(error, FileNotFoundError):  # otherwise deleted since it was listed
             folder.faults.append((entry.path, _reason(error)))
     else:
-        _add_file(folder, entry.path, found)
+        if isinstance(record, FileRecord):
+            folder.files.append(record)
+        else:  # a socket, a pipe, a device, or a link to a folder
+            folder.left_out.append(entry.path)
 
 
 def _add_named_file(folder: Folder, path: bytes) -> None:
     try:
-        found = os.stat(path)
+        record = file_system_of(path).stat(path)
     except OSError as error:
         folder.faults.append((path, _reason(error)))
     else:
-        if stat.S_ISDIR(found.st_mode):
+        if isinstance(record, FileRecord):
+            folder.files.append(record)
+        elif isinstance(record, FolderRecord):
             folder.faults.append((path, "it is a folder, not a file"))
         else:
-            _add_file(folder, path, found)
-
-
-def _add_file(folder: Folder, path: bytes, found: os.stat_result) -> None:
-    if stat.S_ISREG(found.st_mode):
-        record = FileRecord(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        folder.files.append(record)
-    else:  # sockets, pipes, devices, and links to folders
-        folder.left_out.append(path)
+            folder.left_out.append(path)
 
 
 def _reason(error: OSError) -> str:

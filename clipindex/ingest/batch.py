@@ -18,6 +18,7 @@ from clipindex.ingest.outcomes import Embedded, Known
 from clipindex.ingest.scope import Scope
 from clipindex.stores.payload import facts_from_payload, make_payload, tags_of
 from clipindex.stores.points import Point
+from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import BatchVerified, write_verified
 
 # Points asked for the vector of a known content. The first nearly always has it; the others are
@@ -51,6 +52,7 @@ class BatchWriter:
         self._points = collection.points
         self._catalogue = collection.catalogue
         self._source = collection.source
+        self._dimension = collection.contract.dimension
         self._scope = scope
 
     def entry(self, outcome: Embedded | Known, label: Label, copies: Sequence[Row] = ()) -> Entry:
@@ -77,11 +79,16 @@ class BatchWriter:
         return self._points.retrieve(list(ids))
 
     def embedding_of(self, entry: Entry, stored: Stored) -> Embedded | None:
-        """A known content with the vector and facts of one of its points; None without any."""
+        """A known content with the vector and facts of one of its points; None without any that
+        is sound, so that the picture is embedded again."""
         outcome = entry.outcome
         for copy in entry.copies:
             point = stored.get(copy)
-            if point is not None and point.payload.get("sha256") == outcome.sha256.hex():
+            if (
+                point is not None
+                and point.payload.get("sha256") == outcome.sha256.hex()
+                and point_fault(healed(point), self._dimension) is None
+            ):
                 return Embedded(
                     record=outcome.record,
                     sha256=outcome.sha256,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clipindex.collection.catalogue import INDEXED, Catalogue, Row
 from clipindex.errors import FileFault
+from clipindex.files.access import is_gone
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
-from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import Status
 from clipindex.ingest.labels import Labels, conclusive
 from clipindex.ingest.plan import defer, quarantined
@@ -86,11 +86,11 @@ def _by_content(
 ) -> dict[str, int]:
     """Read and hash each file and count the statuses that an ingest would give."""
     tally: Counter[str] = Counter()
-    labels = Labels(files.plan.vanished, files.whole_roots, lambda path: not os.path.lexists(path))
+    labels = Labels(files.plan.vanished, files.whole_roots, is_gone)
     seen: set[bytes] = set()
     for record in records:
         try:
-            sha256 = read_content(record).sha256
+            sha256 = read_content(record.path).sha256
         except FileFault as fault:
             tally[Status.SKIPPED if fault.skipped else Status.QUARANTINED] += 1
             continue

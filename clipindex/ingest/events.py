@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from clipindex.collection.catalogue import Row
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path, point_id
-from clipindex.files.walk import FileRecord
 from clipindex.stores.verified import BatchVerified
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clipindex.errors import FileFault
-from clipindex.files.walk import FileRecord
+from clipindex.files.file_system import FileRecord
 from clipindex.pictures.exif import PictureFacts
 from clipindex.stores.points import Vector
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Generator, Iterator, Sequence
@@ -12,8 +11,9 @@ from datetime import UTC, datetime
 
 from clipindex.collection.opening import Collection, reconcile
 from clipindex.errors import ExitCode
+from clipindex.files.access import is_folder
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import point_id
-from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
@@ -83,7 +83,7 @@ def _remember_roots(collection: Collection, scope: Scope, files: Survey) -> None
     """Remember the roots for `reindex`, unless they held no file at all."""
     if files.found:
         for root in scope.roots:
-            if os.path.isdir(root.path):
+            if is_folder(root.path):
                 collection.catalogue.remember_root(root.path, memory_of(root))
 
 

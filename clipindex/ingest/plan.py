@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, Row
-from clipindex.files.walk import FileRecord
+from clipindex.files.file_system import FileRecord
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ A single thread gives every label, so that counts do not depend on which worker 
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.opening import Collection
 from clipindex.errors import FileFault
+from clipindex.files.access import is_gone
 from clipindex.files.identity import display_path
 from clipindex.ingest.batch import BatchWriter, Entry, Ready, Stored
 from clipindex.ingest.events import Event, FileDone, Status
@@ -52,9 +52,7 @@ class Recorder:
         self._catalogue = collection.catalogue
         self._workers = workers
         self._writer = BatchWriter(collection, scope)
-        self._labels = Labels(
-            survey.plan.vanished, survey.whole_roots, lambda path: not os.path.lexists(path)
-        )
+        self._labels = Labels(survey.plan.vanished, survey.whole_roots, is_gone)
         self._batch_size = batch_size
         self._batch: list[Entry] = []
         self._contents: set[bytes] = set()  # digests of the batch

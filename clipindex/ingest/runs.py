@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
 
 from clipindex.collection.opening import Settings, open_for_ingest
 from clipindex.collection.place import Located, Place
 from clipindex.collection.status import open_catalogue, remembered_roots
 from clipindex.errors import UsageError
+from clipindex.files.identity import resolve_root
 from clipindex.ingest import pipeline
 from clipindex.ingest.events import Event, RunFinished, Summary
 from clipindex.ingest.options import IngestOptions
@@ -22,7 +22,7 @@ Load = Callable[[Bundle], Encoder]
 
 def excluded_path(place: Place) -> bytes:
     """The store's own folder as the walk names it: it is never walked."""
-    return os.path.realpath(os.fsencode(place.excluded_folder))
+    return resolve_root(place.excluded_folder)
 
 
 def check_scope(scope: Scope, place: Place) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipindex.errors import DiskNotMounted, UsageError
+from clipindex.files.access import exists
 from clipindex.files.identity import display_path, is_below
 from clipindex.files.walk import Root, WalkPolicy
 
@@ -60,7 +60,7 @@ def check_roots(
     """Raises for the first root that does not exist: DiskNotMounted when pictures below it are
     remembered, else UsageError. `folders_remembered` is called only when one is missing."""
     for root in roots:
-        if not os.path.lexists(root):
+        if not exists(root):
             refuse_empty({root}, folders_remembered())
             raise UsageError(
                 "no such file or folder",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clipindex.collection.catalogue import INDEXED, Row
+from clipindex.files.access import is_folder, is_gone
 from clipindex.files.identity import display_path, is_below
 from clipindex.files.walk import Folder, walk
 from clipindex.ingest.events import FolderFault, Scanning
@@ -43,7 +43,7 @@ def survey(
     check_roots(roots, lambda: folders_remembered)
     result = Survey()
     listed: set[bytes] = set()
-    empty = {root for root in roots if os.path.isdir(root)}
+    empty = {root for root in roots if is_folder(root)}
     last_reported = 0
     for folder in walk(scope.roots, scope.files, scope.excluded_folder):
         rows = remembered(folder.path)
@@ -63,7 +63,7 @@ def survey(
     result.whole_roots = [
         root
         for root in roots
-        if os.path.isdir(root) and not any(is_below(path, root) for path, _ in result.faults)
+        if is_folder(root) and not any(is_below(path, root) for path, _ in result.faults)
     ]
     for path in folders_remembered:
         if path not in listed and _is_gone(path, result.whole_roots):
@@ -95,4 +95,6 @@ def _add_folder(
 
 
 def _is_gone(folder: bytes, whole_roots: Sequence[bytes]) -> bool:
-    return any(is_below(folder, root) for root in whole_roots) and not os.path.isdir(folder)
+    return any(is_below(folder, root) for root in whole_roots) and (
+        is_gone(folder) or not is_folder(folder)
+    )

@@ -18,8 +18,8 @@ import numpy as np
 
 from clipindex.collection.catalogue import Catalogue
 from clipindex.errors import FileFault
+from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
-from clipindex.files.walk import FileRecord
 from clipindex.ingest.events import EmbeddingOn, SlowFile
 from clipindex.ingest.labels import conclusive
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
@@ -179,7 +179,7 @@ class Workers:
     def _read_and_decode(self, record: FileRecord, *, claim: bool) -> _Prepared | Known | Faulty:
         sha256 = None
         try:
-            content = read_content(record)
+            content = read_content(record.path)
             record, sha256 = content.record, content.sha256
             if claim and not self.claims.take(sha256):
                 return Known(record, sha256)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import platformdirs
-
 from clipindex.errors import ModelError
+from clipindex.files.user_folders import cache_folder, expand_user
 from clipindex.model.manifest import Manifest
 from clipindex.model.onnx_file import external_files
 
@@ -174,7 +173,7 @@ def find_bundle(name: str) -> Bundle:
     """A bundle by name (installed with clipindex, then in the user's cache), or by the path of its
     folder. Raises ModelError where there is none, or it cannot be used."""
     if _is_path(name) or (Path(name) / MANIFEST).is_file():
-        return open_bundle(Path(name).expanduser().absolute())
+        return open_bundle(expand_user(Path(name)).absolute())
     for folder in _model_folders():
         if (folder / name / MANIFEST).is_file():
             return open_bundle(folder / name)
@@ -197,7 +196,8 @@ def _model_folders() -> Iterable[Path]:
     package = Path(__file__).parents[1]
     yield package / "bundles"  # in an installed wheel
     yield package.parent / "models"  # in the repository
-    yield Path(platformdirs.user_cache_dir("clipindex")) / "models"
+    if (cache := cache_folder()) is not None:
+        yield cache / "models"
 
 
 def _damaged(path: Path, why: str) -> ModelError:

@@ -141,6 +141,8 @@ def load(
         if provider is not Provider.CPU:
             raise unavailable(provider, why) from error
         hint = "download or convert the bundle again"
+        if "bad_alloc" in why:
+            hint = "there is too little memory: free some, or raise its limit (ulimit -v)"
         raise ModelError(why, path=str(path), hint=hint) from error
     session.disable_fallback()  # of a later run
     used = session.get_providers()[0]

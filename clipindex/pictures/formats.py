@@ -12,20 +12,23 @@ from clipindex.pictures.tiff_directory import (
 
 HEAD = 4096  # enough for every signature below and for most cameras' first directory
 
-# Camera raw files that are TIFFs: their first picture is often a thumbnail of 160x120.
-TIFF_RAW_NAMES = b".dng .nef .nrw .arw .sr2 .cr2 .pef .srw .3fr".split()
-
 # Names that promise a picture: content that breaks the promise is a damaged file to be told
 # of (quarantined), not one of the many other files that lie in a folder (skipped).
 PICTURE_NAMES = (
     b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif .hif"
-    b" .cr3 .raf .orf .rw2"
-).split() + TIFF_RAW_NAMES
+    b" .cr3 .raf .orf .rw2 .dng .nef .nrw .arw .sr2 .cr2 .pef .srw .3fr .iiq"
+).split()
+
+# Camera raw files that are TIFFs: their first picture is often a thumbnail of 160x120. Some of
+# these names are used by other programs as well, and promise nothing.
+TIFF_RAW_NAMES = (
+    b".dng .nef .nrw .arw .sr2 .srf .cr2 .pef .srw .3fr .iiq .fff .mos .mef .erf .kdc .dcr .rwl"
+).split()
 
 # Formats that other programs read; skipped as well, but with a reason that says more.
 OTHER_PICTURE_NAMES = (
     b".psd .psb .xcf .svg .eps .pdf .ico .icns .cur .tga .dds .jp2 .j2k .jpf .jxr .jls .ppm .pgm"
-    b" .pbm .pnm .pfm .sgi .pcx .fli .flc .qoi .xpm .wmf .emf .exr .hdr .x3f .mrw .iiq"
+    b" .pbm .pnm .pfm .sgi .pcx .fli .flc .qoi .xpm .wmf .emf .exr .hdr .x3f .mrw"
 ).split()
 
 UNREADABLE_FORMATS = {  # recognised, so that the reason can say what it is
@@ -36,7 +39,9 @@ UNREADABLE_FORMATS = {  # recognised, so that the reason can say what it is
 # The size of a bitmap's second header tells it from any text that begins with "BM".
 BMP_HEADER_SIZES = {size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124)}
 
-HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"MiHE"}
+AV1_BRANDS = {b"avif", b"avis"}
+HEIF_BRANDS = {b"mif1", b"mif2", b"mif3", b"msf1", b"miaf", b"1pic"}  # whatever the codec
 
 RAW_SIGNATURES = {
     b"FUJIFILMCCD-RAW ": "RAF",
@@ -46,7 +51,7 @@ RAW_SIGNATURES = {
     b"IIU\0": "RW2",
 }
 RAW_MAKERS = {b"NIKON": "NEF", b"SONY": "ARW", b"PENTAX": "PEF", b"SAMSUNG": "SRW"}
-RAW_FORMATS = {"CR2", "CR3", "DNG", "RAW", *RAW_SIGNATURES.values(), *RAW_MAKERS.values()}
+RAW_FORMATS = {"CR2", "CR3", "DNG", "IIQ", "RAW", *RAW_SIGNATURES.values(), *RAW_MAKERS.values()}
 
 
 def picture_format(data: bytes) -> str | None:
@@ -76,14 +81,16 @@ def picture_format(data: bytes) -> str | None:
 
 def _brand(data: bytes) -> str | None:
     """By the major brand, and by the compatible ones where the major says only 'a picture'."""
-    major = data[8:12]
+    major, minor = data[8:12], data[12:16]
     end = min(int.from_bytes(data[:4], "big"), HEAD, len(data))
     brands = {major, *(data[at : at + 4] for at in range(16, end - 3, 4))}
-    if brands & {b"avif", b"avis"}:
+    if major == b"mif3":  # the minimised layout has the codec's brand in the version's place
+        brands.add(minor)
+    if brands & AV1_BRANDS:
         return "AVIF"
     if major in HEVC_BRANDS:
         return "HEIC"
-    if major in {b"mif1", b"msf1"}:
+    if brands & HEIF_BRANDS:
         return "HEIC" if brands & HEVC_BRANDS else "HEIF"
     return "CR3" if major == b"crx " else None
 
@@ -96,7 +103,7 @@ _RAW_COMPRESSIONS = {32767, 34713, 65535}  # Sony's, Nikon's, Pentax's
 
 
 def _tiff_format(data: bytes) -> str:
-    """TIFF, or the kind of camera raw file that is built as one.
+    """TIFF, or the format of the camera raw file that is built as one.
 
     By content alone, so that the same bytes are the same picture under any name: a picture
     made of sensor pixels, or a first picture that calls itself a smaller copy of another that

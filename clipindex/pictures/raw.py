@@ -1,4 +1,4 @@
-"""The preview that a camera puts into its raw files. The door to rawpy, the extra `raw`."""
+"""The preview that a camera stores in its raw files. The only importer of rawpy, the extra `raw`."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def preview(data: bytes) -> Preview:
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             thumb, sizes = raw.extract_thumb(), raw.sizes
-            found = thumb.data if isinstance(thumb.data, bytes) else _copied(thumb.data)
+            picture = thumb.data if isinstance(thumb.data, bytes) else _copied(thumb.data)
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
         raise FileFault("a camera raw file without a preview that can be read") from None
     except rawpy.LibRawError as error:
         raise FileFault(f"damaged or not decodable: {_message(error)}") from error
-    if isinstance(found, bytes) and _cut_short(found, data):
+    if isinstance(picture, bytes) and _cut_short(picture, data):
         raise FileFault("damaged: its preview is cut short")
     width, height = sizes.width, sizes.height
     orientation = _ORIENTATIONS[sizes.flip & 7]
     if orientation >= 5:
         width, height = height, width
-    return Preview(found, orientation, width, height)
+    return Preview(picture, orientation, width, height)
 
 
 def _cut_short(jpeg: bytes, data: bytes) -> bool:
@@ -77,13 +77,13 @@ def _cut_short(jpeg: bytes, data: bytes) -> bool:
 def _copied(
     pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Pixels of their own, 8 bit: LibRaw's go when the file is closed."""
+    """An 8-bit copy: LibRaw frees its own pixels when the file is closed."""
     if pixels.dtype == np.uint16:
         pixels = pixels >> 8  # type: ignore[operator]
     return pixels.astype(np.uint8, copy=True)
 
 
 def _message(error: Exception) -> str:
-    """LibRaw's words, which rawpy hands on as bytes."""
+    """LibRaw's message, which rawpy passes on as bytes."""
     first = error.args[0] if error.args else ""
     return first.decode("ascii", "replace") if isinstance(first, bytes) else str(first)

@@ -1,14 +1,14 @@
 """TIFF pictures as Pillow's: the page that is the picture, every layout in use, or a reason.
 
 Samples are read by `tiff_samples`, whatever their depth. What is coded as a fax or in the JPEG of
-TIFF 6.0 goes to the libtiff within Pillow, with a directory that has no tag but those it needs.
+TIFF 6.0 goes to the libtiff within Pillow; faxes as a file with no tag but those it needs.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,20 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from clipindex.errors import FileFault
-from clipindex.pictures.tiff_colours import converters
-from clipindex.pictures.tiff_directory import Directory, picture_page
+from clipindex.pictures.tiff_colours import converters, is_mislabelled
+from clipindex.pictures.tiff_directory import Directory, first_directory, picture_page
+from clipindex.pictures.tiff_extract import standalone
 from clipindex.pictures.tiff_integrity import intact
 from clipindex.pictures.tiff_layout import (
     DECODED_HERE,
     JPEG,
     NO_COMPRESSION,
+    OLD_JPEG,
     PALETTE,
     YCBCR,
     Layout,
     layout_of,
+    unsupported,
 )
 from clipindex.pictures.tiff_samples import Samples, bands
 
@@ -34,9 +37,7 @@ from clipindex.pictures.tiff_samples import Samples, bands
 # where it has to be rearranged, and Pillow's four bytes a pixel.
 MAX_HELD = 5 << 28  # 1.25 GiB
 
-_ABOUT = (271, 272, 274, 306, 34665, 34853)  # camera, orientation, date, EXIF, GPS
-_FAX_TAGS = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 322, 323, 324, 325)
-_OLD_JPEG_TAGS = (*range(512, 522), 529, 530, 531, 532)
+_JPEG_OFFSET, _END_OF_JPEG = 513, b"\xff\xd9"
 
 
 def open_tiff(data: bytes) -> Image.Image:
@@ -45,15 +46,28 @@ def open_tiff(data: bytes) -> Image.Image:
     Raises FileFault with the reason where it is damaged, too large or not supported.
     """
     page = picture_page(data)
-    layout = intact(layout_of(page), data)
+    layout = layout_of(page)
+    if layout.compression == OLD_JPEG:
+        return _old_jpeg(page, layout)
+    layout = intact(layout, data)
     if layout.compression in DECODED_HERE and not _is_compressed_ycbcr(layout):
         return _Picture(page, layout)
-    return TiffImageFile(_with_directory(page, (*_FAX_TAGS, *_OLD_JPEG_TAGS, *_ABOUT)))
+    return TiffImageFile(io.BytesIO(standalone(page, layout.places)))
 
 
 def _is_compressed_ycbcr(layout: Layout) -> bool:
     """No program is known to write it; libtiff's rounding is kept, as old indexes have it."""
     return layout.photometric == YCBCR and layout.compression not in (NO_COMPRESSION, JPEG)
+
+
+def _old_jpeg(page: Directory, layout: Layout) -> Image.Image:
+    """TIFF 6.0's first way to hold a JPEG: its parts are named by offsets into the whole file."""
+    if page != first_directory(page.data):
+        raise unsupported(f"old-style JPEG compressed {layout.name} that is not the first page")
+    places = [(page.number(_JPEG_OFFSET), 0)] if _JPEG_OFFSET in page.entries else layout.places
+    if not places or any(_END_OF_JPEG not in page.data[offset:] for offset, _ in places):
+        raise FileFault("damaged: cut short, the end of its JPEG is missing")
+    return TiffImageFile(io.BytesIO(page.data))
 
 
 class _Picture(Image.Image):
@@ -82,9 +96,7 @@ class _Picture(Image.Image):
         """What the page's own tags, and the EXIF and GPS directories they name, tell."""
         if self._about is None:
             self._about = Image.Exif()
-            self._about.bigtiff, self._about.endian = self._page.big, self._page.order
-            file = _with_directory(self._page, _ABOUT)
-            self._about.load_from_fp(file, len(self._page.data))
+            self._about.load(standalone(self._page))
         return self._about
 
 
@@ -113,6 +125,9 @@ def _decode(page: Directory, layout: Layout, mode: str) -> Image.Image:
     """All of the picture, 8 bit, in that mode."""
     tables = page.blob(347)
 
+    if layout.kind == "signed" and is_mislabelled(bands(page.data, layout, tables)):
+        layout = replace(layout, kind="unsigned")
+
     def read() -> Iterator[Samples]:
         return bands(page.data, layout, tables)
 
@@ -129,55 +144,3 @@ def _decode(page: Directory, layout: Layout, mode: str) -> Image.Image:
         image.paste(Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1), (0, row))
         row += len(part)
     return image
-
-
-# --- files -----------------------------------------------------------------------------------
-
-
-class _Spliced(io.RawIOBase):
-    """The bytes of a file with another first directory, which lies behind its end."""
-
-    def __init__(self, data: bytes, head: bytes, tail: bytes) -> None:
-        self._parts = (head, memoryview(data)[len(head) :], tail)
-        self._size = len(data) + len(tail)
-        self._at = 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        start, end, at = self._at, self._at + len(buffer), 0
-        out = io.BytesIO()
-        for part in self._parts:
-            out.write(part[max(0, start - at) : max(0, end - at)])
-            at += len(part)
-        count = out.tell()
-        buffer[:count] = out.getbuffer()
-        self._at += count
-        return count
-
-
-def _with_directory(page: Directory, tags: tuple[int, ...]) -> io.BufferedReader:
-    """The page's file, seen as one whose only directory has those of the page's tags.
-
-    Entries are copied as they are, since the values they point to stay where they are. So no
-    reader sees a tag that it could stumble over, or a page that is not the picture.
-    """
-    width, inline = (20, "Q") if page.big else (12, "L")
-    places = sorted((tag, page.entries[tag].at) for tag in tags if tag in page.entries)
-    entries = b"".join(page.data[at : at + width] for _, at in places)
-    count = struct.pack(page.order + ("Q" if page.big else "H"), len(places))
-    end = struct.pack(page.order + inline, 0)
-    pointer = struct.pack(page.order + inline, len(page.data))
-    head = page.data[: 8 if page.big else 4] + pointer
-    return io.BufferedReader(_Spliced(page.data, head, count + entries + end))

@@ -30,12 +30,16 @@ _THUMBNAIL_SCALE = 4  # and then the picture is at least this many times as wide
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tag's type, count, and where in the file its values begin. `at` is the entry itself."""
+    """A tag's type, count, and where in the file its values begin."""
 
     kind: int
     count: int
     place: int
-    at: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that the values take."""
+        return self.count * _SIZES[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def first_directory(data: bytes) -> Directory:
 def directory_at(data: bytes, at: int, order: str, big: bool) -> Directory:
     """The directory at an offset: empty if nothing is there, shorter where the file ends early."""
     head, width, inline = ("Q", 20, 8) if big else ("H", 12, 4)
-    found: dict[int, Entry] = {}
+    entries: dict[int, Entry] = {}
     following = 0
     try:
         (count,) = struct.unpack_from(order + head, data, at)
@@ -122,17 +126,17 @@ def directory_at(data: bytes, at: int, order: str, big: bool) -> Directory:
         for entry in range(start, start + width * min(count, MOST_TAGS), width):
             tag, kind, number = struct.unpack_from(order + ("HHQ" if big else "HHL"), data, entry)
             place = entry + width - inline
-            if kind not in _SIZES or number == 0 or tag in found:
+            if kind not in _SIZES or number == 0 or tag in entries:
                 continue
             if number * _SIZES[kind] > inline:
                 (place,) = struct.unpack_from(order + ("Q" if big else "L"), data, place)
-            found[tag] = Entry(kind, number, place, entry)
+            entries[tag] = Entry(kind, number, place)
         (following,) = struct.unpack_from(
             order + ("Q" if big else "L"), data, start + width * count
         )
     except struct.error:  # the rest lies beyond the bytes at hand
         pass
-    return Directory(data, order, big, found, following)
+    return Directory(data, order, big, entries, following)
 
 
 def directories(data: bytes) -> Iterator[Directory]:

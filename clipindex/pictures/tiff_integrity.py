@@ -84,5 +84,5 @@ def _filled(data: bytes, start: int, end: int) -> int:
 def _refuse_holes(data: bytes, layout: Layout) -> None:
     """libtiff passes over what it cannot read in a fax."""
     for offset, length in layout.places:
-        if _FAX_HOLE in data[offset : offset + length].rstrip(b"\0"):
+        if _FAX_HOLE in data[offset : offset + length]:
             raise FileFault("damaged: its fax data has a hole")

@@ -128,7 +128,8 @@ def _copies(points: Points, only: Filter, contents: Iterable[str]) -> dict[str, 
     remaining = iter(contents)
     while digests := list(islice(remaining, CONTENTS_AT_ONCE)):
         for copy in points.scroll(only.also_among("sha256", digests)):
-            copies.setdefault(str(copy[1]["sha256"]), []).append(copy)
+            if isinstance(copy[1].get("path"), str):  # else another program wrote it
+                copies.setdefault(str(copy[1]["sha256"]), []).append(copy)
     return copies
 
 
@@ -144,13 +145,18 @@ def _hit(query: Query, copies: Iterable[Copy], content: str, score: float) -> Hi
         path=str(payload["path"]),
         paths=tuple(str(copy["path"]) for _, copy in ordered),
         id=str(first_id),
-        width=int(str(payload["width"])),
-        height=int(str(payload["height"])),
+        width=_pixels(payload.get("width")),
+        height=_pixels(payload.get("height")),
         taken=None if payload.get("taken") is None else str(payload["taken"]),
         tags=dict(tags_of(payload)),
         sha256=content,
         exact_path=path_from_payload(payload),
     )
+
+
+def _pixels(value: object) -> int:
+    """0 where a point does not say it: another program, or an unchecked import, wrote it."""
+    return value if isinstance(value, int) else 0
 
 
 def _cosine(score: float) -> float:

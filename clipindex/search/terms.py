@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 
 from clipindex.errors import FileFault, ModelError, UsageError
+from clipindex.files.access import exists, is_file, is_folder
 from clipindex.files.identity import display_path, resolve_root
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.formats import HEAD, picture_format
@@ -52,7 +53,7 @@ class Term:
 def parse_term(text: str) -> Term:
     """`2*dog` is the text `dog` with weight 2, unless a file has that very name."""
     match = WEIGHTED.fullmatch(text)
-    if match is None or os.path.isfile(os.fsencode(text)):
+    if match is None or is_file(os.fsencode(text)):
         return Term(text)
     return Term(match[2], weight=float(match[1]))
 
@@ -82,14 +83,13 @@ def embed_picture(
     picture: str | os.PathLike[str], encoder: Encoder, preprocessing: Preprocessing
 ) -> Query:
     """A picture file as a query. Raises UsageError when it cannot be read."""
-    from clipindex.files.walk import FileRecord
     from clipindex.pictures.content import read_content
 
     path = resolve_root(picture)
-    if not os.path.lexists(path):
+    if not exists(path):
         raise UsageError("no such picture", path=display_path(path), hint="check the spelling")
     try:
-        content = read_content(FileRecord(path, 0, 0, 0))
+        content = read_content(path)
     except FileFault as fault:
         raise _unreadable(fault, display_path(path)) from fault
     query = _embed_bytes(content.data, display_path(path), encoder, preprocessing)
@@ -103,12 +103,12 @@ def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Q
             return _embed_bytes(value, "standard input", encoder, preprocessing)
         value = value.decode("utf-8", "replace").strip()
     elif term.kind is TermKind.IMAGE or (
-        term.kind is TermKind.AUTO and os.path.isfile(os.fsencode(value))
+        term.kind is TermKind.AUTO and is_file(os.fsencode(value))
     ):
         return embed_picture(value, encoder, preprocessing)
     if not value.strip():
         raise UsageError("a term is an empty text", hint="name something to search for")
-    if term.kind is TermKind.AUTO and os.path.isdir(os.fsencode(value)):
+    if term.kind is TermKind.AUTO and is_folder(os.fsencode(value)):
         raise UsageError(
             "that is a folder", path=value, hint="name a picture in it, or use --text for a text"
         )

@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from threading import Thread
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -19,12 +21,14 @@ import httpx
 from qdrant_client import QdrantClient
 
 from clipindex.errors import StoreError
+from clipindex.files.identity import printable
 from clipindex.stores.address import Server
-from clipindex.stores.failures import ErrorAnswer, Failure, status_of, understand
+from clipindex.stores.failures import AnswerFault, ErrorAnswer, Failure, status_of, understand
 from clipindex.stores.waiting import Waiting, current_listener
 
 FIRST_WAIT = 0.25  # seconds; doubled each time, and varied so that writers do not retry in step
 LONGEST_WAIT = 10.0  # seconds
+LARGEST_ANSWER = 64 << 20  # bytes; 250 points of 4,096 numbers have 13 MB
 SILENT_FOR = 5.0  # seconds; a longer wait is reported
 
 T = TypeVar("T")
@@ -49,17 +53,23 @@ class Connection:
 
     def __init__(self, address: Server, policy: RetryPolicy) -> None:
         self.url = address.url
-        self._key = address.key
+        self._address = address
         self._policy = policy
         self._report = current_listener()
-        self._client = QdrantClient(
-            url=address.url,
-            # not as `api_key`: that warns of plain http even for localhost
-            headers={"api-key": address.key} if address.key else None,
-            timeout=policy.timeout,
+        self._client = self._new_client()
+
+    def _new_client(self) -> QdrantClient:
+        # uncompressed: a small answer cannot grow, so its size is checked while it arrives
+        headers = {"accept-encoding": "identity"}
+        if self._address.key:  # not as `api_key`: that warns of plain http even for localhost
+            headers["api-key"] = self._address.key
+        return QdrantClient(
+            url=self.url,
+            headers=headers,
+            timeout=self._policy.timeout,
             check_compatibility=False,  # it prints from a thread; `create` checks the version
-            trust_env=not address.is_localhost,  # no proxy for localhost
-            event_hooks={"response": [_refuse]},
+            trust_env=not self._address.is_localhost,  # no proxy for localhost
+            event_hooks={"response": [_check_answer]},
         )
 
     def call(
@@ -76,7 +86,7 @@ class Connection:
         started = time.monotonic()
         for attempt in itertools.count(1):
             try:
-                result = request(self._client)
+                result = self._within_patience(request, started)
                 if result is None:
                     raise AssertionError  # as qdrant-client itself does, unless run with -O
                 return result
@@ -85,16 +95,40 @@ class Connection:
                 if status is not None and status in instead:
                     return instead[status]
                 failure = understand(error, self._policy.timeout)
-                wait = _wait(failure, attempt)
-                spent = time.monotonic() - started + wait
+                pause = _pause(failure, attempt)
+                spent = time.monotonic() - started + pause
                 if not failure.passing or attempt >= self._policy.attempts:
                     raise self._failed(action, failure, attempt) from error
                 if spent > self._policy.patience:
                     raise self._failed(action, failure, attempt) from error
                 if spent > SILENT_FOR:
-                    self._report(Waiting(self.url, self._printable(failure.reason), wait))
-            time.sleep(wait)
+                    self._report(Waiting(self.url, self._printable(failure.reason), pause))
+            time.sleep(pause)
         raise AssertionError("unreachable: count() never ends")
+
+    def _within_patience(self, request: Callable[[QdrantClient], T], started: float) -> T:
+        """Raises AnswerFault for a request that lasts longer than patience, or one timeout.
+
+        Timeouts of httpx restart with every byte, so a server that sends one a second would be
+        waited for without end, in the headers as in the body. The request therefore runs in a
+        thread, which is abandoned together with its client.
+        """
+        result: Future[T] = Future()
+
+        def run(client: QdrantClient) -> None:
+            try:
+                result.set_result(request(client))
+            except BaseException as error:
+                result.set_exception(error)
+
+        Thread(target=run, args=(self._client,), name="request", daemon=True).start()
+        left = started + self._policy.patience - time.monotonic()
+        longest = max(left, float(self._policy.timeout))
+        wait([result], longest)
+        if not result.done():
+            self._client = self._new_client()
+            raise AnswerFault(f"did not complete its answer within {longest:.0f} s")
+        return result.result()
 
     def close(self) -> None:
         """Close the sockets."""
@@ -107,21 +141,41 @@ class Connection:
 
     def _printable(self, text: str) -> str:
         """`text` without the key, and with escapes for what a terminal would obey."""
-        if self._key:
-            text = text.replace(self._key, "***")
-        return "".join(
-            letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-            for letter in text
-        )
+        if self._address.key:
+            text = text.replace(self._address.key, "***")
+        return printable(text)
 
 
-def _refuse(response: httpx.Response) -> None:
-    """Raises ErrorAnswer for everything but a success with JSON, before qdrant-client parses it."""
+class _Limited(httpx.SyncByteStream):
+    """A body that raises AnswerFault when it becomes too large."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for chunk in self._stream:
+            size += len(chunk)
+            if size > LARGEST_ANSWER:
+                raise AnswerFault(f"sent an answer larger than {LARGEST_ANSWER >> 20} MiB")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _check_answer(response: httpx.Response) -> None:
+    """Raises ErrorAnswer for everything but a success with JSON, before qdrant-client parses it,
+    and AnswerFault for an answer that is compressed or too large."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise AnswerFault("compressed its answer, which it was asked not to do")
+    assert isinstance(response.stream, httpx.SyncByteStream)  # the client is synchronous
+    response.stream = _Limited(response.stream)
     is_json = "json" in response.headers.get("content-type", "")
     if response.status_code not in (200, 201, 202) or not is_json:
         raise ErrorAnswer(response.status_code, response.headers, response.read())
 
 
-def _wait(failure: Failure, attempt: int) -> float:
+def _pause(failure: Failure, attempt: int) -> float:
     backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25)
     return backoff if failure.retry_after is None else max(failure.retry_after, backoff)

@@ -29,6 +29,7 @@ PAGE = 1000
 FOLDED_AT_ONCE = 100  # points of a search's first page: most pictures have no copies
 HEADROOM = 256 << 20  # the engine grows its files 32 MiB at a time, several of them at once
 BYTES_PER_POINT = 5_000  # on disk with the write-ahead log: 2.2 to 4.9 kB measured
+ADDRESS_SPACE = 600 << 20  # that the engine takes at an open: 550 MiB measured
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class EdgePoints:
         self._dimension = dimension
         self._make = make
         self._check_free_space(0)
+        self._check_address_space()
         self._shard = self._try("be opened", lambda: self._open(folder, dimension))
 
     def _open(self, folder: Path, dimension: int) -> Any:
@@ -111,7 +113,9 @@ class EdgePoints:
         while len(best) < limit:
             nearest = self._nearest(vector, page, offset, only)
             for hit in nearest:
-                best.setdefault(str(hit.payload["sha256"]), hit.score)
+                content = hit.payload.get("sha256")
+                if isinstance(content, str):  # else another program wrote the point
+                    best.setdefault(content, hit.score)
             if len(nearest) < page:
                 break
             offset += page
@@ -176,6 +180,19 @@ class EdgePoints:
                 hint="free some space and run the same command again; finished batches are safe",
             )
 
+    def _check_address_space(self) -> None:
+        """Under a limit (ulimit -v) that is too low the engine hangs, deaf to signals: it lacks
+        memory for the text of its own error."""
+        left = _address_space_left()
+        if left is not None and left < ADDRESS_SPACE:
+            raise StoreError(
+                f"the limit on memory leaves {left >> 20} MiB of address space, the engine needs "
+                f"{ADDRESS_SPACE >> 20} to open the collection",
+                path=str(self._folder),
+                hint="raise it (ulimit -v): an ingest maps about 1.6 GiB and uses far less; to "
+                "limit memory that is used, take a container's limit or systemd's MemoryMax",
+            )
+
     def _try(self, action: str, call: Callable[[], T]) -> T:
         try:
             return call()
@@ -211,3 +228,15 @@ def _condition(key: str, match: Mapping[str, Any]) -> Any:
     ((kind, value),) = match.items()
     matches = {"value": engine.MatchValue, "any": engine.MatchAny}
     return engine.FieldCondition(key, match=matches[kind](value))
+
+
+def _address_space_left() -> int | None:
+    """Bytes that this process may still map; None where there is no limit, or none is enforced."""
+    try:
+        import resource  # not on Windows
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])  # Linux
+    except (ImportError, OSError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else limit - pages * resource.getpagesize()

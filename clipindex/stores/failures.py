@@ -38,6 +38,10 @@ class ErrorAnswer(Exception):
         self.body = body
 
 
+class AnswerFault(Exception):
+    """An answer that is too slow, too large or compressed; the text completes "the server ..."."""
+
+
 def status_of(error: Exception) -> int | None:
     """The HTTP status of the answer that caused an exception, None where there was no answer."""
     source: Any = error.source if isinstance(error, ResponseHandlingException) else error
@@ -55,6 +59,8 @@ def understand(error: Exception, timeout: int) -> Failure:
         case UnexpectedResponse():
             headers = httpx.Headers(cause.headers)
             return _answered(ErrorAnswer(cause.status_code or 0, headers, cause.content))
+        case AnswerFault():
+            return Failure(reason=str(cause), hint=_IS_IT_QDRANT)
         case ResourceExhaustedResponse():
             return _later(_BUSY, float(cause.retry_after_s))
         case QdrantException():

@@ -10,26 +10,28 @@ from typing import TYPE_CHECKING
 
 from clipindex.errors import UsageError
 from clipindex.files.identity import display_path, exact_path, folders_of
+from clipindex.files.times import storable_time
 
 if TYPE_CHECKING:
-    from clipindex.files.walk import FileRecord
+    from clipindex.files.file_system import FileRecord
     from clipindex.pictures.exif import PictureFacts
 
 PAYLOAD_SCHEMA = 1
 Payload = dict[str, object]
 Tags = Mapping[str, str]
 
-TAG = "tag_"
+TAG = "tag_"  # a user's tags
+META = "meta_"  # metadata from elsewhere: reserved, so that imports accept it
 TAG_KEY = re.compile(r"[A-Za-z0-9_]+")
 
-# Keyword indexes in every store: what a query filters by. The embedded engine reads them whole
-# at each start (2 ms for 10,000 points and field), so it has no others.
+# Keyword indexes in every store: the fields that a query filters by. The embedded engine reads
+# them whole at each open (2 ms a field for 10,000 points), so it has no others.
 INDEXED_FIELDS = ("folders", "sha256")
 
 
 def path_fields(path: bytes) -> Payload:
-    """The fields that a path makes; `folders` lists every folder above the file, so that
-    `--under` is an exact match. `path_b64` is None where the text is exact."""
+    """The fields made from a path; `folders` lists every folder above the file, so that `--under`
+    is an exact match. `path_b64` is None where the text is exact."""
     return {
         "path": display_path(path),
         "path_b64": exact_path(path),
@@ -41,8 +43,11 @@ def path_fields(path: bytes) -> Payload:
 def make_payload(
     source: str, record: FileRecord, sha256: bytes, facts: PictureFacts, tags: Tags
 ) -> Payload:
-    """Everything a store keeps of a file beside its vector; unknown facts are left out."""
-    latitude_longitude = facts.location
+    """Everything that is stored of a file beside its vector, without the facts that are unknown.
+
+    Raises UsageError for a tag value that is not UTF-8.
+    """
+    location = facts.location
     payload: Payload = {
         "source": source,
         **path_fields(record.path),
@@ -54,8 +59,7 @@ def make_payload(
         "format": facts.format,
         "taken": facts.taken,
         "camera": facts.camera,
-        "location": latitude_longitude
-        and {"lat": latitude_longitude[0], "lon": latitude_longitude[1]},
+        "location": location and {"lat": location[0], "lon": location[1]},
         **tag_fields(tags),
         "indexed_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "schema": PAYLOAD_SCHEMA,
@@ -64,18 +68,26 @@ def make_payload(
 
 
 def facts_from_payload(payload: Payload) -> PictureFacts:
-    """The facts of a picture that is already in the store: copies of it share them."""
+    """The facts of a picture that is stored already: its copies share them."""
     from clipindex.pictures.exif import PictureFacts
 
-    place = payload.get("location")
+    location = payload.get("location")
     return PictureFacts(
         width=_int(payload["width"]),
         height=_int(payload["height"]),
         format=str(payload["format"]),
         taken=_text(payload.get("taken")),
         camera=_text(payload.get("camera")),
-        location=(float(place["lat"]), float(place["lon"])) if isinstance(place, dict) else None,
+        location=(float(location["lat"]), float(location["lon"]))
+        if isinstance(location, dict)
+        else None,
     )
+
+
+def mtime_of(payload: Payload) -> int:
+    """A stored file time in nanoseconds; earlier versions also stored times beyond 64 bits."""
+    value = payload["mtime_ns"]
+    return storable_time(value if isinstance(value, int | float) else int(str(value)))
 
 
 def tags_of(payload: Payload) -> Tags:
@@ -88,25 +100,38 @@ def tags_of(payload: Payload) -> Tags:
 
 
 def tag_fields(tags: Tags) -> Payload:
-    """Tags as payload fields."""
+    """Tags as payload fields. Raises UsageError for a value that no store can hold."""
+    for value in tags.values():
+        _check_value(value)
     return {TAG + key: value for key, value in tags.items()}
 
 
 def parse_tag(text: str) -> tuple[str, str]:
-    """`KEY=VALUE`. Raises UsageError for a key that no field can have."""
+    """`KEY=VALUE`. Raises UsageError for a tag that no field can hold."""
     key, equals, value = text.partition("=")
     if not equals or not TAG_KEY.fullmatch(key):
         raise UsageError(
-            f"'{text}' is not a tag",
+            f"{text!r} is not a tag",
             hint="write KEY=VALUE; a key has letters, digits and '_'",
         )
+    _check_value(value)
     return key, value
 
 
 def check_key(key: str) -> None:
     """Raises UsageError for a key that no tag can have."""
     if not TAG_KEY.fullmatch(key):
-        raise UsageError(f"'{key}' is not a tag's key", hint="letters, digits and '_'")
+        raise UsageError(f"{key!r} is not a tag's key", hint="use letters, digits and '_'")
+
+
+def _check_value(value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the tag value {value!r} is not UTF-8",
+            hint="set it again with --tag, in a terminal that uses UTF-8",
+        ) from None
 
 
 def _int(value: object) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from qdrant_client import models
 
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, VerificationFailed
+from clipindex.files.identity import printable
 from clipindex.stores.connection import Connection
 from clipindex.stores.points import POINTS_AT_ONCE
 
@@ -98,7 +99,9 @@ def aliases(connection: Connection) -> dict[str, str]:
     )
     if answer is None:
         return {}
-    return {alias.alias_name: alias.collection_name for alias in answer.aliases}
+    return {
+        printable(alias.alias_name): printable(alias.collection_name) for alias in answer.aliases
+    }
 
 
 def set_alias(connection: Connection, alias: str, collection: str | None) -> None:
@@ -142,7 +145,9 @@ def check_vectors(
 
 def _check_version(connection: Connection) -> None:
     """Raises StoreError for a server that is too old to store the contract."""
-    version = connection.call("asking for the version", lambda client: client.info().version)
+    version = printable(
+        connection.call("asking for the version", lambda client: client.info().version)
+    )
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None:
         message = f"{connection.url} has an unknown version: {version}"

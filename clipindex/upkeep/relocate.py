@@ -10,8 +10,9 @@ from clipindex.collection.catalogue import INDEXED
 from clipindex.collection.opening import Collection, reconcile, row_from_payload
 from clipindex.files.identity import display_path, is_below, path_from_payload, point_id
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import path_fields, tag_fields, tags_of
+from clipindex.stores.payload import TAG, path_fields
 from clipindex.stores.points import POINTS_AT_ONCE, Point
+from clipindex.stores.validation import healed_payload, payload_fault
 from clipindex.stores.verified import BatchVerified, write_verified
 
 
@@ -23,7 +24,9 @@ def relocate(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVe
     reconcile(collection)
     only = Filter().also(("source", collection.source), ("folders", display_path(old)))
     below = [
-        name for name, payload in points.scroll(only) if is_below(path_from_payload(payload), old)
+        name
+        for name, payload in points.scroll(only)
+        if "path" in payload and is_below(path_from_payload(payload), old)
     ]
     remaining = iter(below)
     while ids := list(islice(remaining, POINTS_AT_ONCE)):
@@ -33,7 +36,7 @@ def relocate(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVe
         points.delete([point.id for point in outdated])
         points.flush()
         catalogue.write(
-            [row_from_payload(point.payload) for point in batch],
+            [row_from_payload(point.payload) for point in batch if _is_sound(point)],
             [path_from_payload(point.payload) for point in outdated],
         )
         yield BatchVerified(len(batch), tuple(str(point.id) for point in batch))
@@ -60,13 +63,18 @@ def new_path(path: bytes, old: bytes, new: bytes) -> bytes:
     return new.rstrip(b"/") + b"/" + rest if rest else new
 
 
+def _is_sound(point: Point) -> bool:
+    """Else the next ingest reads the file again and writes the point anew."""
+    return payload_fault(healed_payload(point.payload)) is None
+
+
 def _moved(collection: Collection, point: Point, old: bytes, new: bytes) -> Point:
     """The point under its new path. A point that exists there stays and gets the missing tags."""
     path = new_path(path_from_payload(point.payload), old, new)
     name = point_id(collection.source, path)
     existing = collection.points.retrieve([name]).get(name)
     if existing is not None:
-        tags = tag_fields(tags_of(point.payload))
+        tags = {name: value for name, value in point.payload.items() if name.startswith(TAG)}
         return Point(name, existing.vector, {**tags, **existing.payload})
     fields = {**point.payload, **path_fields(path)}
     payload = {field: value for field, value in fields.items() if value is not None}

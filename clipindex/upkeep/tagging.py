@@ -6,13 +6,16 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from clipindex.stores.payload import TAG, Payload, Tags, tag_fields
+from clipindex.stores.payload import TAG, Payload, Tags, check_key, tag_fields
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
 from clipindex.stores.verified import BatchVerified, write_verified
 
 
 def put_tags(points: Points, ids: Iterable[uuid.UUID], tags: Tags) -> Iterator[BatchVerified]:
-    """Put tags on points; a point that has them already is not written."""
+    """Put tags on points; a point that has them already is not written. Raises UsageError for a
+    tag that no field can hold."""
+    for key in tags:
+        check_key(key)
     fields = tag_fields(tags)
     yield from _rewrite(points, ids, lambda payload: {**payload, **fields})
 

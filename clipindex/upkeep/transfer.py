@@ -20,18 +20,16 @@ from clipindex.errors import StoreError, UsageError, VerificationFailed
 from clipindex.files.identity import path_from_payload, point_id
 from clipindex.stores.payload import TAG, Payload
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
+from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import write_verified
-from clipindex.upkeep.export_files import (
+from clipindex.upkeep.export_files import prepare_folder, write_manifest, write_pair
+from clipindex.upkeep.export_reading import (
+    POINTS_PER_FILE,
     FilePair,
     Manifest,
-    prepare_folder,
     read_manifest,
-    read_pairs,
-    write_manifest,
-    write_pair,
+    read_points,
 )
-
-POINTS_PER_FILE = 10_000
 
 Progress = Callable[[int, int], object]  # called with the points done, and with their total
 Page = list[tuple[uuid.UUID, Payload]]  # points without their vectors
@@ -55,7 +53,8 @@ def no_progress(_done: int, _total: int) -> None:
 def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
     """Write a collection into a folder; returns the number of its points.
 
-    Raises UsageError where the folder contains another collection's export.
+    Raises UsageError where the folder contains another collection's export, VerificationFailed
+    for a damaged point: no checksum ever vouches for one.
     """
     located = place.locate()
     place = located.place
@@ -67,7 +66,8 @@ def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
     with place.open_for_reading(stored, "export") as points:
         total = points.count()
         for page in _pages(points, POINTS_PER_FILE):
-            files.append(write_pair(folder, len(files), _with_vectors(points, page)))
+            batch = _sound_points(points, page, stored)
+            files.append(write_pair(folder, len(files), batch))
             count += len(page)
             progress(count, total)
     manifest = Manifest(
@@ -85,16 +85,19 @@ def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
 def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int:
     """Bring an export into a collection; returns how many points were written.
 
-    Raises StoreError where the export is incomplete, VerificationFailed where it is damaged,
+    Everything is read and checked once before the first point is written. Raises StoreError where
+    the export is incomplete or invalid, VerificationFailed where a file is damaged,
     ContractMismatch where the collection was created with another model.
     """
     manifest = read_manifest(folder)
+    for _ in read_points(folder, manifest):
+        pass
     transfer = Transfer(
         contract=manifest.contract,
         source=manifest.source,
         roots=manifest.roots,
         count=manifest.points,
-        batches=read_pairs(folder, manifest.files),
+        batches=read_points(folder, manifest),
     )
     return _receive(transfer, place, progress)
 
@@ -102,7 +105,7 @@ def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int
 def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
     """Bring one collection into another directly; returns how many points were written.
 
-    Raises UsageError where both are the same.
+    Raises UsageError where both are the same, VerificationFailed for a damaged point.
     """
     located = origin.locate()
     origin = located.place
@@ -117,7 +120,9 @@ def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
             source=origin.source,
             roots=roots,
             count=points.count(),
-            batches=(_with_vectors(points, page) for page in _pages(points, POINTS_AT_ONCE)),
+            batches=(
+                _sound_points(points, page, stored) for page in _pages(points, POINTS_AT_ONCE)
+            ),
         )
         return _receive(transfer, target, progress)
 
@@ -194,8 +199,9 @@ def _pages(points: Points, size: int) -> Iterator[Page]:
         yield page
 
 
-def _with_vectors(points: Points, page: Page) -> list[Point]:
-    """A page's points with vectors. Raises StoreError when one was deleted meanwhile."""
+def _sound_points(points: Points, page: Page, stored: StoredContract) -> list[Point]:
+    """A page's points with vectors. Raises StoreError when one was deleted meanwhile,
+    VerificationFailed for one that is damaged."""
     names = [name for name, _ in page]
     found: dict[uuid.UUID, Point] = {}
     for start in range(0, len(names), POINTS_AT_ONCE):
@@ -206,4 +212,14 @@ def _with_vectors(points: Points, page: Page) -> list[Point]:
             path=points.location,
             hint="run the same command again, with no other run writing meanwhile",
         )
-    return [found[name] for name in names]
+    batch = [healed(found[name]) for name in names]
+    for point in batch:
+        fault = point_fault(point, stored.contract.dimension)
+        if fault is not None:
+            raise VerificationFailed(
+                f"a point of the collection is damaged: {fault}",
+                path=str(point.payload.get("path", point.id)),
+                hint="touch the picture and ingest it again, which makes its point anew; delete "
+                "what another program wrote into the collection",
+            )
+    return batch

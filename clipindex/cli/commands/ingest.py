@@ -154,7 +154,13 @@ def ingest(
     from clipindex.stores.payload import parse_tag
 
     output = session.output
-    policy = WalkPolicy(hidden, follow, one_file_system, tuple(exclude or ()), tuple(include or ()))
+    policy = WalkPolicy(
+        hidden=hidden,
+        follow=follow,
+        one_file_system=one_file_system,
+        exclude=tuple(exclude or ()),
+        include=tuple(include or ()),
+    )
     files = _names_from(files_from, null) if files_from is not None else None
     share, tags = values.part(part), dict(map(parse_tag, tag or ()))
     how = IngestOptions(
@@ -199,12 +205,15 @@ def _refuse_what_would_be_ignored(
 
 
 def _names_from(place: str, zero: bool) -> list[bytes]:
-    """The file names in a file or on standard input, byte for byte."""
+    """The paths in a list, from a file or from standard input."""
+    from clipindex.files.lists import paths_in_list
+
     try:
         data = streams.read_input() if place == "-" else Path(place).expanduser().read_bytes()
     except OSError as error:
         raise UsageError(
-            f"the list of files cannot be read: {error.strerror}", path=place
+            f"the list of files cannot be read: {error.strerror}",
+            path=place,
+            hint="correct --files-from, or pipe the names in: --files-from -",
         ) from error
-    names = data.split(b"\0") if zero else [line.rstrip(b"\r") for line in data.split(b"\n")]
-    return [name for name in names if name]
+    return paths_in_list(data, null=zero)

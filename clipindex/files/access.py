@@ -1,0 +1,33 @@
+"""Which file system a path belongs to: the one place where that is decided."""
+
+from __future__ import annotations
+
+from clipindex.files.file_system import FileSystem
+from clipindex.files.local import LocalFileSystem
+
+LOCAL_FILE_SYSTEM: FileSystem = LocalFileSystem()
+
+
+def file_system_of(path: bytes) -> FileSystem:  # noqa: ARG001 - one file system so far
+    """The file system that keeps what is at `path`."""
+    return LOCAL_FILE_SYSTEM
+
+
+def exists(path: bytes) -> bool:
+    """Whether the name is there, be it of a link that leads nowhere."""
+    return file_system_of(path).exists(path)
+
+
+def is_gone(path: bytes) -> bool:
+    """Whether the name is no longer there, spelled like this (another case is another name)."""
+    return file_system_of(path).is_gone(path)
+
+
+def is_file(path: bytes) -> bool:
+    """Whether a regular file is there, or a link to one."""
+    return file_system_of(path).is_file(path)
+
+
+def is_folder(path: bytes) -> bool:
+    """Whether a folder is there, or a link to one."""
+    return file_system_of(path).is_folder(path)

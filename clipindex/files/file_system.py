@@ -1,0 +1,101 @@
+"""The protocol through which pictures are listed, described and read, and its records.
+
+Only this room knows where pictures are kept. A new kind of place (an object store, an archive)
+implements `FileSystem`; `access.file_system_of` chooses one by the path. Every path is absolute,
+in bytes, its parts separated by slashes.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal, NamedTuple, Protocol
+
+# The records are named tuples: frozen, and at half the cost of a frozen dataclass. A walk makes
+# two for every file.
+
+
+class FileRecord(NamedTuple):
+    """A regular file: its absolute path, its size in bytes, its times in nanoseconds."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class FolderRecord(NamedTuple):
+    """A folder, and what tells it from all others on this machine, whatever path leads to it."""
+
+    path: bytes
+    device: int
+    inode: int
+
+
+# What a listing says of a name. A "file" may be a pipe or a device, and a "link" may lead
+# anywhere: only `stat` says.
+Kind = Literal["file", "folder", "link"]
+
+
+class Entry(NamedTuple):
+    """One name in a folder."""
+
+    name: bytes
+    path: bytes
+    kind: Kind
+    record: FileRecord | None = None  # where the listing itself brings it: no `stat` is needed
+
+
+class OpenFile(Protocol):
+    """A regular file, open for reading. Its methods raise FileFault."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file when it was opened."""
+
+    def head(self, size: int) -> bytes:
+        """The first `size` bytes, or all of a shorter file."""
+
+    def is_hole_after(self, size: int) -> bool:
+        """Whether nothing was ever written behind the first `size` bytes, so that all of it is
+        zeros. False also where the file system cannot tell without reading."""
+
+    def read(self) -> tuple[FileRecord, bytes]:
+        """The whole file with its record, which belongs to these very bytes.
+
+        Raises a transient FileFault when the file changed while it was read.
+        """
+
+
+class FileSystem(Protocol):
+    """Where pictures are kept. Methods raise OSError; `open` raises FileFault."""
+
+    def list(self, folder: bytes) -> list[Entry]:
+        """Every name in a folder, sorted by name. No file is opened."""
+
+    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
+        """What a path leads to, through links; None for what is never opened: a pipe, say."""
+
+    def open(self, path: bytes) -> AbstractContextManager[OpenFile]:
+        """A regular file, opened for reading. Never waits for a pipe's writer.
+
+        Raises FileFault: `skipped` when the file is gone or no longer a regular file.
+        """
+
+    def exists(self, path: bytes) -> bool:
+        """Whether the name is there, be it of a link that leads nowhere."""
+
+    def is_gone(self, path: bytes) -> bool:
+        """Whether the name is no longer there, spelled like this.
+
+        On a volume that ignores case a picture opens under its old name after a rename that
+        changed nothing but case; in a listing the old name is gone.
+        """
+
+    def is_file(self, path: bytes) -> bool:
+        """Whether a regular file is there, or a link to one."""
+
+    def is_folder(self, path: bytes) -> bool:
+        """Whether a folder is there, or a link to one."""
+
+    def resolve(self, path: bytes) -> bytes:
+        """An absolute path with links resolved; of a file, only its folder's links."""

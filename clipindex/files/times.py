@@ -1,0 +1,15 @@
+"""File times as a store can keep them."""
+
+from __future__ import annotations
+
+EARLIEST, LATEST = -(2**63), 2**63 - 1  # SQLite and the engine store signed 64-bit integers
+
+
+def storable_time(nanoseconds: float) -> int:
+    """Nanoseconds since 1970 within 64 bits, which is 21 September 1677 to 11 April 2262.
+
+    File systems allow other times, and broken clocks produce them. A file dated outside is
+    remembered by the nearest end, so that it is unchanged in the next run, too; a change from one
+    such time to another is seen by the size or the change time only.
+    """
+    return int(max(EARLIEST, min(LATEST, nanoseconds)))
