@@ -20,7 +20,7 @@ import typer
 
 from clipindex.cli.exits import CONFIG_FILE, Ending
 from clipindex.errors import UsageError
-from clipindex.files.user_folders import config_folder
+from clipindex.files.user_folders import config_folder, expand_user
 
 Values = dict[str, object]
 OptionsOf = Callable[[str], Collection[str]]
@@ -50,7 +50,7 @@ def read(path: Path | None) -> Configuration | None:
     if file is None:
         return None
     try:
-        file = file.expanduser()
+        file = expand_user(file)
         if path is None and not file.exists():
             return None
         text = file.read_bytes().decode("utf-8-sig")  # Windows editors write a byte order mark
@@ -60,7 +60,7 @@ def read(path: Path | None) -> Configuration | None:
             path=str(file),
             hint="correct --config or CLIPINDEX_CONFIG",
         ) from None
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: nobody's home
+    except (OSError, ValueError) as error:
         raise _broken(file, error) from error
     import tomllib  # most have no such file
 

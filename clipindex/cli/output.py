@@ -15,6 +15,7 @@ from pathlib import Path
 
 from clipindex.cli.words import printable, printable_json
 from clipindex.errors import ClipIndexError, UsageError
+from clipindex.files.user_folders import expand_user
 
 
 class LogFile:
@@ -22,7 +23,7 @@ class LogFile:
 
     def __init__(self, path: Path) -> None:
         """Raises UsageError when the file cannot be opened for writing."""
-        self.path = path.expanduser()
+        self.path = expand_user(path)
         self.fault: OSError | None = None
         try:
             # held open for the whole command: each line is flushed by itself

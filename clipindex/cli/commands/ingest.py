@@ -207,9 +207,10 @@ def _refuse_what_would_be_ignored(
 def _names_from(place: str, zero: bool) -> list[bytes]:
     """The paths in a list, from a file or from standard input."""
     from clipindex.files.lists import paths_in_list
+    from clipindex.files.user_folders import expand_user
 
     try:
-        data = streams.read_input() if place == "-" else Path(place).expanduser().read_bytes()
+        data = streams.read_input() if place == "-" else expand_user(Path(place)).read_bytes()
     except OSError as error:
         raise UsageError(
             f"the list of files cannot be read: {error.strerror}",
