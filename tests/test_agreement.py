@@ -19,7 +19,7 @@ from clipindex.collection.catalogue import Catalogue
 from clipindex.collection.opening import open_for_change
 from clipindex.ingest.events import PointsMissing
 from clipindex.stores.edge import EdgePoints
-from conftest import ingest, make_pictures, picture_bytes, run_clipindex
+from conftest import TINY, ingest, make_pictures, picture_bytes, run_clipindex
 from test_ingest import same_state, stored
 
 KILL = "os.kill(os.getpid(), 9)"
@@ -169,9 +169,24 @@ def test_a_shard_from_an_older_backup_gets_its_missing_points_again(
     run = run_clipindex("reindex", "--store", index.place.store)
     assert run.code == 0
     assert "2 remembered pictures missing from the store" in run.err
-    fresh = clipindex.Index(tmp_path / "fresh")
+    fresh = clipindex.Index(tmp_path / "fresh", model=str(TINY))
     ingest(fresh, photos)
     assert same_state(index, fresh)
+
+
+def test_another_sources_points_do_not_hide_that_points_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    make_pictures(tmp_path / "a", 3)
+    make_pictures(tmp_path / "b", 4, first_seed=4)
+    ours = clipindex.Index(tmp_path / "store", model=str(TINY), source="ours")
+    others = clipindex.Index(tmp_path / "store", model=str(TINY), source="others")
+    for index, folder in ((ours, "a"), (others, "b")):
+        index.ingest([tmp_path / folder])
+    with open_for_change(ours.place, "test") as collection:
+        point = stored_point(collection.points, tmp_path / "a" / "000.jpg")
+        collection.points.delete([point.id])
+    assert PointsMissing(1) in list(ours.ingest_events([tmp_path / "a"]))
+    assert len(stored(ours)) == 7
 
 
 def test_old_points_of_files_gone_bad_do_not_make_every_run_doubt(

@@ -12,7 +12,7 @@ import pytest
 import clipindex
 from clipindex.collection.catalogue import Catalogue, KnownFolder
 from clipindex.ingest.landmarks import ANYWHERE, Landmarks
-from conftest import ingest, make_pictures
+from conftest import ingest, make_pictures, picture_bytes
 from test_ingest import stored
 
 NAMES = ("home/h", "usb/2024", "usb/2025")
@@ -241,9 +241,9 @@ def test_all_pictures_of_an_inbox_moved_to_the_archive_keep_their_tags(
     index.tag({"album": "best"}, paths)
     for path in paths:
         path.rename(archive / f"2024-{path.name}")
-    make_pictures(inbox, 1, first_seed=9)
+    (inbox / "new.jpg").write_bytes(picture_bytes(9))
     summary = index.reindex()
-    assert (summary.moved, summary.new, summary.vanished) == (2, 0, 0)
+    assert (summary.moved, summary.new, summary.vanished) == (2, 1, 0)
     assert tags_by_name(index, tmp_path)["archive/2024-000.jpg"] == "best"
 
 

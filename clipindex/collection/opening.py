@@ -175,7 +175,10 @@ def is_doubtful(collection: Collection, finished_before: bool) -> bool:
     if not finished_before:
         return True
     remembered = collection.catalogue.counts().get(INDEXED, 0)
-    return remembered > 0 and collection.points.count(_of_source(collection)) < remembered
+    points = collection.points.count() if remembered else 0
+    if points > remembered:  # others' points, or old ones of files gone bad: count exactly
+        points = collection.points.count(_of_source(collection))
+    return points < remembered
 
 
 def reconcile(collection: Collection) -> int:
