@@ -46,6 +46,7 @@ def ending(
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: results.print_message(f"note: {message}")
         warnings.simplefilter("always", ClipIndexWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on odd metadata
         try:
             yield output
         except ClipIndexError as error:
