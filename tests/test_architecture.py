@@ -78,6 +78,7 @@ OWN_FILES = {
     "collection.lock",
     "collection.place",
     "collection.server_place",
+    "ingest.cores",
     "model",
     "stores.edge",
     "upkeep.export_files",
