@@ -12,7 +12,9 @@ from clipindex.collection.contract import StoredContract, read_contract, write_c
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import Located, Opened, required
 from clipindex.errors import StoreError
+from clipindex.files.durable import disk_errors
 from clipindex.files.identity import LOCAL
+from clipindex.stores import edge
 from clipindex.stores.edge import EdgePoints
 from clipindex.stores.points import Points
 
@@ -90,16 +92,16 @@ class FolderPlace:
         )
 
     def save_contract(self, stored: StoredContract) -> None:
-        write_contract(self.contract, stored)
+        with disk_errors(self.contract, "the collection's contract cannot be written"):
+            write_contract(self.contract, stored)
 
     @contextmanager
     def open_for_reading(self, stored: StoredContract, purpose: str) -> Iterator[Points]:
-        """Holds the lock; a query has loaded its model before, so it holds it for 0.1 s."""
-        with lock.locked(self.lock, purpose):
+        """Holds the lock; a query has loaded its model before, so it holds it for 0.1 s. A
+        collection that may not be written to is read from a temporary copy."""
+        with lock.locked_for_reading(self.lock, purpose) as alone:
             current = required(read_contract(self.contract), self)
             stored.contract.check(current.contract)
-            points = EdgePoints(self.shard, stored.contract.dimension, make=False)
-            try:
+            dimension = stored.contract.dimension
+            with edge.open_for_reading(self.shard, dimension, in_place=alone) as points:
                 yield points
-            finally:
-                points.close()
