@@ -137,7 +137,7 @@ def _without_locks(path: Path, reason: str) -> StoreError:
         f"the file system does not lock files ({reason}), so nothing would keep two runs apart",
         path=str(path),
         hint="mount it with locks (Lustre: option flock; NFS: without nolock, lockd running; SMB: "
-        "without nobrl), or put --store on a local disk",
+        "without nobrl), or use a local disk (--store; for a server's lock XDG_STATE_HOME)",
     )
 
 
