@@ -190,6 +190,29 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
             assert (node.end_lineno or 0) - node.lineno < 80 or "commands" in str(path), node.name
 
 
+def calls_of(path: Path) -> set[str]:
+    """What a module calls or raises, as it is written: `print`, `sys.exit`."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_command_line_prints_and_only_its_shell_exits(path: Path) -> None:
+    calls, name = calls_of(path), name_of(path)
+    if name not in ("cli.output", "cli.results", "cli.run_view"):
+        assert "print" not in calls, f"{name} prints: hand it to clipindex.cli.output.Output"
+    if name != "cli.app":
+        assert not calls & {"sys.exit", "os._exit", "exit"}, f"{name} exits: raise or return a code"
+    assert "typer.Exit" not in calls, f"{name}: return the exit code"
+
+
+def test_each_command_is_a_module_of_its_own_and_is_in_the_help() -> None:
+    from clipindex.cli.app import COMMANDS
+
+    modules = {path.stem for path in (PACKAGE / "cli" / "commands").glob("[!_]*.py")}
+    assert modules == {name if name != "import" else "import_" for name in COMMANDS}
+
+
 def modules_after(code: str) -> set[str]:
     """Top-level modules that a process has loaded after `code`."""
     tail = "\nimport sys\nprint(*{name.split('.')[0] for name in sys.modules})"
@@ -261,6 +284,12 @@ def test_a_command_loads_only_what_it_needs(small_store: Path, command: str) -> 
     folders = [str(small_store / "pictures")] if name == "ingest" else []
     args = [name, *terms, *folders, "--store", str(small_store / "store")]
     assert not modules_after(COMMAND.format(args=args)) & (WITHOUT[command] | NEVER)
+
+
+def test_a_progress_bar_needs_no_lock_between_processes() -> None:
+    """tqdm's own starts a helper process where multiprocessing does not fork."""
+    draw = "from clipindex.cli import run_view\nrun_view.tqdm(total=1).update()\n"
+    assert "multiprocessing" not in modules_after(draw)
 
 
 def test_nothing_but_the_server_store_loads_qdrant_client(tmp_path: Path) -> None:

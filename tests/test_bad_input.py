@@ -206,7 +206,7 @@ def test_a_damaged_picture_is_3_once_and_then_known(photos: Path, tmp_path: Path
     first = clip(*run)
     assert first.code == 3
     assert f"quarantined: {photos / 'cut.jpg'}: damaged or not decodable" in first.err
-    assert "1 in quarantine, 1 of them new" in words(first.out)
+    assert "1 in quarantine (1 of them new)" in words(first.out)
     assert clip(*run).code == 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import agreement, compare, environments, measure, pictures, programs, report
+from benchmarks import agreement, compare, environments, measure, pictures, programs, report, upkeep
 from benchmarks.measure import Measured
 from conftest import TINY, make_pictures
 
@@ -143,3 +143,10 @@ def test_scale_runs_small(tmp_path: Path) -> None:
     find, ours = found["plan"]
     assert ours["to find"] == pytest.approx(ours["CPU s"] / find["CPU s"])
     assert [row["points"] for row in found["query"]] == [30, 60]
+
+
+def test_upkeep_measures_edits_moves_a_copy_and_filters(tmp_path: Path) -> None:
+    rows = upkeep.upkeep(tmp_path, 300, 1)
+    assert [row["what"] for row in rows] == ["edits", "edits", "moves", "moves", "copy"]
+    assert {row["points"] for row in rows} == {300}
+    assert len(upkeep.filters(tmp_path / "filters", 300)) == 3

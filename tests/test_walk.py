@@ -218,7 +218,7 @@ def test_an_unfinished_download_is_excluded(place: Path, name: str) -> None:
 def test_a_collection_is_not_walked_whichever_path_leads_to_it(place: Path) -> None:
     index = clipindex.Index(place / "store", model=str(TINY))
     make(place, "photos/one.jpg")
-    list(index.ingest([place / "photos"]))
+    index.ingest([place / "photos"])
     (place / "store").rename(place / "photos" / "store")
     assert found(place) == ["photos/one.jpg"]
     assert left_out(place) == {f"photos/store/{DEFAULT_COLLECTION}"}

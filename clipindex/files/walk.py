@@ -139,16 +139,16 @@ class _Rules:
         if self.exclude is None and self.include is None:
             return False
         text = glob_text(name)
+        matched = []
         if self.exclude is not None:
             matched = self.exclude.matching(place.below_root, text, is_folder=is_folder)
-            if matched:
-                matches.update(matched)
-                return True
-        if self.include is None or is_folder:
-            return False
-        matched = self.include.matching(place.below_root, text, is_folder=False)
-        matches.update(matched)
-        return not matched
+        is_excluded = bool(matched)
+        if self.include is not None and not is_folder and not is_excluded:
+            matched = self.include.matching(place.below_root, text, is_folder=False)
+            is_excluded = not matched
+        for glob in matched:
+            matches[glob] += 1
+        return is_excluded
 
     def excludes_folder(self, path: bytes) -> bool:
         """Our own store, or another file system."""

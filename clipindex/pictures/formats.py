@@ -121,7 +121,7 @@ def _tiff_format(data: bytes) -> str:
     if not (unseen and first.is_reduced) and not any(map(_is_sensor, pages)):
         return "TIFF"
     maker = bytes(value & 0xFF for value in first.numbers(_MAKE, 16)).upper()
-    return next((kind for name, kind in RAW_MAKERS.items() if maker.startswith(name)), "RAW")
+    return next((raw for name, raw in RAW_MAKERS.items() if maker.startswith(name)), "RAW")
 
 
 def _is_sensor(page: Directory) -> bool:

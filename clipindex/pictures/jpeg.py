@@ -3,8 +3,7 @@
     SOI  APPn ..  DQT  SOF  DHT  SOS data  [DHT  SOS data ..]  EOI  whatever follows
 
 A marker is an FF and a byte that is neither 00 (then the FF is data), FF (padding) nor RST0..7
-(part of a scan's data): libjpeg's rule too. None can occur inside compressed data, and a picture
-embedded in an APPn segment is passed over with it.
+(part of a scan): libjpeg's rule too. A picture embedded in an APPn segment is passed over with it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Metadata comes in pieces of up to 64 KiB: no picture has 600 MB of it.
+# Metadata comes in pieces of 64 KiB: no picture has 600 MB of it.
 MOST_SEGMENTS = 10_000
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -37,9 +36,9 @@ _LAST_SMOOTHED = 9
 # are two thirds of a progressive file's bytes. At quality 92 two bits are spare, at 75 one, below
 # 65 none. With two everywhere, cosines to the exact path fell to 0.95; with this, to 0.99.
 _SPARE = 6
-# Decodes to something under any tables, with each restart marker in it once: whichever part of
-# a scan is missing, this fills it; where none is, decoders pass it over.
-_FILLING = b"".join(bytes(range(255)) + bytes((0xFF, 0xD0 + n)) for n in range(8))
+# Decodes to something under any tables, with each restart marker in it once: it fills whichever
+# part of a scan is missing; where none is, decoders pass it over.
+FILLING = b"".join(bytes(range(255)) + bytes((0xFF, 0xD0 + n)) for n in range(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +57,21 @@ class Segment:
 class Frame:
     """A picture's header: its kind (C0..CF), its size in pixels, and its components.
 
-    `samples` says for each component how many it has in one unit of the picture: where
-    brightness has 4 (2x2), colour often has 1. `tables` are the numbers of their quantiser tables.
+    `factors` are the sampling factors of each component, across and down. `tables` are the
+    numbers of their quantiser tables.
     """
 
     marker: int
     width: int
     height: int
     components: tuple[int, ...]
-    samples: tuple[int, ...]
+    factors: tuple[tuple[int, int], ...]
     tables: tuple[int, ...]
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """Of each component in one unit of the picture: brightness often has 4, colour 1."""
+        return tuple(across * down for across, down in self.factors)
 
     @property
     def progressive(self) -> bool:
@@ -75,8 +79,13 @@ class Frame:
         return self.marker in _PROGRESSIVE
 
     @property
+    def arithmetic(self) -> bool:
+        """Whether its coefficients are coded arithmetically, which takes longer."""
+        return self.marker > _LAST_HUFFMAN
+
+    @property
     def lossless(self) -> bool:
-        """Whether it is made of differences between pixels: it has but one scale."""
+        """Whether it is made of differences between pixels: it has one scale."""
         return self.marker in _LOSSLESS
 
 
@@ -177,13 +186,12 @@ class Stream:
     def with_filling(self) -> bytes:
         """The picture with something to decode put before its end marker.
 
-        The pixels change where the data had ended too early, and nowhere else: what comes after
-        a scan's last block is passed over.
+        Pixels change only where the data had ended too early.
         """
         end = next(each.start for each in self.segments if each.marker == _EOI)
         # An arithmetic encoder may leave out zeros at the end of its data (T.81, D.1.8).
-        zeros = bytes(64) if self.frame and self.frame.marker > _LAST_HUFFMAN else b""
-        return self.data[:end] + zeros + _FILLING + b"\xff\xd9"
+        zeros = bytes(64) if self.frame and self.frame.arithmetic else b""
+        return self.data[:end] + zeros + FILLING + b"\xff\xd9"
 
 
 def _is_spare(scan: Scan, frame: Frame, scale: int, steps: dict[int, int]) -> bool:
@@ -279,8 +287,8 @@ def _frame(data: bytes, segment: Segment) -> Frame | None:
     if len(header) < 9 or len(header) != 6 + 3 * header[5]:
         return None
     height, width = (int.from_bytes(header[at : at + 2], "big") for at in (1, 3))
-    samples = tuple((each >> 4) * (each & 15) for each in header[7::3])
-    return Frame(segment.marker, width, height, tuple(header[6::3]), samples, tuple(header[8::3]))
+    factors = tuple((each >> 4, each & 15) for each in header[7::3])
+    return Frame(segment.marker, width, height, tuple(header[6::3]), factors, tuple(header[8::3]))
 
 
 def _scan(data: bytes, segment: Segment) -> Scan:

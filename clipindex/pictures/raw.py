@@ -1,4 +1,4 @@
-"""The preview that a camera stores in its raw files. The only importer of rawpy, the extra `raw`."""
+"""The preview that a camera stores in its raw files. Alone imports rawpy, the extra `raw`."""
 
 from __future__ import annotations
 

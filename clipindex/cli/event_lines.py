@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipindex.cli.results import count_of
+from clipindex.cli.words import count_of
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
@@ -34,7 +34,7 @@ def log_line(event: Event) -> str | None:
         case EmbeddingOn():
             return embedding_line(event)
         case SlowFile():
-            return f"still at {event.path} after {event.seconds:.0f} s"
+            return f"still reading {event.path} after {event.seconds:.0f} s"
         case RunFinished():
             return f"finished: {totals(event.summary)}"
         case _:

@@ -1,0 +1,61 @@
+"""Pure: whether the rows of a Windows bitmap are there. They are not compressed as a rule.
+
+"BM" size 0 offset  header  [colour table]  rows, each filled up to four bytes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_RUN_LENGTH = (1, 2)  # compressions
+_PLAIN = (0, 3, 6)
+# Pillow takes run-length coded rows apart in Python: about a second for either of these.
+_MOST_RUN_LENGTH_BYTES = 4_000_000
+_MOST_RUN_LENGTH_PIXELS = 16_000_000
+_HOLE = bytes(1024)
+_NOT_ZERO = re.compile(rb"[^\0]")
+_MOST_ZEROS = 0.1  # the share of zeros in what is not black
+
+
+def check(data: bytes) -> None:
+    """Refuse rows that break off in a hole, and what would decode for minutes. Raises ValueError.
+
+    Black is zeros too, but it begins where an object does. Zeros that begin in the middle of a
+    row, below a row that has none there, and go on in the next, are a copy that broke off.
+    """
+    offset = int.from_bytes(data[10:14], "little")
+    if data[14] == 12:  # the oldest header: no compression
+        width, height = (int.from_bytes(data[at : at + 2], "little") for at in (18, 20))
+        bits, compression = int.from_bytes(data[24:26], "little"), 0
+    else:
+        width = int.from_bytes(data[18:22], "little", signed=True)
+        height = int.from_bytes(data[22:26], "little", signed=True)
+        bits = int.from_bytes(data[28:30], "little")
+        compression = int.from_bytes(data[30:34], "little")
+    height = abs(height)
+    large = len(data) - offset > _MOST_RUN_LENGTH_BYTES or width * height > _MOST_RUN_LENGTH_PIXELS
+    if compression in _RUN_LENGTH and large:
+        raise ValueError("a run-length coded bitmap of this size would decode for minutes")
+    row = (width * bits + 31) // 32 * 4
+    if compression not in _PLAIN or row <= 0 or height < 2 or offset + row * height > len(data):
+        return  # what is cut short, the decoder refuses
+    if any(_breaks_off(data, start, end, offset, row) for start, end in _runs(data, offset)):
+        raise ValueError("a part of the picture is filled with zeros")
+
+
+def _runs(data: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Where long runs of zeros begin and end."""
+    while (start := data.find(_HOLE, at)) >= 0:
+        behind = _NOT_ZERO.search(data, start)
+        at = behind.start() if behind else len(data)
+        yield start, at
+
+
+def _breaks_off(data: bytes, start: int, end: int, offset: int, row: int) -> bool:
+    """Whether zeros begin within a row, go on in the next, and have no zeros above them."""
+    column = (start - offset) % row
+    if start < offset + row or column < 4 or column + end - start <= row:
+        return False
+    above = data[start - row : start - column]
+    return above.count(0) <= _MOST_ZEROS * len(above)

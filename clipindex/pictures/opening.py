@@ -1,0 +1,160 @@
+"""A picture file's bytes opened with Pillow: headers read, damage refused, nothing decoded yet.
+
+Files go to the plugin of their format, not to `Image.open`: its limit for decompression bombs is
+a setting of the whole process, which belongs to the program that imports this package.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from PIL import Image
+
+from clipindex.errors import FileFault
+from clipindex.pictures import (
+    bmp,
+    budget,
+    gif,
+    heic,
+    isobmff,
+    jpeg,
+    jpeg_holes,
+    jpeg_metadata,
+    png,
+    tiff,
+    webp,
+)
+from clipindex.pictures.preprocessing import Preprocessing
+
+_PLUGINS = {
+    "JPEG": ("JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PngImagePlugin", "PngImageFile"),
+    "WEBP": ("WebPImagePlugin", "WebPImageFile"),
+    "GIF": ("GifImagePlugin", "GifImageFile"),
+    "BMP": ("BmpImagePlugin", "BmpImageFile"),
+    "AVIF": ("AvifImagePlugin", "AvifImageFile"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A picture of which the headers were read.
+
+    `stream`: of a JPEG, its file taken apart. `at_least`: the width and height below which a
+    reduced decode may not go, if it may be one. `doubts`: what decoding other JPEGs has to show.
+    `too_short`: files that must not be decodable.
+    """
+
+    image: Image.Image
+    kind: str
+    stream: jpeg.Stream | None = None
+    at_least: tuple[int, int] | None = None
+    doubts: tuple[jpeg_holes.Doubt, ...] = ()
+    too_short: tuple[bytes, ...] = ()
+
+
+def open_picture(data: bytes, kind: str, size: int, preprocessing: Preprocessing) -> Opened:
+    """`kind` as `picture_format` names it; `size` is the model's.
+
+    Raises FileFault, or whatever Pillow and the parsers raise, where the file is damaged.
+    """
+    if kind == "JPEG":
+        return _open_jpeg(data, size, preprocessing)
+    if kind in ("HEIC", "AVIF"):
+        return Opened(image=_open_container(data, kind), kind=kind)
+    if kind == "WEBP":
+        return _open_webp(data)
+    if kind == "TIFF":
+        return Opened(image=tiff.open_tiff(data), kind=kind)
+    if kind == "PNG":
+        data = png.without_extras(data)
+    elif kind == "GIF":
+        data = gif.first_picture(data)
+    elif kind == "BMP":
+        bmp.check(data)
+    return Opened(image=plugin(kind)(io.BytesIO(data)), kind=kind)
+
+
+@cache
+def plugin(kind: str) -> Callable[[io.BytesIO], Any]:
+    """The class of Pillow that reads a format; loaded when the first such file comes."""
+    module, name = _PLUGINS[kind]
+    found: Any = getattr(import_module(f"PIL.{module}"), name)
+    return _lean(found) if kind == "WEBP" else found  # type: ignore[no-any-return]
+
+
+def _lean(webp_image_file: Any) -> Any:
+    """A class that gives the decoder's two pictures back before Pillow makes a third."""
+
+    class LeanWebPImageFile(webp_image_file):  # type: ignore[misc]
+        def load_prepare(self) -> None:
+            self._decoder = None
+            super().load_prepare()
+
+    return LeanWebPImageFile
+
+
+def _open_jpeg(data: bytes, size: int, preprocessing: Preprocessing) -> Opened:
+    stream, at_least = jpeg.parse(data), None
+    if not stream.scans:
+        raise FileFault("damaged: its data ends before the picture begins")
+    if stream.frame and stream.held_whole:
+        size_held = (stream.frame.width, stream.frame.height)
+        budget.refuse_bombs(size_held[0] * size_held[1], size_held)
+    budget.refuse_time(stream)
+    scale = 1 if preprocessing is Preprocessing.EXACT else _scale(stream.frame, 2 * size)
+    if scale > 1:
+        data, at_least = stream.reduced(scale), (2 * size, 2 * size)
+    image = open_jpeg(data if data is not stream.data else jpeg_metadata.without_gaps(stream))
+    doubts = jpeg_holes.doubts(stream)
+    return Opened(image=image, kind="JPEG", stream=stream, at_least=at_least, doubts=doubts)
+
+
+def open_jpeg(data: bytes) -> Image.Image:
+    """Metadata that Pillow cannot read is left out, but for what says how to turn it."""
+    try:
+        image: Image.Image = plugin("JPEG")(io.BytesIO(data))
+    except Exception:  # Pillow raises OSError, ValueError, SyntaxError, struct.error...
+        image = plugin("JPEG")(io.BytesIO(jpeg_metadata.without_metadata(jpeg.parse(data))))
+    return image
+
+
+def _scale(frame: jpeg.Frame | None, at_least: int) -> int:
+    """The smallest of libjpeg's scales, 1/8 to 1, at which both sides keep that many pixels."""
+    short = min(frame.width, frame.height) if frame and not frame.lossless else 0
+    return next((scale for scale in (8, 4, 2) if short >= scale * at_least), 1)
+
+
+def _open_webp(data: bytes) -> Opened:
+    still = webp.still(data)
+    # Pillow makes room for the whole picture when it opens the file.
+    budget.refuse_bombs(still.width * still.height, (still.width, still.height))
+    held = budget.bytes_held("WEBP", "RGBA", (still.width, still.height))
+    budget.refuse_bytes(held + 2 * len(data), (still.width, still.height))
+    image = plugin("WEBP")(io.BytesIO(still.data))
+    return Opened(image=image, kind="WEBP", too_short=still.too_short)
+
+
+def _open_container(data: bytes, kind: str) -> Image.Image:
+    pixels = isobmff.check(data)
+    budget.refuse_bombs(pixels, (pixels, 1))
+    opener = heic.open_heic if kind == "HEIC" else _open_avif
+    try:
+        return opener(data)
+    except FileFault:
+        raise
+    except Exception:  # damaged EXIF, perhaps, which costs no picture
+        without = isobmff.without_exif(data)
+        if without == data:
+            raise
+        return opener(without)
+
+
+def _open_avif(data: bytes) -> Image.Image:
+    image: Image.Image = plugin("AVIF")(io.BytesIO(data))
+    return image
