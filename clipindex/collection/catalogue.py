@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipindex.collection.schema import open_database, transaction
-from clipindex.errors import StoreError
+from clipindex.collection.schema import open_database, transaction, unusable
 from clipindex.files.file_system import FileRecord
 
 INDEXED, QUARANTINED, SKIPPED = "indexed", "quarantined", "skipped"
@@ -98,7 +97,7 @@ class Catalogue:
         try:
             self._database = open_database(path)
         except sqlite3.Error as error:
-            raise _unreadable(error, path) from error
+            raise unusable(error, path) from error
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -107,7 +106,7 @@ class Catalogue:
             try:
                 yield
             except sqlite3.Error as error:
-                raise _unreadable(error, self._path) from error
+                raise unusable(error, self._path) from error
 
     def close(self) -> None:
         """Close the file; further calls fail.
@@ -239,15 +238,3 @@ class Catalogue:
             return None
         started, finished, summary = run
         return started, finished or None, json.loads(summary) if summary else None
-
-
-def _unreadable(error: sqlite3.Error, path: Path) -> StoreError:
-    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
-    damaged = kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return StoreError(
-        f"the catalogue cannot be {'read' if damaged else 'used'}: {error}",
-        path=str(path),
-        hint="delete that file; the next ingest makes it again from the points"
-        if damaged
-        else "check the permissions of file and folder, and the disk",
-    )

@@ -12,7 +12,6 @@ from clipindex.collection.contract import StoredContract, read_contract, write_c
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import Located, Opened, required
 from clipindex.errors import StoreError
-from clipindex.files.durable import disk_errors
 from clipindex.files.identity import LOCAL
 from clipindex.stores import edge
 from clipindex.stores.edge import EdgePoints
@@ -92,8 +91,7 @@ class FolderPlace:
         )
 
     def save_contract(self, stored: StoredContract) -> None:
-        with disk_errors(self.contract, "the collection's contract cannot be written"):
-            write_contract(self.contract, stored)
+        write_contract(self.contract, stored)
 
     @contextmanager
     def open_for_reading(self, stored: StoredContract, purpose: str) -> Iterator[Points]:

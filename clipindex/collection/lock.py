@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock
 
 from clipindex.errors import CollectionBusy, StoreError
-from clipindex.files.durable import disk_errors
+from clipindex.files.durable import CHECK, disk_errors
 
 if sys.platform != "win32":
     import fcntl
@@ -116,7 +116,7 @@ def _try(handle: int, path: Path, *, shared: bool) -> bool:
         raise StoreError(
             f"the collection's lock cannot be taken: {error.strerror}",
             path=str(path),
-            hint="check the folder's permissions and the disk",
+            hint=CHECK,
         ) from error
     return True
 

@@ -6,7 +6,6 @@ date first. Where that is impossible a copy is made: of a read-only store, on a 
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from clipindex.files.durable import disk_errors, free_space
+from clipindex.files.durable import disk_errors, free_space, may_write
 
 ROOM = 1 << 20  # bytes beside a catalogue that SQLite needs to open it: 32 KiB, more for a step
 
@@ -23,7 +22,7 @@ ROOM = 1 << 20  # bytes beside a catalogue that SQLite needs to open it: 32 KiB,
 def readable(path: Path) -> Iterator[Path]:
     """The file to open: `path` itself where that is possible, else a copy in TMPDIR, deleted at
     the end. Raises StoreError when it cannot be copied, DiskFull when there is no room."""
-    writable = all(os.access(name, os.W_OK) for name in (path, path.parent, *_journal(path)))
+    writable = all(map(may_write, (path, path.parent, *_journal(path))))
     if writable and free_space(path.parent) >= ROOM:
         yield path
         return

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from clipindex.errors import StoreError
+from clipindex.errors import DiskFull, StoreError
+from clipindex.files.durable import MORE_ROOM, has_room
 
 Step = tuple[str, ...]  # SQL statements; step N makes version N of version N - 1
 
@@ -40,12 +41,19 @@ WAIT_FOR_JOURNAL = 5.0  # seconds
 def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connection:
     """Open a catalogue's file, creating it or bringing it up to date in one transaction.
 
-    Raises StoreError for the catalogue of a newer clipindex, which is not changed;
+    Raises StoreError for the catalogue of a newer clipindex and the database of another program,
+    which are not changed;
     sqlite3.Error when the file cannot be used.
     """
     database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
         version = _version(database)
+        if version == 0 and _is_foreign(database):
+            raise StoreError(
+                "this database was not made by clipindex, which keeps its catalogue there",
+                path=str(path),
+                hint="name another --store or --collection",
+            )
         if not 0 <= version <= len(steps):
             raise StoreError(
                 f"the catalogue has schema {version}, this clipindex knows {len(steps)}",
@@ -60,6 +68,26 @@ def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connecti
         database.close()
         raise
     return database
+
+
+def unusable(error: sqlite3.Error, path: Path) -> StoreError | DiskFull:
+    """An error of SQLite, as ours."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    kind = code & 0xFF  # the primary code
+    if kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and not has_room(path.parent)):
+        return DiskFull(
+            "there is no room for the catalogue",
+            path=str(path),
+            hint=MORE_ROOM,
+        )
+    damaged = kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return StoreError(
+        f"the catalogue cannot be {'read' if damaged else 'used'}: {error}",
+        path=str(path),
+        hint="delete that file; the next ingest makes it again from the points"
+        if damaged
+        else "check the permissions of file and folder, the disk, and limits on the size of files",
+    )
 
 
 @contextmanager
@@ -87,6 +115,13 @@ def _migrate(database: sqlite3.Connection, steps: Sequence[Step]) -> None:
 
 def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _is_foreign(database: sqlite3.Connection) -> bool:
+    """Whether it has tables but no version. The version is read again, after the tables: another
+    process may just have created both."""
+    tables = database.execute("SELECT 1 FROM sqlite_master").fetchone()
+    return tables is not None and _version(database) == 0
 
 
 def _write_ahead(database: sqlite3.Connection) -> None:

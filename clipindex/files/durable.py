@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from clipindex.errors import DiskFull, StoreError
+
+CHECK = "check the folder's permissions and the disk"
+MORE_ROOM = "free some space and run the same command again; finished batches are safe"
 
 # A full disk, a user's quota, a process's limit on the size of files.
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -51,8 +55,9 @@ def sync_file(path: Path) -> None:
 
 
 @contextmanager
-def disk_errors(path: Path, what: str) -> Iterator[None]:
-    """Turns OSError into DiskFull or StoreError; `what` is the beginning of the message."""
+def disk_errors(path: Path, what: str, hint: str = CHECK) -> Iterator[None]:
+    """Turns OSError into DiskFull or StoreError; `what` is the beginning of the message, `hint`
+    that of a StoreError."""
     try:
         yield
     except OSError as error:
@@ -61,10 +66,13 @@ def disk_errors(path: Path, what: str) -> Iterator[None]:
         raise kind(
             f"{what}: {error.strerror}",
             path=str(path),
-            hint="free some space and run the same command again; finished batches are safe"
-            if full
-            else "check the folder's permissions and the disk",
+            hint=MORE_ROOM if full else hint,
         ) from error
+
+
+def may_write(path: Path) -> bool:
+    """Whether this process may write to a file or folder: permissions, and a read-only mount."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def free_space(folder: Path) -> int:
@@ -72,3 +80,16 @@ def free_space(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def has_room(folder: Path) -> bool:
+    """Whether a file of 64 KiB can be written there now: what counts beside free space is quotas
+    and limits. True also where the attempt fails for another reason."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(64 << 10))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno not in NO_ROOM
+    return True

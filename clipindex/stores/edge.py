@@ -20,7 +20,7 @@ import numpy as np
 import qdrant_edge
 
 from clipindex.errors import ClipIndexError, DiskFull, StoreError
-from clipindex.files.durable import NO_ROOM, free_space
+from clipindex.files.durable import MORE_ROOM, NO_ROOM, free_space
 from clipindex.stores import new_shard
 from clipindex.stores.filter import Conditions, Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
@@ -32,8 +32,6 @@ FOLDED_AT_ONCE = 100  # points of a search's first page: most pictures have no c
 HEADROOM = 256 << 20  # the engine grows its files 32 MiB at a time, several of them at once
 BYTES_PER_POINT = 5_000  # on disk with the write-ahead log: 2.2 to 4.9 kB measured
 ADDRESS_SPACE = 600 << 20  # that the engine takes at an open: 550 MiB measured
-
-MORE_ROOM = "free some space and run the same command again; finished batches are safe"
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clipindex.errors import DiskFull
-from clipindex.files.durable import disk_errors, free_space
+from clipindex.files.durable import disk_errors, free_space, may_write
 from clipindex.stores import new_shard
 
 # An open takes nothing on ext4 (0.4 MiB after a kill), 14 MiB of a sparse shard on tmpfs. Without
@@ -46,9 +46,7 @@ def readable(folder: Path, *, in_place: bool) -> Iterator[Path]:
 
 def _is_writable(folder: Path) -> bool:
     """Whether all files and folders of the shard are: a read-only mount, another user's files."""
-    return os.access(folder, os.W_OK) and all(
-        os.access(path, os.W_OK) for path in folder.rglob("*")
-    )
+    return may_write(folder) and all(map(may_write, folder.rglob("*")))
 
 
 def _check_room(folder: Path, target: Path) -> None:
