@@ -234,8 +234,10 @@ def open_for_reading(folder: Path, dimension: int, *, in_place: bool) -> Iterato
 
 
 def _tells_of_no_room(error: BaseException) -> bool:
+    """The engine's errors carry the system's only as text, in two spellings."""
     number = error.errno if isinstance(error, OSError) else None
-    return number in NO_ROOM or any(f"(os error {code})" in str(error) for code in NO_ROOM)
+    spellings = (form.format(code) for code in NO_ROOM for form in ("os error {})", "code: {},"))
+    return number in NO_ROOM or any(spelling in str(error) for spelling in spellings)
 
 
 def _field_index(name: str) -> Any:

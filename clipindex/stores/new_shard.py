@@ -19,8 +19,11 @@ MARK = "clipindex-new"
 TEXT = b"This shard is new and holds no points. clipindex deletes this file with the first one.\n"
 POINTS = "segments/*/mutable_id_tracker.mappings"  # the engine makes it for the first point
 
-# What a kill left of a shard that an earlier clipindex, which knew no mark, was creating.
-HALF_MADE = re.compile(r"wal/(first-index|(tmp-)?open-\d+)|(wal/)?\.atomicwrite\w+/.*")
+# What a kill may leave without a mark: the mark's own beginning, and what an earlier clipindex,
+# which knew no mark, had the engine create first.
+HALF_MADE = re.compile(
+    rf"{MARK}\.partial|wal/(first-index|(tmp-)?open-\d+)|(wal/)?\.atomicwrite\w+/.*"
+)
 
 
 def is_new(folder: Path) -> bool:
@@ -67,6 +70,6 @@ def begin_use(folder: Path) -> None:
 
 
 def _is_half_made(folder: Path) -> bool:
-    """Whether all files in it, if any, are the first that the engine makes."""
+    """Whether all files in it, if any, are the first that are made."""
     files = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
     return all(HALF_MADE.fullmatch(path.relative_to(folder).as_posix()) for path in files)
