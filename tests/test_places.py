@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,6 +83,18 @@ def test_a_lock_is_free_again_once_its_holder_is_done(tmp_path: Path) -> None:
         pytest.fail("two hold it")
     with locked(lock, "query"):
         assert b"query" in lock.read_bytes()
+
+
+def test_a_lock_that_is_deleted_while_a_run_waits_for_it_lets_nobody_in(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with ThreadPoolExecutor() as threads:
+        with locked(lock, "ingest"):
+            waiting = threads.submit(locked(lock, "ingest").__enter__)
+            time.sleep(0.2)
+            lock.unlink()
+            lock.touch()
+        with pytest.raises(CollectionBusy, match="was deleted"):
+            waiting.result()
 
 
 def test_two_names_of_one_store_share_its_lock(indexed: clipindex.Index, tmp_path: Path) -> None:
@@ -240,6 +254,16 @@ def test_a_copy_for_reading_keeps_holes_and_bytes_and_is_deleted(
         assert tree(copy) == tree(tmp_path / "shard")
         assert (copy / "inner" / "sparse").stat().st_blocks * 512 < 2 << 20
     assert not copy.exists()
+
+
+def test_without_a_temporary_folder_a_read_only_store_says_what_is_missing(
+    indexed: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.setattr(readable_shard, "may_write", lambda _: False)
+    with pytest.raises(StoreError, match="no temporary folder") as failure:
+        indexed.query("a dog")
+    assert "TMPDIR" in failure.value.hint
 
 
 # --- full disks ----------------------------------------------------------------------------------

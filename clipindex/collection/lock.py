@@ -86,7 +86,7 @@ def _open_for_reading(path: Path) -> tuple[int | None, bool]:
 
 def _hold(handle: int, path: Path, purpose: str) -> None:
     _wait(handle, path, purpose, shared=False)
-    _check_that_it_locks(path)
+    _check_that_it_locks(handle, path)
     _write_note(handle, path, purpose)
 
 
@@ -121,11 +121,17 @@ def _try(handle: int, path: Path, *, shared: bool) -> bool:
     return True
 
 
-def _check_that_it_locks(path: Path) -> None:
+def _check_that_it_locks(handle: int, path: Path) -> None:
     """Some mounts grant every lock. A second descriptor must be refused what the first one has."""
     with disk_errors(path, "the collection's lock cannot be checked"):
         second = os.open(path, os.O_RDWR | FLAGS)
     try:
+        if not os.path.samestat(os.fstat(handle), os.fstat(second)):
+            raise CollectionBusy(
+                "the collection's lock was deleted while this run waited for it",
+                path=str(path),
+                hint="try again",
+            )
         if _try(second, path, shared=False):
             raise _without_locks(path, "it grants the same lock twice")
     finally:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from clipindex.files.durable import disk_errors, free_space, may_write
+from clipindex.files.durable import disk_errors, free_space, may_write, temporary_folder
 
 ROOM = 1 << 20  # bytes beside a catalogue that SQLite needs to open it: 32 KiB, more for a step
 
@@ -26,8 +25,8 @@ def readable(path: Path) -> Iterator[Path]:
     if writable and free_space(path.parent) >= ROOM:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="clipindex-", ignore_cleanup_errors=True) as name:
-        copy = Path(name, path.name)
+    with temporary_folder(f"to read {path} from") as temporary:
+        copy = temporary / path.name
         with disk_errors(path, "the catalogue cannot be copied for reading"):
             _copy(path, copy)
         yield copy

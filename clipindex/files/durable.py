@@ -70,6 +70,17 @@ def disk_errors(path: Path, what: str, hint: str = CHECK) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """A folder in TMPDIR, deleted at the end. Raises StoreError when there is none to be had;
+    `purpose` says for what: "to read ..."."""
+    hint = "name a folder that can be written to in TMPDIR"
+    with disk_errors(Path(), f"no temporary folder {purpose}", hint):
+        folder = tempfile.TemporaryDirectory(prefix="clipindex-", ignore_cleanup_errors=True)
+    with folder as name:
+        yield Path(name)
+
+
 def may_write(path: Path) -> bool:
     """Whether this process may write to a file or folder: permissions, and a read-only mount."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)

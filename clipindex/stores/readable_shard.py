@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from clipindex.errors import DiskFull
-from clipindex.files.durable import disk_errors, free_space, may_write
+from clipindex.files.durable import disk_errors, free_space, may_write, temporary_folder
 from clipindex.stores import new_shard
 
 # An open takes nothing on ext4 (0.4 MiB after a kill), 14 MiB of a sparse shard on tmpfs. Without
@@ -35,11 +34,11 @@ def readable(folder: Path, *, in_place: bool) -> Iterator[Path]:
     if possible or not folder.is_dir():  # without a folder the engine says what is missing
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="clipindex-", ignore_cleanup_errors=True) as name:
-        copy = Path(name, "shard")
+    with temporary_folder(f"to read {folder} from") as temporary:
+        copy = temporary / "shard"
         if not is_new:
             with disk_errors(folder, "the collection cannot be copied for reading"):
-                _check_room(folder, Path(name))
+                _check_room(folder, temporary)
                 _copy_folder(folder, copy)
         yield copy
 
