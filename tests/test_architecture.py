@@ -36,7 +36,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "rich": {"cli.console"},
     "tqdm": {"cli.run_view"},
     "typer": {"cli"},
-    "sqlite3": {"collection.catalogue", "collection.schema"},
+    "sqlite3": {"collection.catalogue", "collection.readable_catalogue", "collection.schema"},
     "filelock": {"collection.lock"},
 }
 
@@ -77,10 +77,13 @@ OWN_FILES = {
     "collection.folder_place",
     "collection.lock",
     "collection.place",
+    "collection.readable_catalogue",
     "collection.server_place",
     "ingest.cores",
     "model",
     "stores.edge",
+    "stores.new_shard",
+    "stores.readable_shard",
     "upkeep.export_files",
     "upkeep.export_reading",
     "upkeep.transfer",
