@@ -19,7 +19,7 @@ from clipindex.collection.contract import (
     recipe_of,
 )
 from clipindex.collection.place import Located, Opened, Place
-from clipindex.errors import StoreError
+from clipindex.files.durable import disk_errors
 from clipindex.files.identity import path_from_payload, point_id
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.pictures.decode import library_versions
@@ -143,14 +143,9 @@ def _noted_run(collection: Collection) -> Iterator[None]:
 
 
 def _make_folder(place: Place) -> None:
-    try:
+    what = "the store's folder cannot be created"
+    with disk_errors(place.folder, what, "name another with --store, or fix the permissions"):
         place.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"the store's folder cannot be created: {error.strerror}",
-            path=str(place.folder),
-            hint="name another with --store, or fix the permissions",
-        ) from error
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from clipindex.errors import StoreError
+from clipindex.errors import DiskFull, StoreError
+from clipindex.files.durable import MORE_ROOM, has_room
 
 Step = tuple[str, ...]  # SQL statements; step N makes version N of version N - 1
 
@@ -63,7 +64,7 @@ class Database:
         try:
             self._database = open_database(path)
         except sqlite3.Error as error:
-            raise _unreadable(error, path) from error
+            raise unusable(error, path) from error
 
     @contextmanager
     def _held(self) -> Iterator[sqlite3.Connection]:
@@ -72,7 +73,7 @@ class Database:
             try:
                 yield self._database
             except sqlite3.Error as error:
-                raise _unreadable(error, self._path) from error
+                raise unusable(error, self._path) from error
 
     def close(self) -> None:
         """Close the file; further calls fail.
@@ -83,27 +84,21 @@ class Database:
             self._database.close()
 
 
-def _unreadable(error: sqlite3.Error, path: Path) -> StoreError:
-    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
-    damaged = kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return StoreError(
-        f"the catalogue cannot be {'read' if damaged else 'used'}: {error}",
-        path=str(path),
-        hint="delete that file; the next ingest makes it again from the points"
-        if damaged
-        else "check the permissions of file and folder, and the disk",
-    )
-
-
 def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connection:
     """Open a catalogue's file, creating it or bringing it up to date in one transaction.
 
-    Raises StoreError for the catalogue of a newer clipindex, which is not changed;
-    sqlite3.Error when the file cannot be used.
+    Raises StoreError for the catalogue of a newer clipindex and the database of another program,
+    which are not changed; sqlite3.Error when the file cannot be used.
     """
     database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
         version = _version(database)
+        if version == 0 and _is_foreign(database):
+            raise StoreError(
+                "this database was not made by clipindex, which keeps its catalogue there",
+                path=str(path),
+                hint="name another --store or --collection",
+            )
         if not 0 <= version <= len(steps):
             raise StoreError(
                 f"the catalogue has schema {version}, this clipindex knows {len(steps)}",
@@ -118,6 +113,26 @@ def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connecti
         database.close()
         raise
     return database
+
+
+def unusable(error: sqlite3.Error, path: Path) -> StoreError | DiskFull:
+    """An error of SQLite, as ours."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    kind = code & 0xFF  # the primary code
+    if kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and not has_room(path.parent)):
+        return DiskFull(
+            "there is no room for the catalogue",
+            path=str(path),
+            hint=MORE_ROOM,
+        )
+    damaged = kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return StoreError(
+        f"the catalogue cannot be {'read' if damaged else 'used'}: {error}",
+        path=str(path),
+        hint="delete that file; the next ingest makes it again from the points"
+        if damaged
+        else "check the permissions of file and folder, the disk, and limits on the size of files",
+    )
 
 
 @contextmanager
@@ -145,6 +160,13 @@ def _migrate(database: sqlite3.Connection, steps: Sequence[Step]) -> None:
 
 def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _is_foreign(database: sqlite3.Connection) -> bool:
+    """Whether it has tables but no version. The version is read again, after the tables: another
+    process may just have created both."""
+    tables = database.execute("SELECT 1 FROM sqlite_master").fetchone()
+    return tables is not None and _version(database) == 0
 
 
 def _write_ahead(database: sqlite3.Connection) -> None:
