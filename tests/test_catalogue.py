@@ -23,6 +23,7 @@ from clipindex.collection.catalogue import (
     KnownFolder,
     Row,
 )
+from clipindex.collection.schema import STEPS, open_database
 from clipindex.errors import StoreError
 
 ROW = Row(
@@ -383,3 +384,29 @@ def test_an_empty_file_becomes_a_new_catalogue(place: Path) -> None:
     catalogue.write([ROW])
     assert catalogue.get(ROW.path) == ROW
     catalogue.close()
+
+
+def test_a_catalogue_of_the_first_schema_is_brought_up_to_date_with_all_it_remembers(
+    place: Path,
+) -> None:
+    database = open_database(place, STEPS[:1])
+    database.execute(
+        "INSERT INTO files VALUES (?, ?, 1, 2, 3, ?, 'indexed', NULL, NULL, 0)",
+        (b"/p", b"1.jpg", b"\x01" * 32),
+    )
+    database.execute("INSERT INTO roots VALUES (?, '{}')", (b"/p",))
+    database.close()
+    catalogue = Catalogue(place)
+    assert catalogue.indexed_copies(b"\x01" * 32, 9) == [b"/p/1.jpg"]
+    assert (catalogue.roots(), catalogue.folders()) == ({b"/p": {}}, {})
+    catalogue.close()
+
+
+def test_remembering_a_root_does_not_read_all_others(catalogue: Catalogue) -> None:
+    statements: list[str] = []
+    catalogue._database.set_trace_callback(statements.append)
+    catalogue.remember_root(b"/p", {"a": 1})
+    catalogue.remember_root(b"/p", {"a": 1})
+    catalogue._database.set_trace_callback(None)
+    assert len(statements) == 3  # looked at, written, looked at
+    assert all("/p" in statement or "x'2f70'" in statement.lower() for statement in statements)

@@ -217,12 +217,12 @@ class Catalogue(Database):
     def remember_root(self, path: bytes, options: dict[str, object]) -> None:
         """Remember a root, for `status` and `reindex`; writes nothing when it is known so."""
         text = json.dumps(options)
-        if json.dumps(self.roots().get(path)) == text:
-            return
-        with self._held():
-            self._database.execute(
-                "INSERT OR REPLACE INTO roots (path, options) VALUES (?, ?)", (path, text)
-            )
+        with self._held() as database:
+            known = database.execute("SELECT options FROM roots WHERE path = ?", (path,)).fetchone()
+            if known is None or json.dumps(json.loads(known[0])) != text:
+                database.execute(
+                    "INSERT OR REPLACE INTO roots (path, options) VALUES (?, ?)", (path, text)
+                )
 
     def forget_root(self, path: bytes) -> bool:
         """Forget a root; whether it was remembered. Its points and rows stay."""
