@@ -79,6 +79,7 @@ OWN_FILES = {
     "collection.place",
     "collection.readable_catalogue",
     "collection.server_place",
+    "ingest.cores",
     "model",
     "stores.edge",
     "stores.new_shard",
@@ -166,6 +167,19 @@ def test_only_files_lists_stats_or_opens_a_picture(path: Path) -> None:
         "(access.exists, access.file_system_of(path).open); a module that has files of its own "
         "is entered in OWN_FILES of tests/test_architecture.py"
     )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_own_modules_are_imported_at_the_top_or_for_a_stated_reason(path: Path) -> None:
+    """In `cli` the reason is the start: a command loads what it needs once its options are read."""
+    if name_of(path).startswith("cli"):
+        return
+    lines = path.read_text("utf-8").split("\n")
+    for function in ast.walk(ast.parse("\n".join(lines))):
+        for node in ast.walk(function) if isinstance(function, ast.FunctionDef) else ():
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("clipindex"):
+                line = lines[node.lineno - 1]
+                assert "  # " in line, f"say why here and not at the top: {name_of(path)}: {line}"
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

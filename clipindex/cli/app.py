@@ -45,9 +45,7 @@ class Command(TyperCommand):
     """Shows our help, and takes no option twice of which it would use only the last."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        from clipindex.cli.help import help_text
-
-        formatter.write(help_text(ctx))
+        _write_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, in_order = self.make_parser(ctx).parse_args(args=list(args))
@@ -65,6 +63,12 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+def _write_help(context: Any, formatter: Any) -> None:
+    from clipindex.cli.help import help_text  # most starts show none
+
+    formatter.write(help_text(context))
+
+
 def _untyped(parameter: object) -> Any:
     return parameter
 
@@ -77,9 +81,7 @@ class Commands(TyperGroup):
         self.commands = _BuiltWhenNamed()  # type: ignore[assignment]  # it is only read
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        from clipindex.cli.help import help_text
-
-        formatter.write(help_text(ctx))
+        _write_help(ctx, formatter)
 
     def main(
         self,

@@ -8,6 +8,7 @@ from clipindex.ingest.events import (
     Event,
     FileDone,
     FolderFault,
+    PointsMissing,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -23,6 +24,8 @@ def log_line(event: Event) -> str | None:
     match event:
         case RunStarted():
             return started_line(event)
+        case PointsMissing():
+            return missing_line(event)
         case RunPlanned():
             return planned_line(event)
         case FileDone():
@@ -45,6 +48,13 @@ def started_line(event: RunStarted) -> str:
     return (
         f"model {event.model}, preprocessing {event.preprocessing}, "
         f"into {event.store} ({event.collection})"
+    )
+
+
+def missing_line(event: PointsMissing) -> str:
+    return (
+        f"{count_of(event.pictures, 'remembered picture')} missing from the store; "
+        "those that are found are embedded again"
     )
 
 

@@ -20,6 +20,7 @@ from clipindex.cli.event_lines import (
     embedding_line,
     file_line,
     log_line,
+    missing_line,
     planned_line,
     started_line,
 )
@@ -33,6 +34,7 @@ from clipindex.ingest.events import (
     Event,
     FileDone,
     FolderFault,
+    PointsMissing,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -117,6 +119,8 @@ class JsonView:
             self._output.record({"type": "batch", **batch})
         elif isinstance(event, FolderFault):
             self._output.problem(f"could not be read: {event.path}: {event.reason}")
+        elif isinstance(event, PointsMissing):
+            self._output.problem(missing_line(event))
         elif isinstance(event, RunFinished):
             summary = asdict(event.summary)
             del summary["unreadable"]  # a count for the exit code; no promised field
@@ -186,6 +190,8 @@ class PeopleView:
                 show_summary(event.summary, self._skipped, self._output)
         elif isinstance(event, FolderFault):
             self._output.problem(f"could not be read: {event.path}: {event.reason}")
+        elif isinstance(event, PointsMissing):
+            self._output.problem(missing_line(event))
         elif isinstance(event, FileDone):
             self._file(event)
         elif not self._output.quiet:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from clipindex.cli.options import API_KEY
 from clipindex.errors import UsageError
+from clipindex.stores.address import Server
 
 if TYPE_CHECKING:
     from clipindex.ingest.scope import Part
-    from clipindex.stores.address import Server
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LARGEST_PART = 1_000_000
@@ -24,7 +24,6 @@ def server(url: str | None) -> Server | None:
     """
     if url is None:
         return None
-    from clipindex.stores.address import Server
 
     if not url.isprintable():
         raise UsageError("--url holds characters that no URL has", hint="type it again")

@@ -1,13 +1,14 @@
 """The tables of the catalogue, and the steps that bring an older catalogue up to date.
 
 The schema's version is the number of steps. A new step goes at the end, and it only adds: tables,
-indexes, columns with a default. A process of an earlier version may have the file open and must
-be able to go on.
+columns with a default, better indexes for old ones. A process of an earlier version may have the
+file open and must be able to go on.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,17 +34,61 @@ STEPS: tuple[Step, ...] = (
             id INTEGER PRIMARY KEY, started TEXT NOT NULL, finished TEXT, summary TEXT
         )""",
     ),
+    (
+        # One content may be that of a hundred thousand files: the index leads straight to the
+        # rows that are asked for, in path order, without reading those of all other copies.
+        "CREATE INDEX files_indexed ON files (sha256) WHERE state = 'indexed'",
+        """CREATE INDEX files_refused ON files (sha256, decoders)
+            WHERE state = 'quarantined' AND transient = 0""",
+        "DROP INDEX files_by_content",
+        """CREATE TABLE folders (
+            path BLOB PRIMARY KEY, inode TEXT NOT NULL, is_mount INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE TABLE moves (old BLOB PRIMARY KEY, new BLOB NOT NULL) WITHOUT ROWID",
+    ),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds
+
+
+class Database:
+    """An open catalogue file: one thread at a time, and SQLite's errors become ours."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file at `path`, creating it or bringing it up to date.
+
+        Raises StoreError when it cannot be used, or a newer clipindex wrote it.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._database = open_database(path)
+        except sqlite3.Error as error:
+            raise unusable(error, path) from error
+
+    @contextmanager
+    def _held(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone."""
+        with self._lock:
+            try:
+                yield self._database
+            except sqlite3.Error as error:
+                raise unusable(error, self._path) from error
+
+    def close(self) -> None:
+        """Close the file; further calls fail.
+
+        Under the lock: SQLite crashes when a connection is closed under a thread that uses it.
+        """
+        with self._lock:
+            self._database.close()
 
 
 def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connection:
     """Open a catalogue's file, creating it or bringing it up to date in one transaction.
 
     Raises StoreError for the catalogue of a newer clipindex and the database of another program,
-    which are not changed;
-    sqlite3.Error when the file cannot be used.
+    which are not changed; sqlite3.Error when the file cannot be used.
     """
     database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:

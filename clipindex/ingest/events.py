@@ -36,6 +36,14 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class PointsMissing:
+    """The store has lost the points of `pictures` remembered files, or was emptied. Those that
+    the run finds are embedded again; tags that were changed by hand are gone with the points."""
+
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
 class Scanning:
     """The walk is under way; `found`: files so far."""
 
@@ -159,6 +167,7 @@ class RunFinished:
 
 Event = (
     RunStarted
+    | PointsMissing
     | Scanning
     | RunPlanned
     | Untouched

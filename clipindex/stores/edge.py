@@ -166,9 +166,10 @@ class EdgePoints:
         """Create a keyword index on a payload field."""
         self._try("be written", partial(self._shard.update, _field_index(name)))
 
-    def count(self) -> int:
-        """The exact number of points."""
-        return int(self._try("be counted", lambda: self._shard.count(engine.CountRequest())))
+    def count(self, only: Filter = Filter()) -> int:
+        """The exact number of points that match the filter."""
+        request = engine.CountRequest(filter=engine_filter(only.conditions()))
+        return int(self._try("be counted", partial(self._shard.count, request)))
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli.results import show_alias
 from clipindex.cli.session import Session, command
 
 
@@ -23,7 +24,6 @@ def alias(
 
         clipindex alias photos --collection photos-v2 --url http://localhost:6333
     """
-    from clipindex.cli.results import show_alias
 
     index = session.index()
     before = index.alias(name)

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli import demo_pictures
 from clipindex.cli.options import PLACE
+from clipindex.cli.results import show_hits
 from clipindex.cli.session import Session, command
+from clipindex.cli.words import count_of
 
 
 @command(without=PLACE)
@@ -30,10 +33,7 @@ def demo(
 
         clipindex demo
     """
-    from clipindex.cli import demo_pictures
-    from clipindex.cli.results import show_hits
     from clipindex.cli.run_view import show_run
-    from clipindex.cli.words import count_of
     from clipindex.index import Index
     from clipindex.search.query import QueryOptions
 

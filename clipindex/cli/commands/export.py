@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import values
+from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
 
@@ -71,7 +72,6 @@ def export(
         clipindex export ./photos-export
         clipindex export --to-url http://localhost:6333 --to-collection photos
     """
-    from clipindex.cli.results import show_count
     from clipindex.cli.run_view import points_bar
     from clipindex.index import Index
 

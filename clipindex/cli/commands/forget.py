@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 
 
@@ -28,7 +29,6 @@ def forget(
 
         clipindex forget /mnt/camera-card
     """
-    from clipindex.cli.results import show_count
 
     session.index().forget(path)
     show_count("forgotten", 1, session.output)

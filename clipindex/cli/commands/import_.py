@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 
 
@@ -30,7 +31,6 @@ def import_(
 
         clipindex import ./photos-export --store ./index
     """
-    from clipindex.cli.results import show_count
     from clipindex.cli.run_view import points_bar
 
     index = session.index()

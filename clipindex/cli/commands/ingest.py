@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import options, streams, values
+from clipindex.cli.results import show_dry_run
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
+from clipindex.files.lists import paths_in_list
+from clipindex.files.user_folders import expand_user
 from clipindex.ingest.options import BATCH_SIZE, IngestOptions
 from clipindex.model.providers import Provider
 from clipindex.pictures.preprocessing import Preprocessing
@@ -173,8 +176,6 @@ def ingest(
     if share.of > 1 and session.server is not None and session.source is None:
         output.note("without --source each machine's files count as its own")
     if dry_run:
-        from clipindex.cli.results import show_dry_run
-
         foreseen = index.dry_run(
             paths or [], limit, policy=policy, files=files, part=share, checksum=checksum
         )
@@ -206,8 +207,6 @@ def _refuse_what_would_be_ignored(
 
 def _names_from(place: str, zero: bool) -> list[bytes]:
     """The paths in a list, from a file or from standard input."""
-    from clipindex.files.lists import paths_in_list
-    from clipindex.files.user_folders import expand_user
 
     try:
         data = streams.read_input() if place == "-" else expand_user(Path(place)).read_bytes()

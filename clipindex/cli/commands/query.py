@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import options
+from clipindex.cli.results import show_hits, show_paths
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
 
@@ -137,7 +138,6 @@ def query(
         clipindex query sunset --under ~/Pictures/2019 -0 | xargs -0 open
     """
     from clipindex.cli.query_terms import read_terms
-    from clipindex.cli.results import show_hits, show_paths
     from clipindex.search.query import QueryOptions, find
     from clipindex.stores.payload import parse_tag
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 
 PANEL = "What moved"
@@ -30,6 +31,5 @@ def relocate(
 
         clipindex relocate /media/old-disk /mnt/photos
     """
-    from clipindex.cli.results import show_count
 
     show_count("relocated", session.index().relocate(old, new), session.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clipindex.cli.results import show_status
 from clipindex.cli.session import Session, command
 
 
@@ -14,7 +15,6 @@ def status(session: Session) -> None:
         clipindex status
         clipindex status --store ./index --json
     """
-    from clipindex.cli.results import show_status
     from clipindex.collection.status import status_of
 
     show_status(status_of(session.place()), session.output)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 
 PANEL = "What to tag"
@@ -39,7 +40,6 @@ def tag(
         clipindex tag year=2019 ~/Pictures/2019
         clipindex query "a dog" --where year=2019
     """
-    from clipindex.cli.results import show_count
     from clipindex.stores.payload import parse_tag
 
     key, value = parse_tag(tag)

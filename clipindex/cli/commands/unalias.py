@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli.results import show_alias
 from clipindex.cli.session import Session, command
 
 
@@ -22,6 +23,5 @@ def unalias(
 
         clipindex unalias photos --url http://localhost:6333
     """
-    from clipindex.cli.results import show_alias
 
     show_alias(name, None, session.index().unalias(name), session.output)

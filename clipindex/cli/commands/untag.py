@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 
 PANEL = "What to untag"
@@ -33,6 +34,5 @@ def untag(
 
         clipindex untag year ~/Pictures/2019
     """
-    from clipindex.cli.results import show_count
 
     show_count("untagged", session.index().untag([key], paths), session.output)
