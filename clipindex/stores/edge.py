@@ -43,19 +43,19 @@ class EdgePoints:
     """One collection's shard, open in this process. The caller holds the collection's lock."""
 
     def __init__(
-        self, folder: Path, dimension: int, *, make: bool = True, reading: bool = False
+        self, folder: Path, dimension: int, *, make: bool = True, copy_of: Path | None = None
     ) -> None:
         """Open the shard in `folder`; with `make`, create it where there is none. A shard that is
-        known to be new, and empty, is created anew, whatever an interruption left of it. With
-        `reading` no points will be written, and no room for them is needed.
+        known to be new, and empty, is created anew, whatever an interruption left of it. What is
+        only read may be a copy: `copy_of` is the path that messages name, and no room is needed.
 
         Raises StoreError when the engine fails, or the folder is somebody else's; DiskFull when
         there is no room to open it.
         """
-        self.location = str(folder)
+        self.location = str(copy_of or folder)
         self._folder = folder
         self._dimension = dimension
-        if not reading:
+        if copy_of is None:
             self._check_free_space(0)
         self._check_address_space()
         self._shard = self._try("be opened", lambda: self._open(make))
@@ -186,7 +186,7 @@ class EdgePoints:
         if free < need:
             raise DiskFull(
                 f"{free >> 20} MiB are free where the collection lies, {need >> 20} are needed",
-                path=str(self._folder),
+                path=self.location,
                 hint=MORE_ROOM,
             )
 
@@ -198,7 +198,7 @@ class EdgePoints:
             raise StoreError(
                 f"the limit on memory leaves {left >> 20} MiB of address space, the engine needs "
                 f"{ADDRESS_SPACE >> 20} to open the collection",
-                path=str(self._folder),
+                path=self.location,
                 hint="raise it (ulimit -v): an ingest maps about 1.6 GiB and uses far less; to "
                 "limit memory that is used, take a container's limit or systemd's MemoryMax",
             )
@@ -229,7 +229,7 @@ def open_for_reading(folder: Path, dimension: int, *, in_place: bool) -> Iterato
     is_new = new_shard.is_new(folder)
     with (
         readable(folder, in_place=in_place) as shard,
-        closing(EdgePoints(shard, dimension, make=is_new, reading=True)) as points,
+        closing(EdgePoints(shard, dimension, make=is_new, copy_of=folder)) as points,
     ):
         yield points
 

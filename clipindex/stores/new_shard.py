@@ -19,6 +19,8 @@ MARK = "clipindex-new"
 TEXT = b"This shard is new and holds no points. clipindex deletes this file with the first one.\n"
 POINTS = "segments/*/mutable_id_tracker.mappings"  # the engine makes it for the first point
 
+ENGINES_OWN = re.compile(r"wal|segments|edge_config\.json|\.atomicwrite\w+")
+
 # What a kill may leave without a mark: the mark's own beginning, and what an earlier clipindex,
 # which knew no mark, had the engine create first.
 HALF_MADE = re.compile(
@@ -32,7 +34,7 @@ def is_new(folder: Path) -> bool:
 
 
 def prepare(folder: Path) -> None:
-    """Make `folder`, empty but for the mark; what is left of a new shard is deleted.
+    """Make `folder`, with the mark and nothing of the engine's: what is left of a new shard goes.
 
     Raises StoreError when it holds anything else, OSError when it cannot be written.
     """
@@ -46,10 +48,8 @@ def prepare(folder: Path) -> None:
     write_durably(folder / MARK, TEXT)
     sync_folder(folder.parent)
     for entry in list(folder.iterdir()):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name != MARK:
-            entry.unlink()
+        if ENGINES_OWN.fullmatch(entry.name):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def settle(folder: Path) -> None:
