@@ -267,6 +267,7 @@ class Index:
             part=part,
             tags=pairs,
             excluded_folder=runs.excluded_path(self.place),
+            globs=frozenset((*policy.exclude, *policy.include)),
         )
 
     def _loaded(self, bundle: Bundle) -> Model:

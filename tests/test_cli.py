@@ -622,3 +622,21 @@ def test_no_color_is_respected(tmp_path: Path, photos: Path, store: Path, comman
 def test_the_module_and_the_command_are_the_same_program(store: Path) -> None:
     module = run_clipindex("status", "--store", store, "--json")
     assert json.loads(module.out) == clip("status", "--store", store, "--json").lines[0]
+
+
+@pytest.mark.parametrize("how", [[], ["--json"], ["--dry-run"], ["--dry-run", "--json"]])
+def test_a_pattern_that_matched_nothing_is_told(tmp_path: Path, how: list[str]) -> None:
+    make_pictures(tmp_path / "photos", 2)
+    globs = ["--exclude", "001.jpg", "--exclude", "*.jpeg", "--include", "*.jpg"]
+    options = ["--store", str(tmp_path / "store"), "--model", str(TINY), *globs, *how]
+    run = run_clipindex("ingest", tmp_path / "photos", *options)
+    assert run.code == 0
+    notes = [line for line in run.err.splitlines() if "matched nothing" in line]
+    assert notes == ["note: the pattern '*.jpeg' matched nothing"]
+
+
+def test_the_patterns_of_a_remembered_folder_are_not_told_again_each_night(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 1)
+    store = ["--store", str(tmp_path / "store")]
+    run_clipindex("ingest", tmp_path / "photos", *store, "--model", TINY, "--exclude", "*.tmp")
+    assert "matched nothing" not in run_clipindex("reindex", *store).err

@@ -75,8 +75,15 @@ def _show_reasons(skipped: Counter[str], width: int, output: Output) -> None:
         output.result(f"{'':>{width}}    {count:,}: {reason}")
 
 
+def show_unmatched(globs: Iterable[str], output: Output) -> None:
+    """Patterns that did nothing: most likely they were mistyped."""
+    for glob in globs:
+        output.note(f"the pattern '{glob}' matched nothing")
+
+
 def show_dry_run(dry_run: DryRun, output: Output) -> None:
     """What a run would do."""
+    show_unmatched(dry_run.unmatched_globs, output)
     if output.json:
         output.record({"type": "preview", **asdict(dry_run)})
         return

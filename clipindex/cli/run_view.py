@@ -25,7 +25,7 @@ from clipindex.cli.event_lines import (
     started_line,
 )
 from clipindex.cli.output import Output
-from clipindex.cli.results import show_summary
+from clipindex.cli.results import show_summary, show_unmatched
 from clipindex.cli.words import count_of, printable
 from clipindex.errors import ExitCode
 from clipindex.files.identity import display_path
@@ -121,6 +121,8 @@ class JsonView:
             self._output.problem(f"could not be read: {event.path}: {event.reason}")
         elif isinstance(event, PointsMissing):
             self._output.problem(missing_line(event))
+        elif isinstance(event, RunPlanned):
+            show_unmatched(event.unmatched_globs, self._output)
         elif isinstance(event, RunFinished):
             summary = asdict(event.summary)
             del summary["unreadable"]  # a count for the exit code; no promised field
@@ -230,6 +232,7 @@ class PeopleView:
     def _plan(self, plan: RunPlanned) -> None:
         if self._terminal:
             _draw("\r\x1b[K")  # over the count of the walk
+        show_unmatched(plan.unmatched_globs, self._output)
         self._output.say(planned_line(plan))
         if plan.vanished:
             remembered = count_of(plan.vanished, "remembered picture")

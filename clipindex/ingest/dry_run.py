@@ -37,6 +37,7 @@ class DryRun:
     vanished: int
     left_out: int
     faults: list[str] = field(default_factory=list)
+    unmatched_globs: list[str] = field(default_factory=list)  # they matched no name
     by_content: dict[str, int] | None = None
 
 
@@ -63,6 +64,7 @@ def dry_run(
         vanished=len(plan.vanished),
         left_out=len(files.left_out),
         faults=[f"{display_path(path)}: {reason}" for path, reason in files.faults],
+        unmatched_globs=sorted(files.unmatched_globs),
         by_content=_by_content(plan.to_read, catalogue, files) if checksum else None,
     )
 

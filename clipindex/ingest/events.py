@@ -59,6 +59,7 @@ class RunPlanned:
     bytes_to_read: int
     unchanged: int
     vanished: int
+    unmatched_globs: tuple[str, ...] = ()  # of `exclude` and `include`: they matched no name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,7 @@ def _planned(
         bytes_to_read=sum(record.size for record in plan.to_read),
         unchanged=len(plan.unchanged),
         vanished=len(plan.vanished),
+        unmatched_globs=tuple(sorted(files.unmatched_globs)),
     )
     yield Untouched(
         source=collection.source,

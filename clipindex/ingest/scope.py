@@ -45,6 +45,7 @@ class Scope:
     part: Part = Part()
     tags: tuple[tuple[str, str], ...] = ()  # of the named files
     excluded_folder: bytes | None = None  # the store's own folder
+    globs: frozenset[str] = frozenset()  # typed for this run, to be told when they match nothing
     retag: bool = True  # put the tags on unchanged files too, replacing the tags they have
     _tagged: dict[bytes, list[int]] = field(init=False, repr=False, compare=False)
 

@@ -27,6 +27,7 @@ class Survey:
     found: int = 0
     left_out: list[bytes] = field(default_factory=list)
     faults: list[tuple[bytes, str]] = field(default_factory=list)
+    unmatched_globs: set[str] = field(default_factory=set)
     absent: list[Absent] = field(default_factory=list)  # vanished files that are surely gone
     learned: dict[bytes, KnownFolder] = field(default_factory=dict)  # folders to be remembered
 
@@ -61,7 +62,7 @@ def survey(
     """
     roots = [root.path for root in scope.roots]
     check_roots(roots, lambda: memory.indexed_by_folder)
-    result = Survey()
+    result = Survey(unmatched_globs=set(scope.globs))
     landmarks = Landmarks(memory.folders, memory.indexed_by_folder)
     listed: set[bytes] = set()
     empty = {root for root in roots if is_folder(root)}
@@ -94,6 +95,7 @@ def _add_folder(
     """Plan one folder's files, of the scope's part only."""
     result.left_out += folder.left_out
     result.faults += folder.faults
+    result.unmatched_globs.difference_update(folder.glob_matches)
     part = scope.part
     files = [record for record in folder.files if part.holds(record.path)]
     if folder.named:  # the files beside the named ones were not listed
