@@ -27,13 +27,11 @@ from clipindex.errors import CollectionBusy, DiskFull, StoreError, UsageError
 from clipindex.stores import edge, new_shard, readable_shard
 from clipindex.stores.edge import EdgePoints
 from clipindex.stores.points import Point
-from conftest import TINY, ingest, make_pictures, reachable, unprivileged
+from conftest import TINY, ingest, make_pictures, unprivileged
 from test_stores import point
 
 fcntl = pytest.importorskip("fcntl")
 resource = pytest.importorskip("resource")
-
-__all__ = ["reachable"]
 
 
 @pytest.fixture
