@@ -166,7 +166,8 @@ def test_a_flat_picture_has_zeros_in_its_data_and_is_whole(
 def test_some_of_those_have_thousands_of_zeros_in_a_row() -> None:
     """Else the tests above would show nothing."""
     assert bytes(2_000) in encoded(FLAT["white"], "JPEG", progressive=True, quality=30)
-    assert bytes(2_000) in encoded(FLAT["half flat"], "WEBP", method=0, quality=90)
+    lossy = [encoded(image, "WEBP", method=0, quality=90) for image in FLAT.values()]
+    assert any(bytes(2_000) in data for data in lossy)
 
 
 def test_alpha_that_is_clear_from_end_to_end_is_no_hole() -> None:
@@ -212,11 +213,15 @@ def _offsets(data: bytes, at: int) -> Iterator[int]:
     at += 8
     for _ in range(count):
         in_idat = version and data[at + 3] & 15
-        at += 2 + (2 if version else 0) + 2 + base
+        at += 2 + (2 if version else 0) + 2
+        is_in_base = base > 0 and any(data[at : at + base])  # so libheif writes it since 1.21
+        if is_in_base and not in_idat:
+            yield at
+        at += base
         (parts,) = struct.unpack_from(">H", data, at)
         at += 2
         for _ in range(parts):
-            if not in_idat:
+            if not in_idat and not is_in_base:
                 yield at
             at += 8
 

@@ -616,7 +616,8 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def gif_header(width: int, height: int) -> bytes:
-    whole = encoded(Image.new("P", (8, 8)), "GIF")
+    # Pillow makes room at once for what is left when such a picture is cleared away.
+    whole = encoded(Image.new("P", (8, 8)), "GIF", disposal=2)
     size = struct.pack("<HH", width, height)
     frame = whole.index(b"\x2c" + bytes(4) + struct.pack("<HH", 8, 8))
     return whole[:6] + size + whole[10 : frame + 5] + size + whole[frame + 9 :]

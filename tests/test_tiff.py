@@ -326,7 +326,22 @@ def test_old_style_jpeg_is_seen_and_refused_when_cut(named: str) -> None:
     data = tiff(made)
     assert np.abs(seen(data).astype(int) - EXPECTED[2]).mean() < 2
     end = 8 + len(out.getvalue())
-    assert "cut short" in reason(data[: end // 2] + bytes(end - end // 2) + data[end:])
+    damage = "cut short" if named == "by an offset" else "has a hole"
+    assert damage in reason(data[: end // 2] + bytes(end - end // 2) + data[end:])
+
+
+def test_old_style_jpeg_in_strips_needs_no_end_marker() -> None:
+    """Old scanners wrote strips of coded data alone, and the tables apart from it."""
+    out = io.BytesIO()
+    SEEN.save(out, "JPEG", quality=95, subsampling=0)
+    stream = out.getvalue().removesuffix(b"\xff\xd9")
+    made = page(COLOUR, 6, rows=SIZE[1]) | {259: [6], 530: [1, 1], OFFSETS: [stream]}  # type: ignore[dict-item]
+    assert np.abs(seen(tiff(made)).astype(int) - EXPECTED[2]).mean() < 2
+    whole = tiff(made | {LENGTHS: [len(stream)]})
+    beyond = whole.replace(
+        struct.pack("<HHLL", LENGTHS, 4, 1, len(stream)), b"\x17\x01\4\0\1\0\0\0\xff\xff\xff\0"
+    )
+    assert "cut short" in reason(beyond)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 10, 12, 14, 24])
@@ -411,6 +426,19 @@ def test_ycbcr_is_seen_as_colours_whatever_pixels_share_them(
 ALPHAS = {"none of it": 0, "associated": 1, "plain": 2}
 
 
+def test_ycbcr_may_have_the_coefficients_of_television() -> None:
+    shares = np.array((0.2126, 0.7152, 0.0722))
+    bright = (COLOUR @ shares)[:, :, None]
+    differences = (COLOUR[:, :, 2::-2] - bright) / (2 - 2 * shares[2::-2]) + 128
+    values = np.concatenate((bright, differences), axis=2).round().clip(0, 255).astype(np.uint8)
+    rationals = struct.pack("<6L", 2126, 10000, 7152, 10000, 722, 10000)
+    data = tiff(page(values, 6, t529=rationals, t530=[1, 1]))
+    data = data.replace(struct.pack("<HHL", 529, 7, 24), struct.pack("<HHL", 529, 5, 3))
+    assert difference(seen(data), plainly(SEEN)) <= 3
+    none = data.replace(rationals, struct.pack("<6L", 0, 1, 1, 1, 0, 1))
+    assert "coefficients" in reason(none)
+
+
 @pytest.mark.parametrize("depth", ["8 bit", "16 bit", "32 bit", "float"])
 @pytest.mark.parametrize("photometric", [1, 2], ids=["grey", "RGB"])
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -430,6 +458,15 @@ def test_alpha_lies_on_white_and_other_extra_samples_do_not(
     expected = colour if alpha == "none of it" else mixed.round().astype(np.uint8)
     within = 6 if alpha == "associated" else 1  # what 8 bits have lost does not come back
     assert difference(seen(data), plainly(Image.fromarray(expected.squeeze()))) <= within
+
+
+def test_planes_that_are_not_looked_at_may_be_missing() -> None:
+    made = page(np.concatenate((GREY, GREY), axis=2), 1, planes=True, rows=SIZE[1], t338=[0])
+    data = tiff(made)
+    places = struct.pack("<2L", 8, 8 + GREY.size + GREY.size % 2)
+    assert places in data
+    cut = data.replace(places, struct.pack("<2L", 8, 0))
+    assert difference(seen(cut), plainly(Image.fromarray(GREY[:, :, 0]))) == 0
 
 
 def test_more_extra_samples_than_one_are_passed_over() -> None:
@@ -562,6 +599,13 @@ def test_a_thumbnail_that_does_not_say_so_is_passed_over() -> None:
     other_shape = picture(4, (800, 500))
     first = tiff(page(RED, 2), page(np.asarray(other_shape), 2))
     assert (seen(first) == [255, 0, 0]).all()
+
+
+@pytest.mark.parametrize("offset", [1 << 62, 1 << 63, (1 << 64) - 1])
+def test_a_directory_beyond_what_memory_can_hold_is_none(offset: int) -> None:
+    head = b"II+\0\x08\0\0\0"
+    assert picture_format(head + struct.pack("<Q", offset)) == "TIFF"
+    assert "without a picture" in reason(head + struct.pack("<Q", offset) + bytes(100))
 
 
 def test_pages_that_go_round_in_a_circle_end() -> None:

@@ -130,7 +130,7 @@ def _refuse_costs(opened: Opened, declared: tuple[int, int]) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    if isinstance(error, struct.error):
+    if isinstance(error, (struct.error, LookupError)):
         return "its structure is broken"
     text = _MEMORY_FILE.sub("", str(error)).strip().splitlines()
     return text[0][:200] if text else type(error).__name__

@@ -2,7 +2,8 @@
 
     header  colour table  [comments, settings ..]  descriptor  colour table  data  ..
 
-Pillow reads what precedes the picture byte by byte: a minute for a file of zeros.
+Pillow reads what precedes the picture byte by byte: a minute for a file of zeros. And it makes
+room for what a picture leaves behind for the next one, before anybody could see the size.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import re
 
 _EXTENSION, _PICTURE, _END = b"!,;"
-_CONTROL = 0xF9  # the extension that says which colour is clear
+# The extension that says which colour is clear, and what becomes of the picture after its time.
+_CONTROL, _FLAGS, _DISPOSAL = 0xF9, 3, 0x1C
 _BLOCK = re.compile(rb"[!,;]")
 # A block has at most 255 bytes: 500 MB of picture, or of comments.
 _MOST_BLOCKS = 2_000_000
@@ -27,7 +29,7 @@ def first_picture(data: bytes) -> bytes:
 
 def _first_picture(data: bytes) -> bytes:
     at = start = 13 + _table_size(data[10])
-    control = b""
+    control = bytearray()
     while found := _BLOCK.search(data, at, at + _MOST_STRAY_BYTES):
         at = found.start()
         if data[at] == _END:
@@ -35,7 +37,9 @@ def _first_picture(data: bytes) -> bytes:
         if data[at] == _EXTENSION:
             end = _after_blocks(data, at + 2)
             if data[at + 1] == _CONTROL:
-                control = data[at:end]
+                control = bytearray(data[at:end])
+                if len(control) > _FLAGS:
+                    control[_FLAGS] &= ~_DISPOSAL & 0xFF
             at = end
             continue
         table = _table_size(data[at + 9])

@@ -59,22 +59,25 @@ class _Meta:
         return self.items.setdefault(number, Item())
 
 
-def check(data: bytes) -> int:
-    """Refuse a file whose primary picture is not all there. The pixels that decoding it makes.
+def check(data: bytes) -> tuple[int, tuple[int, int]]:
+    """Refuse a file whose primary picture is not all there.
+
+    Returns the pixels that decoding it makes, and its width and height.
 
     Raises ValueError. A structure that this module does not know is left to the decoder.
     """
     boxes = list(_boxes(data, 0, len(data)))
     found = next((box for box in boxes if box.kind == b"meta"), None)
     if found is None:
-        return 0  # an image sequence: its samples are judged by the decoder
+        return 0, (0, 0)  # an image sequence: its samples are judged by the decoder
     if not found.whole:
         raise ValueError("cut short: its directory goes on beyond the end of the file")
     try:
         meta = _meta(data, found.start + 4, found.end)
     except IndexError:
         raise ValueError("its directory is broken") from None
-    return sum(_checked(data, meta, meta.items[number]) for number in _needed(meta))
+    pixels = sum(_checked(data, meta, meta.items[number]) for number in _needed(meta))
+    return pixels, meta.item(meta.primary or 0).size
 
 
 def without_exif(data: bytes) -> bytes:

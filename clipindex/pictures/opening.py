@@ -141,8 +141,7 @@ def _open_webp(data: bytes) -> Opened:
 
 
 def _open_container(data: bytes, kind: str) -> Image.Image:
-    pixels = isobmff.check(data)
-    budget.refuse_bombs(pixels, (pixels, 1))
+    budget.refuse_bombs(*isobmff.check(data))
     opener = heic.open_heic if kind == "HEIC" else _open_avif
     try:
         return opener(data)

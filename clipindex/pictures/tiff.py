@@ -64,8 +64,9 @@ def _old_jpeg(page: Directory, layout: Layout) -> Image.Image:
     """TIFF 6.0's first way to hold a JPEG: its parts are named by offsets into the whole file."""
     if page != first_directory(page.data):
         raise unsupported(f"old-style JPEG compressed {layout.name} that is not the first page")
-    places = [(page.number(_JPEG_OFFSET), 0)] if _JPEG_OFFSET in page.entries else layout.places
-    if not places or any(_END_OF_JPEG not in page.data[offset:] for offset, _ in places):
+    if _JPEG_OFFSET not in page.entries:  # strips or tiles, which need no marker at their end
+        intact(layout, page.data)
+    elif _END_OF_JPEG not in page.data[page.number(_JPEG_OFFSET) :]:
         raise FileFault("damaged: cut short, the end of its JPEG is missing")
     return TiffImageFile(io.BytesIO(page.data))
 

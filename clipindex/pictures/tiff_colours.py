@@ -19,9 +19,10 @@ from clipindex.pictures.tiff_layout import (
     WHITE_IS_ZERO,
     YCBCR,
     Layout,
-    unsupported,
 )
 from clipindex.pictures.tiff_samples import Samples
+
+_BT_601 = (0.299, 0.587, 0.114)  # shares of red, green and blue in brightness
 
 Converter = Callable[[Samples], Bytes]  # [rows, width, any] -> [rows, width, 1 or 3]
 
@@ -110,9 +111,9 @@ def _lab(samples: Samples, layout: Layout) -> Bytes:
 
 def _from_ycbcr(page: Directory) -> Converter:
     """With the codes of black and white that the file names (TIFF 6.0, section 20)."""
-    weights = page.rationals(529)
-    if weights and max(map(abs, np.subtract(weights, (0.299, 0.587, 0.114)))) > 0.01:
-        raise unsupported("YCbCr TIFF with other coefficients than those of BT.601")
+    weights = page.rationals(529) or _BT_601
+    if len(weights) != 3 or not all(0 < share < 1 for share in weights):
+        raise FileFault("damaged: its coefficients of brightness are none")
     codes = page.rationals(532) or (0, 255, 128, 255, 128, 255)
     if len(codes) != 6 or any(codes[at] >= codes[at + 1] for at in (0, 2, 4)):
         raise FileFault("damaged: its codes for black and white are none")
@@ -120,4 +121,16 @@ def _from_ycbcr(page: Directory) -> Converter:
     bright = (every - codes[0]) * (255 / (codes[1] - codes[0]))
     blue, red = ((every - codes[at]) * (127 / (codes[at + 1] - codes[at])) + 128 for at in (2, 4))
     table = np.clip(np.rint([bright, blue, red]), 0, 255).astype(np.uint8)
-    return lambda samples: _converted("YCbCr", table[[0, 1, 2], samples])
+    if max(map(abs, np.subtract(weights, _BT_601))) < 0.01:
+        return lambda samples: _converted("YCbCr", table[[0, 1, 2], samples])
+    return lambda samples: _weighted(table[[0, 1, 2], samples], weights)
+
+
+def _weighted(values: Bytes, weights: tuple[float, ...]) -> Bytes:
+    """Y, Cb and Cr to RGB, where brightness has these shares of the three (TIFF 6.0, section 21)."""
+    bright, blue, red = np.moveaxis(values.astype(np.float32), 2, 0)
+    out = np.empty(values.shape, np.float32)
+    out[:, :, 0] = bright + (red - 128) * (2 - 2 * weights[0])
+    out[:, :, 2] = bright + (blue - 128) * (2 - 2 * weights[2])
+    out[:, :, 1] = (bright - weights[0] * out[:, :, 0] - weights[2] * out[:, :, 2]) / weights[1]
+    return np.clip(np.rint(out), 0, 255).astype(np.uint8)

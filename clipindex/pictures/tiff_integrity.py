@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clipindex.errors import FileFault
-from clipindex.pictures.tiff_layout import CCITT, NO_COMPRESSION, Layout
+from clipindex.pictures.tiff_layout import CCITT, NO_COMPRESSION, OLD_JPEG, Layout
 
 # Of an empty tail: rows that it takes up at least, and the share of bytes above it that are not 0.
 _LEAST_MISSING, _BRIGHT, _WIDEST_PIXEL = 4, 0.98, 64
-_FAX_HOLE = bytes(64)  # no code of a fax has more than 11 zeros, but for the filling of a line
+# No code of a fax has more than 11 zeros, but for the filling of a line. In an old JPEG, codes of
+# brightness and colours alternate, and with the usual tables one of them has bits that are set.
+_HOLE = bytes(64)
 
 
 def intact(layout: Layout, data: bytes) -> Layout:
@@ -19,7 +21,7 @@ def intact(layout: Layout, data: bytes) -> Layout:
     """
     size = len(data)
     pieces = layout.across * layout.down
-    needed = pieces * (layout.samples if layout.planes else 1)
+    needed = pieces * (layout.samples_used if layout.planes else 1)
     if len(layout.places) < needed:
         what = "tiles" if layout.tiled else "strips"
         raise FileFault(f"damaged: {len(layout.places)} of {needed} {what} are listed")
@@ -39,7 +41,7 @@ def intact(layout: Layout, data: bytes) -> Layout:
     layout = replace(layout, places=places)
     if layout.compression == NO_COMPRESSION and layout.bits >= 8 and not layout.tiled:
         _refuse_empty_tail(data, layout)
-    if layout.compression in CCITT:
+    if layout.compression in (*CCITT, OLD_JPEG):
         _refuse_holes(data, layout)
     return layout
 
@@ -82,7 +84,8 @@ def _filled(data: bytes, start: int, end: int) -> int:
 
 
 def _refuse_holes(data: bytes, layout: Layout) -> None:
-    """libtiff passes over what it cannot read in a fax."""
+    """libtiff passes over what it cannot read in these."""
     for offset, length in layout.places:
-        if _FAX_HOLE in data[offset : offset + length]:
-            raise FileFault("damaged: its fax data has a hole")
+        if data.find(_HOLE, offset, offset + length) >= 0:
+            name = "JPEG" if layout.compression == OLD_JPEG else "fax"
+            raise FileFault(f"damaged: its {name} data has a hole")

@@ -104,6 +104,11 @@ class Layout:
         return COLOURS[self.photometric]
 
     @property
+    def samples_used(self) -> int:
+        """Those of colour and alpha; what follows them is not looked at."""
+        return self.colours + (self.alpha != "none")
+
+    @property
     def across(self) -> int:
         """Pieces side by side."""
         return -(-self.width // self.piece_width)

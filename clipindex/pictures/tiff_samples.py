@@ -51,7 +51,7 @@ def bands(data: bytes, layout: Layout, tables: bytes = b"") -> Iterator[Samples]
     Of planes only those are read that make colour and alpha. `tables` are those that JPEG
     strips share. Raises FileFault where the data is damaged.
     """
-    used = layout.colours + (layout.alpha != "none")
+    used = layout.samples_used
     planes = range(used) if layout.planes else range(1)
     step = max(1, BAND_BYTES // (layout.row_bytes * layout.piece_rows(0) * layout.across))
     left = layout.height
