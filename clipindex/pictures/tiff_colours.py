@@ -127,7 +127,7 @@ def _from_ycbcr(page: Directory) -> Converter:
 
 
 def _weighted(values: Bytes, weights: tuple[float, ...]) -> Bytes:
-    """Y, Cb and Cr to RGB, where brightness has these shares of the three (TIFF 6.0, section 21)."""
+    """Y, Cb and Cr to RGB: brightness has these shares of the three (TIFF 6.0, section 21)."""
     bright, blue, red = np.moveaxis(values.astype(np.float32), 2, 0)
     out = np.empty(values.shape, np.float32)
     out[:, :, 0] = bright + (red - 128) * (2 - 2 * weights[0])
