@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT
-from clipindex.ingest.workers import usable_cores
+from clipindex.ingest.cores import usable_cores
 
 EXPORT_FILE = ("clipindex", "onnxruntime", "openvino", "pillow", "numpy", "qdrant-edge-py")
 

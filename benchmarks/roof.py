@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipindex.ingest.workers import usable_cores
+from clipindex.ingest.cores import usable_cores
 from clipindex.model.bundle import open_bundle
 from clipindex.model.encoder import Model
 from clipindex.model.providers import Provider

@@ -9,18 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from clipindex.collection.names import DEFAULT_COLLECTION
-from clipindex.collection.opening import (
-    Collection,
-    Settings,
-    open_for_change,
-)
+from clipindex.collection.opening import Collection, Settings, open_for_change
 from clipindex.collection.place import aliases_of
 from clipindex.collection.places import AnyPath, place_at
-from clipindex.collection.status import (
-    CollectionStatus,
-    open_catalogue,
-    status_of,
-)
+from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.errors import UsageError
 from clipindex.files.access import is_folder
 from clipindex.files.identity import display_path, is_below, point_id, resolve_root
@@ -159,7 +151,8 @@ class Index:
     def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
         """Put tags on every indexed picture at or below the paths; returns how many lacked them.
 
-        Raises UsageError for a key that no tag can have.
+        Raises UsageError for a key that no tag can have, and for a path at or below which nothing
+        is indexed.
         """
         for key in tags:
             check_key(key)
@@ -170,7 +163,8 @@ class Index:
             return sum(batch.points for batch in put_tags(collection.points, ids, tags))
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
-        """Take tags off every indexed picture at or below the paths; returns how many had them."""
+        """Take tags off every indexed picture at or below the paths; returns how many had them.
+        Raises as `tag` does."""
         for key in keys:
             check_key(key)
         with open_for_change(self.place, "untag") as collection:
@@ -273,6 +267,7 @@ class Index:
             part=part,
             tags=pairs,
             excluded_folder=runs.excluded_path(self.place),
+            globs=frozenset((*policy.exclude, *policy.include)),
         )
 
     def _loaded(self, bundle: Bundle) -> Model:
@@ -282,11 +277,19 @@ class Index:
 
 
 def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:
-    """Points of this source at or below any of the paths, whether these still exist or not."""
+    """Points of this source at or below any of the paths, whether these still exist or not.
+    Raises UsageError for a path at or below which nothing is indexed."""
     ids: dict[uuid.UUID, None] = {}
     for path in paths:
         name = resolve_root(path)
         only = Filter().also(("source", collection.source), ("folders", display_path(name)))
-        ids.update((point, None) for point, _ in collection.points.scroll(only))
-        ids.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
+        below = dict.fromkeys(point for point, _ in collection.points.scroll(only))
+        below.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
+        if not below:
+            raise UsageError(
+                "nothing is indexed at or below this path",
+                path=display_path(name),
+                hint="correct the path, or ingest it first; `clipindex status` lists the folders",
+            )
+        ids |= below
     return list(ids)

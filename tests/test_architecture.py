@@ -36,7 +36,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "rich": {"cli.console"},
     "tqdm": {"cli.run_view"},
     "typer": {"cli"},
-    "sqlite3": {"collection.catalogue", "collection.schema"},
+    "sqlite3": {"collection.catalogue", "collection.readable_catalogue", "collection.schema"},
     "filelock": {"collection.lock"},
 }
 
@@ -77,9 +77,13 @@ OWN_FILES = {
     "collection.folder_place",
     "collection.lock",
     "collection.place",
+    "collection.readable_catalogue",
     "collection.server_place",
+    "ingest.cores",
     "model",
     "stores.edge",
+    "stores.new_shard",
+    "stores.readable_shard",
     "upkeep.export_files",
     "upkeep.export_reading",
     "upkeep.transfer",
@@ -165,6 +169,19 @@ def test_only_files_lists_stats_or_opens_a_picture(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_own_modules_are_imported_at_the_top_or_for_a_stated_reason(path: Path) -> None:
+    """In `cli` the reason is the start: a command loads what it needs once its options are read."""
+    if name_of(path).startswith("cli"):
+        return
+    lines = path.read_text("utf-8").split("\n")
+    for function in ast.walk(ast.parse("\n".join(lines))):
+        for node in ast.walk(function) if isinstance(function, ast.FunctionDef) else ():
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("clipindex"):
+                line = lines[node.lineno - 1]
+                assert "  # " in line, f"say why here and not at the top: {name_of(path)}: {line}"
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {name_of(path): own_imports(path) for path in MODULES}
     try:
@@ -185,6 +202,29 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 80 or "commands" in str(path), node.name
+
+
+def calls_of(path: Path) -> set[str]:
+    """What a module calls or raises, as it is written: `print`, `sys.exit`."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_command_line_prints_and_only_its_shell_exits(path: Path) -> None:
+    calls, name = calls_of(path), name_of(path)
+    if name not in ("cli.output", "cli.results", "cli.run_view"):
+        assert "print" not in calls, f"{name} prints: hand it to clipindex.cli.output.Output"
+    if name != "cli.app":
+        assert not calls & {"sys.exit", "os._exit", "exit"}, f"{name} exits: raise or return a code"
+    assert "typer.Exit" not in calls, f"{name}: return the exit code"
+
+
+def test_each_command_is_a_module_of_its_own_and_is_in_the_help() -> None:
+    from clipindex.cli.app import COMMANDS
+
+    modules = {path.stem for path in (PACKAGE / "cli" / "commands").glob("[!_]*.py")}
+    assert modules == {name if name != "import" else "import_" for name in COMMANDS}
 
 
 def modules_after(code: str) -> set[str]:
@@ -258,6 +298,12 @@ def test_a_command_loads_only_what_it_needs(small_store: Path, command: str) -> 
     folders = [str(small_store / "pictures")] if name == "ingest" else []
     args = [name, *terms, *folders, "--store", str(small_store / "store")]
     assert not modules_after(COMMAND.format(args=args)) & (WITHOUT[command] | NEVER)
+
+
+def test_a_progress_bar_needs_no_lock_between_processes() -> None:
+    """tqdm's own starts a helper process where multiprocessing does not fork."""
+    draw = "from clipindex.cli import run_view\nrun_view.tqdm(total=1).update()\n"
+    assert "multiprocessing" not in modules_after(draw)
 
 
 def test_nothing_but_the_server_store_loads_qdrant_client(tmp_path: Path) -> None:

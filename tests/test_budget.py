@@ -16,6 +16,7 @@ from PIL import Image
 from clipindex.errors import FileFault
 from clipindex.pictures import budget, jpeg
 from clipindex.pictures.decode import decode
+from clipindex.pictures.formats import picture_format
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from conftest import TINY, make_pictures, picture
 from test_holes import encoded
@@ -73,6 +74,7 @@ import sys
 from pathlib import Path
 from clipindex.pictures import budget
 from clipindex.pictures.decode import decode
+from clipindex.pictures.formats import picture_format
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
 def held():
@@ -148,7 +150,7 @@ def settings():
 before = settings()
 import clipindex
 index = clipindex.Index({store!r}, model={model!r})
-list(index.ingest([{pictures!r}]))
+index.ingest([{pictures!r}])
 assert index.query({one!r})
 assert settings() == before, (settings(), before)
 with warnings.catch_warnings(record=True) as caught:
@@ -184,3 +186,10 @@ def test_a_picture_that_warns_an_importer_is_decoded_all_the_same() -> None:
         warnings.simplefilter("error")
         made, _ = decode(data, CROP, Preprocessing.EXACT)
     assert np.all(made == 77)
+
+
+def test_a_big_tiff_whose_directory_lies_beyond_any_file_is_no_surprise() -> None:
+    """Asked for by content, before anything is decoded: no error may get out of it."""
+    for order in ("<", ">"):
+        head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HHHQ", 43, 8, 0, 2**64 - 1)
+        assert picture_format(head + bytes(100)) == "TIFF"

@@ -15,7 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue, Row
+from clipindex.collection.catalogue import (
+    INDEXED,
+    QUARANTINED,
+    SKIPPED,
+    Catalogue,
+    KnownFolder,
+    Row,
+)
+from clipindex.collection.schema import STEPS, open_database
 from clipindex.errors import StoreError
 
 ROW = Row(
@@ -96,7 +104,7 @@ def test_a_newer_row_replaces_the_older(catalogue: Catalogue) -> None:
     newer = replace(ROW, size=1, sha256=None, state=QUARANTINED, reason="damaged")
     catalogue.write([newer])
     assert list(catalogue.rows()) == [newer]
-    assert catalogue.with_content(b"\x01" * 32) == []
+    assert catalogue.indexed_copies(b"\x01" * 32, 9) == []
 
 
 def test_a_path_taken_out_and_put_in_at_once_is_in(catalogue: Catalogue) -> None:
@@ -121,9 +129,58 @@ def test_files_with_the_same_content_come_in_path_order(catalogue: Catalogue) ->
     catalogue.write([replace(ROW, path=path) for path in paths])
     catalogue.write([replace(ROW, path=b"/other.jpg", sha256=b"\x02" * 32)])
     catalogue.write([replace(ROW, path=b"/none.jpg", sha256=None)])
-    found = [row.path for row in catalogue.with_content(b"\x01" * 32)]
-    assert found == [b"/a/1.jpg", b"/a/2.jpg", b"/a/b/0.jpg", b"/b/1.jpg"]
-    assert catalogue.with_content(b"\x03" * 32) == []
+    catalogue.write([replace(ROW, path=b"/bad.jpg", state=QUARANTINED)])
+    copies = catalogue.indexed_copies(b"\x01" * 32, 9)
+    assert copies == [b"/a/1.jpg", b"/a/2.jpg", b"/a/b/0.jpg", b"/b/1.jpg"]
+    assert catalogue.indexed_copies(b"\x01" * 32, 2) == copies[:2]
+    assert catalogue.indexed_copies(b"\x03" * 32, 9) == []
+
+
+def test_only_a_lasting_refusal_by_these_decoders_stands_for_a_content(
+    catalogue: Catalogue,
+) -> None:
+    digest = b"\x01" * 32
+    bad = replace(ROW, state=QUARANTINED, reason="damaged", decoders="2")
+    for row in (
+        replace(bad, decoders="1"),
+        replace(bad, transient=True),
+        replace(bad, state=SKIPPED),
+        replace(bad, sha256=b"\x02" * 32),
+    ):
+        catalogue.write([row])
+        assert catalogue.refusal(digest, "2") is None
+    catalogue.write([bad])
+    assert catalogue.refusal(digest, "2") == "damaged"
+
+
+def test_what_is_known_of_a_content_is_found_without_reading_its_other_copies(
+    catalogue: Catalogue,
+) -> None:
+    """By an index that also gives the order: the work does not grow with the copies."""
+    plans: list[str] = []
+    catalogue._database.set_trace_callback(plans.append)
+    catalogue.indexed_copies(b"\x01" * 32, 4)
+    catalogue.refusal(b"\x01" * 32, "1")
+    catalogue._database.set_trace_callback(None)
+    for statement, index in zip(plans, ("files_indexed", "files_refused"), strict=True):
+        steps = catalogue._database.execute("EXPLAIN QUERY PLAN " + statement).fetchall()
+        assert [index in step[3] for step in steps] == [True], steps
+
+
+def test_a_move_is_known_until_its_old_path_is_gone(catalogue: Catalogue) -> None:
+    catalogue.begin_moves({b"/a": b"/b", b"/c": b"/d"})
+    catalogue.write([replace(ROW, path=b"/b")], gone=[b"/a"])
+    assert catalogue.begun_moves() == {b"/c": b"/d"}
+    catalogue.forget_moves()
+    assert catalogue.begun_moves() == {}
+
+
+@pytest.mark.parametrize("inode", [0, 2, 2**63, 2**64 - 1, 2**128 - 1])
+def test_folders_come_back_whatever_their_inode(catalogue: Catalogue, inode: int) -> None:
+    folders = {b"/caf\xe9": KnownFolder(inode, True), b"/": KnownFolder(inode, False)}
+    catalogue.remember_folders({b"/": KnownFolder(7, True)})
+    catalogue.remember_folders(folders)
+    assert catalogue.folders() == folders
 
 
 def test_counts_are_by_state(catalogue: Catalogue) -> None:
@@ -197,7 +254,7 @@ def test_threads_read_while_one_writes(catalogue: Catalogue) -> None:
     def read() -> None:
         while not stop.is_set():
             seen.append(len(catalogue.in_folder(b"/p")))
-            catalogue.with_content(b"\x01" * 32)
+            catalogue.indexed_copies(b"\x01" * 32, 4)
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
@@ -327,3 +384,29 @@ def test_an_empty_file_becomes_a_new_catalogue(place: Path) -> None:
     catalogue.write([ROW])
     assert catalogue.get(ROW.path) == ROW
     catalogue.close()
+
+
+def test_a_catalogue_of_the_first_schema_is_brought_up_to_date_with_all_it_remembers(
+    place: Path,
+) -> None:
+    database = open_database(place, STEPS[:1])
+    database.execute(
+        "INSERT INTO files VALUES (?, ?, 1, 2, 3, ?, 'indexed', NULL, NULL, 0)",
+        (b"/p", b"1.jpg", b"\x01" * 32),
+    )
+    database.execute("INSERT INTO roots VALUES (?, '{}')", (b"/p",))
+    database.close()
+    catalogue = Catalogue(place)
+    assert catalogue.indexed_copies(b"\x01" * 32, 9) == [b"/p/1.jpg"]
+    assert (catalogue.roots(), catalogue.folders()) == ({b"/p": {}}, {})
+    catalogue.close()
+
+
+def test_remembering_a_root_does_not_read_all_others(catalogue: Catalogue) -> None:
+    statements: list[str] = []
+    catalogue._database.set_trace_callback(statements.append)
+    catalogue.remember_root(b"/p", {"a": 1})
+    catalogue.remember_root(b"/p", {"a": 1})
+    catalogue._database.set_trace_callback(None)
+    assert len(statements) == 3  # looked at, written, looked at
+    assert all("/p" in statement or "x'2f70'" in statement.lower() for statement in statements)

@@ -88,9 +88,9 @@ def test_another_file_system_is_left_out_where_that_is_asked(
 def test_what_is_left_out_is_counted_and_named_when_asked(tree: Path, tmp_path: Path) -> None:
     options = ["--store", str(tmp_path / "store"), "--model", str(TINY)]
     result = RUNNER.invoke(app, ["ingest", str(tree), "--verbose", *options])
-    assert "3 names left out" in result.stdout
+    assert "3 names excluded" in result.stdout
     for name in (".hidden", "@eaDir", "link"):
-        assert f"left out: {tree / name}" in result.stderr
+        assert f"excluded: {tree / name}" in result.stderr
 
 
 def test_the_store_below_a_root_is_not_walked(tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ def deep(depth: int) -> object:
 
 BAD_RECORDS: dict[str, Callable[[list[dict[str, Any]]], object]] = {
     "a deep payload": lambda records: records[1]["payload"].update(tag_x=deep(130)),
-    "an unknown field": lambda records: records[1]["payload"].update(extra=1),
+    "a field no filter could find": lambda records: records[1]["payload"].update({"a.b": 1}),
     "a missing field": lambda records: records[1]["payload"].pop("width"),
     "a huge number": lambda records: records[1]["payload"].update(bytes=2**64),
     "another id": lambda records: records[1].update(id=str(uuid.uuid4())),

@@ -1,43 +1,76 @@
-"""The command line, put together. `commands` holds what each command does."""
+"""The command line, put together. `commands` holds a module for each command."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from clipindex._version import __version__
-from clipindex.errors import ExitCode
+from clipindex.cli import streams
+from clipindex.cli.exits import Ending
+from clipindex.errors import ExitCode, UsageError
 
-COMMANDS = {  # command -> module of `commands`, function, in the order of --help
-    "ingest": ("ingest", "ingest"),
-    "reindex": ("ingest", "reindex"),
-    "query": ("query", "query"),
-    "status": ("collection", "status"),
-    "tag": ("collection", "tag"),
-    "untag": ("collection", "untag"),
-    "relocate": ("collection", "relocate"),
-    "forget": ("collection", "forget"),
-    "alias": ("collection", "alias"),
-    "unalias": ("collection", "unalias"),
-    "export": ("transfer", "export"),
-    "import": ("transfer", "import_"),
-    "demo": ("demo", "demo"),
+COMMANDS = {  # command -> panel of the help; its module and function in `commands` have its name
+    "ingest": "Index",
+    "reindex": "Index",
+    "query": "Search",
+    "status": "Search",
+    "tag": "Tags",
+    "untag": "Tags",
+    "relocate": "Upkeep",
+    "forget": "Upkeep",
+    "export": "Copies",
+    "import": "Copies",
+    "alias": "Qdrant server",
+    "unalias": "Qdrant server",
+    "demo": "Try it",
 }
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
-    "rich_markup_mode": "rich",
+    "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+
+class Command(TyperCommand):
+    """Shows our help, and takes no option twice of which it would use only the last."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _write_help(ctx, formatter)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, in_order = self.make_parser(ctx).parse_args(args=list(args))
+        seen = set()
+        for parameter in map(_untyped, in_order):  # arguments lack some of these attributes
+            single = parameter.param_type_name == "option" and not (
+                parameter.multiple or parameter.is_flag or parameter.count
+            )
+            if single and parameter.name in seen:
+                name = max(parameter.opts, key=len)
+                raise UsageError(
+                    f"{name} is given twice", hint="it takes one value, and one would be ignored"
+                )
+            seen.add(parameter.name)
+        return super().parse_args(ctx, args)
+
+
+def _write_help(context: Any, formatter: Any) -> None:
+    from clipindex.cli.help import help_text  # most starts show none
+
+    formatter.write(help_text(context))
+
+
+def _untyped(parameter: object) -> Any:
+    return parameter
 
 
 class Commands(TyperGroup):
@@ -46,6 +79,34 @@ class Commands(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _BuiltWhenNamed()  # type: ignore[assignment]  # it is only read
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _write_help(ctx, formatter)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command; returns its exit code, or exits with it where it stands alone."""
+        del prog_name, complete_var  # always the command's own name; no completion is offered
+        arguments = list(sys.argv[1:] if args is None else args)
+        if os.name == "nt" and args is None and windows_expand_args:
+            arguments = _globbed(arguments)
+        ending = Ending(arguments)
+
+        def run() -> object:
+            with self.make_context("clipindex", arguments, obj=ending, **extra) as context:
+                return self.invoke(context)
+
+        code = ending.run(run)
+        if standalone_mode:
+            sys.exit(code)
+        return code
 
 
 class _BuiltWhenNamed(Mapping[str, Any]):
@@ -61,34 +122,48 @@ class _BuiltWhenNamed(Mapping[str, Any]):
 
 @cache
 def _build(name: str) -> Any:
-    module, function = COMMANDS[name]
+    panel = COMMANDS[name]
+    python_name = name.replace("-", "_") + ("_" if name == "import" else "")
+    module = import_module(f"clipindex.cli.commands.{python_name}")
     alone = typer.Typer(**SETTINGS)
-    alone.command(name)(getattr(import_module(f"clipindex.cli.commands.{module}"), function))
+    alone.command(name, cls=Command, rich_help_panel=panel)(getattr(module, python_name))
     return typer.main.get_command(alone)
+
+
+def _globbed(arguments: list[str]) -> list[str]:
+    """Patterns as the names that match them, which a Windows shell leaves to the program."""
+    from glob import glob
+
+    return [name for argument in arguments for name in (sorted(glob(argument)) or [argument])]
 
 
 app = typer.Typer(
     cls=Commands,
-    no_args_is_help=True,
-    epilog="Exit codes: 0 done, 3 done but some files could not be read, others: an error that"
-    " says what to do. The README lists them all.",
+    epilog="Exit codes: 0 done; 3 done, but some files could not be read; others: an error that"
+    " says what to do. `clipindex COMMAND --help` explains a command.",
     **SETTINGS,
 )
 
 
 @app.callback(invoke_without_command=True)
 def clipindex(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    """Turn folders of photographs into a searchable index.
+) -> int | None:
+    """Turn folders of photographs into an index that you search with words or pictures.
 
-    [bold]clipindex ingest ~/Pictures[/bold] indexes a folder (again and again: what is
-    unchanged costs nothing); [bold]clipindex query "a dog on a beach"[/bold] or
-    [bold]clipindex query cat.jpg[/bold] finds pictures in it.
+    Index a folder, again and again (what is unchanged costs nothing), and ask:
+
+        clipindex ingest ~/Pictures
+        clipindex query "a dog on a beach"
+        clipindex query cat.jpg
     """
     if version:
         typer.echo(f"clipindex {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        return ExitCode.USAGE
+    return None
 
 
 def main() -> NoReturn:
@@ -96,15 +171,11 @@ def main() -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: a pool nobody uses
     gc.set_threshold(50_000)  # a start makes many objects and no garbage: 15 ms less
     try:
-        app()
-        code = int(ExitCode.DONE)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(ExitCode.FAILED)
+        streams.prepare()
+        code = app(standalone_mode=False)
     except KeyboardInterrupt:  # while the program still loads
-        code = int(ExitCode.INTERRUPTED)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+        code = ExitCode.INTERRUPTED
+    streams.flush()
     # Everything of ours is closed. Python's own way out would take onnxruntime apart, which
     # costs time, and after an interrupt pulls the ground from under a worker still inside it.
-    os._exit(code)
+    os._exit(int(code))

@@ -1,16 +1,17 @@
-"""The door to rich: what is laid out for a person's eyes. Loaded when there is such a thing."""
+"""The door to rich: tables for a terminal. Loaded when there is one."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 class Terminal(Console):
-    """Standard output; a closed pipe is ours to answer (rich itself would exit with code 1)."""
+    """Standard output. Names are shown as they are: no markup, no emoji codes, no highlighting."""
 
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False)
 
 
 def plain_table() -> Table:
@@ -21,3 +22,8 @@ def plain_table() -> Table:
 def headed_table() -> Table:
     """The same with the columns' names above."""
     return Table(box=None, pad_edge=False)
+
+
+def with_dim_end(text: str, end: str) -> Text:
+    """A text whose end is less important."""
+    return Text.assemble(text, (end, "dim"))

@@ -1,20 +1,16 @@
-"""What people and programs see: results as tables or JSON lines, and errors.
-
-Results go to standard output, everything else to standard error. `progress` shows a run while
-it goes on, and nothing else prints.
-"""
+"""Results as people and programs see them: tables, plain lines, JSON."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from clipindex.errors import ClipIndexError
+from clipindex.cli import streams
+from clipindex.cli.output import Output
+from clipindex.cli.words import count_of, printable, printable_path
 
 if TYPE_CHECKING:
     from clipindex.collection.status import CollectionStatus
@@ -22,192 +18,159 @@ if TYPE_CHECKING:
     from clipindex.ingest.events import Summary
     from clipindex.search.query import Hit
 
+REASONS_SHOWN = 5  # why files were skipped: the most frequent
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """How much is said, and in which language."""
-
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    log_file: Path | None = None
+# --- a run -----------------------------------------------------------------------------------
 
 
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control characters as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def show_summary(summary: Summary, skipped: Counter[str], output: Output) -> None:
+    """How a run went: what became of the files, and what the collection holds now.
 
-
-def count_of(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def print_message(text: str) -> None:
-    """A line for people, on standard error."""
-    write_stderr(printable(text) + "\n")
-
-
-def write_stderr(text: str) -> None:
-    """To standard error, as it is. When nobody listens any more, the work goes on."""
-    try:
-        print(text, end="", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-def show_error(error: ClipIndexError, output: Output) -> None:
-    """What happened, to which file, what to do next."""
-    if output.json:
-        json_line(
-            {
-                "type": "error",
-                "code": int(error.exit_code),
-                "kind": error.kind,
-                "message": error.message,
-                "path": error.path,
-                "hint": error.hint,
-            }
-        )
-    where = f" ({error.path})" if error.path and error.path not in error.message else ""
-    print_message(f"clipindex: {error.message}{where}")
-    if output.log_file is not None:
-        _log_error(output.log_file, f"failed: {error.message}{where}")
-    if error.hint:
-        print_message(f"  {error.hint}")
-
-
-def show_summary(summary: Summary) -> None:
-    """How a run went: counts of what there was, and what the collection holds now."""
-    from clipindex.cli.console import Terminal, plain_table
-
-    console = Terminal(highlight=False, soft_wrap=True)
+    `skipped` counts the reasons of the files that were skipped.
+    """
     if summary.found == 0:
-        console.print("no pictures found: no files are there")
+        output.result(f"no pictures found: there are no files{_excluded(summary)}")
         return
-    table = plain_table()
-    table.add_column(justify="right")
-    table.add_column()
-    meaning = {
-        "new": "new",
-        "changed": "changed, embedded anew",
-        "duplicate": "a copy of a picture already known",
-        "moved": "moved or renamed",
-        "unchanged": "unchanged",
-        "quarantined": f"in quarantine, {summary.newly_quarantined:,} of them new",
-        "skipped": "skipped: no pictures, or gone",
-        "deferred": "deferred to the next run",
-    }
-    for name, words in meaning.items():
-        if count := getattr(summary, name):
-            table.add_row(f"{count:,}", words)
-    table.add_row(f"{summary.found:,}", "found in all" + _left_out(summary))
-    console.print(table)
+    rows = _counts(summary)
+    width = max(len(f"{count:,}") for count, _ in rows)
+    for count, meaning in rows:
+        output.result(f"{count:>{width},}  {meaning}")
+        if meaning.startswith("skipped"):
+            _show_reasons(skipped, width, output)
     if summary.points == 0:
-        console.print("no pictures found")
+        output.result("no pictures found")
         return
-    console.print(
-        f"{summary.points:,} pictures are in '{summary.collection}'; {summary.written:,} written "
-        f"and verified, {summary.embedded:,} embedded{_by(summary.provider)}, "
+    provider = f" on {summary.provider}" if summary.provider else ""
+    output.result(
+        f"{count_of(summary.points, 'picture')} in collection '{summary.collection}'; "
+        f"{summary.written:,} written and verified, {summary.embedded:,} embedded{provider}, "
         f"in {summary.seconds:.1f} s"
     )
 
 
-def _by(provider: str) -> str:
-    return f" on {provider}" if provider else ""
+def _counts(summary: Summary) -> list[tuple[int, str]]:
+    copies = "copy of a known picture" if summary.duplicate == 1 else "copies of known pictures"
+    rows = [
+        (summary.new, "new"),
+        (summary.changed, "changed (embedded again)"),
+        (summary.duplicate, copies),
+        (summary.moved, "moved or renamed"),
+        (summary.unchanged, "unchanged"),
+        (summary.quarantined, f"in quarantine ({summary.newly_quarantined:,} of them new)"),
+        (summary.skipped, "skipped (not pictures, or deleted before they were read)"),
+        (summary.deferred, "deferred to the next run"),
+        (summary.found, "found in all" + _excluded(summary)),
+    ]
+    return [row for row in rows if row[0]]
 
 
-def _left_out(summary: Summary) -> str:
-    return f" ({count_of(summary.left_out, 'name')} left out)" if summary.left_out else ""
+def _excluded(summary: Summary) -> str:
+    return f" ({count_of(summary.left_out, 'name')} excluded)" if summary.left_out else ""
+
+
+def _show_reasons(skipped: Counter[str], width: int, output: Output) -> None:
+    """Why files were skipped, where there is more to say than that they are not pictures."""
+    telling = Counter({r: n for r, n in skipped.items() if r and r != "not a picture"})
+    for reason, count in telling.most_common(REASONS_SHOWN):
+        output.result(f"{'':>{width}}    {count:,}: {reason}")
+
+
+def show_unmatched(globs: Iterable[str], output: Output) -> None:
+    """Patterns that did nothing: most likely they were mistyped."""
+    for glob in globs:
+        output.note(f"the pattern '{glob}' matched nothing")
 
 
 def show_dry_run(dry_run: DryRun, output: Output) -> None:
     """What a run would do."""
+    show_unmatched(dry_run.unmatched_globs, output)
     if output.json:
-        json_line({"type": "preview", **asdict(dry_run)})
+        output.record({"type": "preview", **asdict(dry_run)})
         return
-    from clipindex.cli.console import Terminal
-
-    megabytes = dry_run.bytes_to_read / 1e6
-    console = Terminal(highlight=False, soft_wrap=True)
     opened = "written" if dry_run.by_content is not None else "opened or written"
-    console.print(
-        f"{dry_run.found:,} files found: {dry_run.to_read:,} to read ({megabytes:,.1f} MB), "
-        f"{dry_run.unchanged:,} unchanged, {dry_run.deferred:,} deferred, "
-        f"{dry_run.quarantined:,} in quarantine, {dry_run.skipped:,} known to be no pictures; "
-        f"{dry_run.vanished:,} remembered ones are not there. Nothing was {opened}."
+    output.result(
+        f"{count_of(dry_run.found, 'file')} found: {dry_run.to_read:,} to read "
+        f"({dry_run.bytes_to_read / 1e6:,.1f} MB), {dry_run.unchanged:,} unchanged, "
+        f"{dry_run.deferred:,} deferred, {dry_run.quarantined:,} in quarantine, "
+        f"{dry_run.skipped:,} known not to be pictures; {dry_run.vanished:,} remembered but "
+        f"missing. Nothing was {opened}."
     )
     if dry_run.by_content is not None:
         kinds = ", ".join(f"{count:,} {name}" for name, count in dry_run.by_content.items())
-        console.print(f"By content: {kinds or 'nothing to read'}.")
+        output.result(f"By content: {kinds or 'nothing to read'}.")
     for fault in dry_run.faults:
-        print_message(f"could not be read: {fault}")
+        output.problem(f"could not be read: {fault}")
 
 
-# --- query and status ------------------------------------------------------------------------
+# --- a query ---------------------------------------------------------------------------------
 
 
-def show_hits(hits: list[Hit], output: Output) -> None:
+def show_hits(hits: Sequence[Hit], output: Output) -> None:
     """A table on a terminal; score, tab, path where there is none; or JSON lines."""
     if output.json:
         for hit in hits:
             line = asdict(hit)
             del line["sha256"], line["exact_path"]
-            json_line(line)
+            output.record(line)
     elif not hits:
-        if not output.quiet:
-            print_message("nothing found")
-    elif not sys.stdout.isatty():
-        for hit in hits:
-            print(f"{hit.score:.4f}\t{printable(hit.path)}")
+        output.say("nothing found")
+    elif sys.stdout.isatty():
+        _show_hit_table(hits)
     else:
-        _show_table(hits)
+        for hit in hits:
+            print(f"{hit.score:.4f}\t{printable_path(hit.exact_path)}")
 
 
-def show_paths(hits: Sequence[Hit], *, zero: bool) -> None:
-    """Paths alone, exactly as the file system has them; with `zero` each ends with NUL."""
+def show_paths(hits: Iterable[Hit], *, zero: bool) -> None:
+    """Paths alone, byte for byte, each ended by a line end or with `zero` by NUL. A terminal
+    gets them escaped, a line each."""
+    if sys.stdout.isatty():
+        for hit in hits:
+            print(printable_path(hit.exact_path))
+        return
     end = b"\0" if zero else b"\n"
-    for hit in hits:
-        sys.stdout.buffer.write(hit.exact_path + end)
-    sys.stdout.flush()
+    streams.write_bytes(b"".join(hit.exact_path + end for hit in hits))
 
 
-def show_count(verb: str, count: int, output: Output) -> None:
-    """How many pictures a command changed."""
-    if output.json:
-        json_line({"type": verb, "count": count})
-    elif not output.quiet:
-        print(f"{count:,} {verb}")
-
-
-def show_alias(alias: str, collection: str | None, before: str | None, output: Output) -> None:
-    """What an alias stands for now, and what it stood for."""
-    if output.json:
-        json_line({"type": "alias", "alias": alias, "collection": collection, "before": before})
-    elif not output.quiet:
-        now = f"stands for '{collection}'" if collection is not None else "stands for nothing"
-        was = f" (until now for '{before}')" if before not in (None, collection) else ""
-        print(f"'{alias}' {now}{was}")
-
-
-def _show_table(hits: Iterable[Hit]) -> None:
-    from clipindex.cli.console import Terminal, headed_table
+def _show_hit_table(hits: Iterable[Hit]) -> None:
+    from clipindex.cli.console import Terminal, headed_table, with_dim_end
 
     table = headed_table()
     table.add_column("", justify="right", style="dim")
     table.add_column("score", justify="right")
     table.add_column("picture", overflow="fold")
     for hit in hits:
-        copies = f" [dim](+{len(hit.paths) - 1})[/dim]" if len(hit.paths) > 1 else ""
-        name = printable(hit.path).replace("[", r"\[")
-        table.add_row(str(hit.rank), f"{hit.score:.4f}", name + copies)
-    Terminal(highlight=False).print(table)
+        copies = f" (+{len(hit.paths) - 1})" if len(hit.paths) > 1 else ""
+        path = with_dim_end(printable_path(hit.exact_path), copies)
+        table.add_row(str(hit.rank), f"{hit.score:.4f}", path)
+    Terminal().print(table)
+
+
+# --- a collection ----------------------------------------------------------------------------
+
+
+def show_count(verb: str, count: int, output: Output) -> None:
+    """How many pictures a command changed."""
+    if output.json:
+        output.record({"type": verb, "count": count})
+    elif not output.quiet:
+        output.result(f"{count:,} {verb}")
+
+
+def show_alias(alias: str, collection: str | None, before: str | None, output: Output) -> None:
+    """What an alias stands for now, and what it stood for."""
+    if output.json:
+        output.record({"type": "alias", "alias": alias, "collection": collection, "before": before})
+    elif not output.quiet:
+        now = f"stands for '{collection}'" if collection is not None else "stands for nothing"
+        was = f" (until now for '{before}')" if before not in (None, collection) else ""
+        output.result(f"'{alias}' {now}{was}")
 
 
 def show_status(status: CollectionStatus, output: Output) -> None:
     """What a collection holds."""
     if output.json:
-        json_line({"type": "status", **asdict(status)})
+        output.record({"type": "status", **asdict(status)})
         return
     rows = [
         ("collection", f"{status.collection} in {status.store}"),
@@ -217,7 +180,7 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         ("pictures", f"{status.indexed:,}"),
         ("in quarantine", f"{status.quarantined:,}"),
         ("skipped", f"{status.skipped:,}"),
-        *(("" if n else "roots", printable(root)) for n, root in enumerate(status.roots)),
+        *(("" if n else "roots", root) for n, root in enumerate(status.roots)),
     ]
     if status.last_run is not None:
         ended = status.last_run["finished"] or "not finished (running, or interrupted)"
@@ -225,40 +188,21 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         summary = status.last_run["summary"]
         if isinstance(summary, dict) and summary["provider"]:
             rows.append(("", f"embedded on {summary['provider']}"))
-    _show_rows(rows)
+    _show_rows([(name, printable(str(value))) for name, value in rows], output)
 
 
-def _show_rows(rows: Sequence[tuple[str, str]]) -> None:
+def _show_rows(rows: Sequence[tuple[str, str]], output: Output) -> None:
     """Names and values; no line is folded where there is no terminal."""
     if not sys.stdout.isatty():
         width = max(len(name) for name, _ in rows)
         for name, value in rows:
-            print(f"{name:<{width}} {value}")
+            output.result(f"{name:<{width}} {value}")
         return
     from clipindex.cli.console import Terminal, plain_table
 
     table = plain_table()
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, value.replace("[", r"\["))
-    Terminal(highlight=False).print(table)
-
-
-def _log_error(path: Path, line: str) -> None:
-    from datetime import datetime
-
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            now = datetime.now().astimezone().isoformat(timespec="seconds")
-            file.write(f"{now} {printable(line)}\n")
-    except OSError:  # the error itself has been shown
-        return
-
-
-def json_line(value: object) -> None:
-    """One object a line on standard output. When nobody listens any more, the work goes on."""
-    try:
-        print(json.dumps(value, ensure_ascii=False), flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for row in rows:
+        table.add_row(*row)
+    Terminal().print(table)

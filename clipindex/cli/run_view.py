@@ -1,4 +1,4 @@
-"""A run as it goes on: a bar on a terminal, lines where there is none, JSON lines, a log file.
+"""A run while it goes on: a bar on a terminal, lines where there is none, JSON lines, a log.
 
 The door to tqdm.
 """
@@ -7,31 +7,34 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import datetime
-from pathlib import Path
+from threading import RLock
 from typing import Protocol
 
 from tqdm import tqdm
 
-from clipindex.cli.log_lines import embedding_line, file_line, log_line, planned_line, started_line
-from clipindex.cli.results import (
-    Output,
-    json_line,
-    print_message,
-    printable,
-    show_summary,
-    write_stderr,
+from clipindex.cli.event_lines import (
+    embedding_line,
+    file_line,
+    log_line,
+    missing_line,
+    planned_line,
+    started_line,
 )
-from clipindex.errors import UsageError
+from clipindex.cli.output import Output
+from clipindex.cli.results import show_summary, show_unmatched
+from clipindex.cli.words import count_of, printable
+from clipindex.errors import ExitCode
 from clipindex.files.identity import display_path
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
     FileDone,
     FolderFault,
+    PointsMissing,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -45,8 +48,46 @@ from clipindex.stores.verified import BatchVerified
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal: a cron mail wants few lines
 STEPS = 1000  # of the bar
 
+# Only threads draw. tqdm's own lock is for processes too: where multiprocessing starts afresh
+# (macOS, Python 3.14) it costs a helper process and a warning of leaked semaphores at the end.
+tqdm.set_lock(RLock())
 
-class IngestView(Protocol):
+
+def show_run(events: Generator[Event, None, None], output: Output) -> int:
+    """Show a run's events as they come; returns its exit code."""
+    view: RunView = JsonView(output) if output.json else PeopleView(output)
+    code = int(ExitCode.DONE)
+    with closing(view), closing(events):
+        for event in events:
+            if (line := log_line(event)) is not None:
+                output.log(line)
+            view.show(event)
+            if isinstance(event, RunFinished):
+                code = event.summary.exit_code
+    return code
+
+
+@contextmanager
+def points_bar(output: Output) -> Iterator[Callable[[int, int], None]]:
+    """Yields a callback(done, total) that draws a progress bar on a terminal."""
+    hidden = output.json or output.quiet or not sys.stderr.isatty()
+    with tqdm(unit=" points", disable=hidden, dynamic_ncols=True, leave=False) as bar:
+        if not hidden:
+            output.write_lines_with(lambda line: bar.write(line, file=sys.stderr))
+
+        def moved(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+            if done == total:  # tqdm draws ten times a second, a small one is done before that
+                bar.refresh()
+
+        try:
+            yield moved
+        finally:
+            output.write_lines_with(None)
+
+
+class RunView(Protocol):
     """Shows the events of one run as they come."""
 
     def show(self, event: Event) -> None:
@@ -58,59 +99,41 @@ class IngestView(Protocol):
         ...
 
 
-def ingest_view(output: Output) -> IngestView:
-    """JSON lines or a view for people; beside it a log file where one is asked for."""
-    view: IngestView = JsonView(output) if output.json else PeopleView(output)
-    return view if output.log_file is None else Logged(view, output.log_file)
-
-
-@contextmanager
-def points_bar(output: Output) -> Iterator[Callable[[int, int], None]]:
-    """Gives what takes how many points are through, of how many: a bar where somebody looks on,
-    nothing elsewhere."""
-    unseen = output.json or output.quiet or not sys.stderr.isatty()
-    with tqdm(unit=" points", disable=unseen, dynamic_ncols=True, leave=False) as bar:
-
-        def moved(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-            if done == total:  # tqdm draws ten times a second, a small one is done before that
-                bar.refresh()
-
-        yield moved
-
-
 class JsonView:
     """One object a line on standard output."""
 
     def __init__(self, output: Output) -> None:
-        self._verbose = output.verbose
+        self._output = output
 
     def show(self, event: Event) -> None:
-        if isinstance(event, Untouched) and self._verbose:
+        if isinstance(event, Untouched) and self._output.verbose:
             for file in event.files():
                 self._file(file)
             for path in event.left_out:
-                print_message(f"left out: {display_path(path)}")
+                self._output.say(f"excluded: {display_path(path)}")
         elif isinstance(event, FileDone):
-            if event.status is not Status.UNCHANGED or self._verbose:
+            if event.status is not Status.UNCHANGED or self._output.verbose:
                 self._file(event)
         elif isinstance(event, BatchVerified):
             batch = {"points": event.points, "ids": event.ids, "verified": True}
-            json_line({"type": "batch", **batch})
+            self._output.record({"type": "batch", **batch})
         elif isinstance(event, FolderFault):
-            print_message(f"could not be read: {event.path}: {event.reason}")
+            self._output.problem(f"could not be read: {event.path}: {event.reason}")
+        elif isinstance(event, PointsMissing):
+            self._output.problem(missing_line(event))
+        elif isinstance(event, RunPlanned):
+            show_unmatched(event.unmatched_globs, self._output)
         elif isinstance(event, RunFinished):
             summary = asdict(event.summary)
-            del summary["unreadable"]
-            json_line({"type": "summary", **summary})
+            del summary["unreadable"]  # a count for the exit code; no promised field
+            self._output.record({"type": "summary", **summary})
 
     def close(self) -> None:
-        sys.stdout.flush()
+        """Each line was flushed as it was written."""
 
     def _file(self, file: FileDone) -> None:
         line = {"path": file.path, "status": file.status.value, "id": file.id}
-        json_line({"type": "file", **line, "reason": file.reason})
+        self._output.record({"type": "file", **line, "reason": file.reason})
 
 
 class ProgressEstimate:
@@ -123,6 +146,7 @@ class ProgressEstimate:
         self._started = time.monotonic()
 
     def add(self, file: FileDone) -> None:
+        """Count a finished file."""
         self.done += 1
         self._bytes_done += file.bytes
 
@@ -154,108 +178,99 @@ class PeopleView:
     """A bar on a terminal, a line now and then without one; at the end a summary."""
 
     def __init__(self, output: Output) -> None:
-        self._voice = output
+        self._output = output
         self._terminal = sys.stderr.isatty()
         self._bar: tqdm[object] | None = None
-        self._pace: ProgressEstimate | None = None
+        self._estimate: ProgressEstimate | None = None
         self._last_line = time.monotonic()
+        self._skipped: Counter[str] = Counter()  # reason -> files
 
     def show(self, event: Event) -> None:
         if isinstance(event, RunFinished):
             self.close()
-            if not self._voice.quiet:
-                show_summary(event.summary)
+            if not self._output.quiet:
+                show_summary(event.summary, self._skipped, self._output)
         elif isinstance(event, FolderFault):
-            self._say(f"could not be read: {event.path}: {event.reason}")
+            self._output.problem(f"could not be read: {event.path}: {event.reason}")
+        elif isinstance(event, PointsMissing):
+            self._output.problem(missing_line(event))
         elif isinstance(event, FileDone):
             self._file(event)
-        elif not self._voice.quiet:
+        elif not self._output.quiet:
             self._progress(event)
 
     def close(self) -> None:
+        self._output.write_lines_with(None)
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
     def _progress(self, event: Event) -> None:
         if isinstance(event, RunStarted):
-            self._say(started_line(event))
+            self._output.say(started_line(event))
         elif isinstance(event, Scanning) and self._terminal:
-            write_stderr(f"\rlooking: {event.found:,} files")
+            _draw(f"\rlooking: {event.found:,} files")
         elif isinstance(event, RunPlanned):
             self._plan(event)
         elif isinstance(event, EmbeddingOn):
-            self._say(embedding_line(event))
+            self._output.say(embedding_line(event))
         elif isinstance(event, SlowFile):
             self._slow_file(event)
-        elif isinstance(event, Untouched) and self._voice.verbose:
-            for file in event.files():
-                self._say(file_line(file))
-            for path in event.left_out:
-                self._say(f"left out: {display_path(path)}")
+        elif isinstance(event, Untouched):
+            self._untouched(event)
+
+    def _untouched(self, untouched: Untouched) -> None:
+        for row in untouched.known_faults:
+            if row.state == Status.SKIPPED:
+                self._skipped[row.reason or ""] += 1
+        if self._output.verbose:
+            for file in untouched.files():
+                self._output.say(file_line(file))
+            for path in untouched.left_out:
+                self._output.say(f"excluded: {display_path(path)}")
 
     def _plan(self, plan: RunPlanned) -> None:
         if self._terminal:
-            write_stderr("\r\x1b[K")  # over the count of the walk
-        self._say(planned_line(plan))
+            _draw("\r\x1b[K")  # over the count of the walk
+        show_unmatched(plan.unmatched_globs, self._output)
+        self._output.say(planned_line(plan))
         if plan.vanished:
-            self._say(f"{plan.vanished:,} remembered pictures are not there; their points stay")
-        self._pace = ProgressEstimate(plan)
+            remembered = count_of(plan.vanished, "remembered picture")
+            self._output.say(f"{remembered} not found; what was indexed stays")
+        self._estimate = ProgressEstimate(plan)
         if self._terminal and plan.to_read:
             form = "{percentage:3.0f}% {bar} {desc} {elapsed}<{remaining}{postfix}"
-            self._bar = tqdm(total=STEPS, bar_format=form, dynamic_ncols=True, leave=False)
+            bar = tqdm(total=STEPS, bar_format=form, dynamic_ncols=True, leave=False)
+            self._bar = bar
+            self._output.write_lines_with(lambda line: bar.write(line, file=sys.stderr))
 
     def _file(self, file: FileDone) -> None:
-        if file.status is Status.QUARANTINED or self._voice.verbose:
-            self._say(file_line(file))
-        if self._pace is None:
+        if file.status is Status.SKIPPED:
+            self._skipped[file.reason or ""] += 1
+        if file.status is Status.QUARANTINED or self._output.verbose:
+            self._output.problem(file_line(file))
+        if self._estimate is None:
             return
-        self._pace.add(file)
+        self._estimate.add(file)
         if self._bar is not None:
-            self._bar.set_description_str(str(self._pace), refresh=False)
+            self._bar.set_description_str(str(self._estimate), refresh=False)
             self._bar.set_postfix_str("", refresh=False)
-            self._bar.update(round(self._pace.fraction * STEPS) - self._bar.n)
+            self._bar.update(round(self._estimate.fraction * STEPS) - self._bar.n)
         else:
-            self._line(self._pace)
+            self._line(self._estimate)
 
-    def _line(self, pace: ProgressEstimate) -> None:
+    def _line(self, estimate: ProgressEstimate) -> None:
         now = time.monotonic()
-        if not self._voice.quiet and now - self._last_line >= SECONDS_BETWEEN_LINES:
+        if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            print_message(f"{pace} ({pace.fraction:.0%}), {pace.left()}")
+            self._output.say(f"{estimate} ({estimate.fraction:.0%}), {estimate.left()}")
 
     def _slow_file(self, event: SlowFile) -> None:
         if self._bar is not None:
             name = printable(event.path.rpartition("/")[2])
             self._bar.set_postfix_str(f"at {name[:30]} for {event.seconds:.0f} s")
 
-    def _say(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.write(printable(text), file=sys.stderr)
-        else:
-            print_message(text)
 
-
-class Logged:
-    """Another view, and a file to which every line is appended with its time."""
-
-    def __init__(self, view: IngestView, path: Path) -> None:
-        self._view = view
-        try:
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
-        except OSError as error:
-            raise UsageError(
-                f"the log file cannot be written: {error.strerror}", path=str(path)
-            ) from error
-
-    def show(self, event: Event) -> None:
-        if (line := log_line(event)) is not None:
-            now = datetime.now().astimezone().isoformat(timespec="seconds")
-            self._file.write(f"{now} {printable(line)}\n")
-            self._file.flush()
-        self._view.show(event)
-
-    def close(self) -> None:
-        with ExitStack() as stack:
-            stack.callback(self._file.close)
-            self._view.close()
+def _draw(text: str) -> None:
+    """Steer the terminal itself: written as it is."""
+    print(text, end="", file=sys.stderr, flush=True)

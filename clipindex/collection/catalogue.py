@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from clipindex.collection.schema import open_database, transaction
-from clipindex.errors import StoreError
+from clipindex.collection.schema import Database, transaction
 from clipindex.files.file_system import FileRecord
 
 INDEXED, QUARANTINED, SKIPPED = "indexed", "quarantined", "skipped"
@@ -46,6 +41,15 @@ class Row:
             and self.mtime_ns == record.mtime_ns
             and (self.ctime_ns is None or self.ctime_ns == record.ctime_ns)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFolder:
+    """What tells a folder from another of the same name. `is_mount`: it lay on another device
+    than the folder above it. (Device numbers themselves change with every start of a machine.)"""
+
+    inode: int  # stored as text: some file systems use all 64 bits, or more
+    is_mount: bool
 
 
 _COLUMNS = "folder, name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient"
@@ -85,37 +89,8 @@ def _values(row: Row) -> Values:
     )
 
 
-class Catalogue:
+class Catalogue(Database):
     """The remembered files of one collection and source; one writer, many threads reading."""
-
-    def __init__(self, path: Path) -> None:
-        """Open the catalogue at `path`, creating it or migrating an older one.
-
-        Raises StoreError when it cannot be read, or a newer clipindex wrote it.
-        """
-        self._path = path
-        self._lock = threading.Lock()
-        try:
-            self._database = open_database(path)
-        except sqlite3.Error as error:
-            raise _unreadable(error, path) from error
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """One thread at a time; SQLite's errors become ours."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise _unreadable(error, self._path) from error
-
-    def close(self) -> None:
-        """Close the file; further calls fail.
-
-        Under the lock: SQLite crashes when a connection is closed under a thread that uses it.
-        """
-        with self._lock:
-            self._database.close()
 
     # --- files -----------------------------------------------------------------------------
 
@@ -135,13 +110,26 @@ class Catalogue:
             ).fetchall()
         return {row.path: row for row in map(_row, rows)}
 
-    def with_content(self, sha256: bytes) -> list[Row]:
-        """Rows of every remembered file with these bytes, in path order."""
-        with self._held():
-            rows = self._database.execute(
-                f"SELECT {_COLUMNS} FROM files WHERE sha256 = ? ORDER BY folder, name", (sha256,)
+    def indexed_copies(self, sha256: bytes, most: int) -> list[bytes]:
+        """The first `most` paths, in path order, of indexed files with these bytes."""
+        with self._held() as database:
+            names = database.execute(
+                "SELECT folder, name FROM files WHERE sha256 = ? AND state = 'indexed'"
+                " ORDER BY folder, name LIMIT ?",
+                (sha256, most),
             ).fetchall()
-        return list(map(_row, rows))
+        return [os.path.join(folder, name) for folder, name in names]
+
+    def refusal(self, sha256: bytes, decoders: str) -> str | None:
+        """Why these decoders refused these bytes; None when they did not, or only because of a
+        permission or I/O error."""
+        with self._held() as database:
+            reason = database.execute(
+                "SELECT reason FROM files WHERE sha256 = ? AND decoders = ?"
+                " AND state = 'quarantined' AND transient = 0 LIMIT 1",
+                (sha256, decoders),
+            ).fetchone()
+        return None if reason is None else reason[0] or "damaged"
 
     def indexed_by_folder(self) -> dict[bytes, int]:
         """How many indexed files each folder holds."""
@@ -168,16 +156,53 @@ class Catalogue:
         yield from map(_row, rows)
 
     def write(self, rows: Iterable[Row] = (), gone: Iterable[bytes] = ()) -> None:
-        """Write rows and delete paths, in one durable transaction."""
+        """Write rows, delete paths, and forget the moves of those, in one durable transaction."""
         values = list(map(_values, rows))
-        deletions = [os.path.split(path) for path in gone]
+        deletions = list(gone)
         if not values and not deletions:
             return
-        with self._held(), transaction(self._database):
-            self._database.executemany("DELETE FROM files WHERE folder = ? AND name = ?", deletions)
-            self._database.executemany(
+        with self._held() as database, transaction(database):
+            database.executemany("DELETE FROM moves WHERE old = ?", zip(deletions))
+            database.executemany(
+                "DELETE FROM files WHERE folder = ? AND name = ?", map(os.path.split, deletions)
+            )
+            database.executemany(
                 f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values
             )
+
+    # --- moves -----------------------------------------------------------------------------
+
+    def begin_moves(self, moves: Mapping[bytes, bytes]) -> None:
+        """Note, before any point is written, which old path becomes which new one: after a kill
+        the next run finishes just these. `write` forgets a move together with its old path."""
+        if moves:
+            with self._held() as database, transaction(database):
+                database.executemany("INSERT OR REPLACE INTO moves VALUES (?, ?)", moves.items())
+
+    def begun_moves(self) -> dict[bytes, bytes]:
+        """Old path -> new path of every move that was not finished."""
+        with self._held() as database:
+            return dict(database.execute("SELECT old, new FROM moves").fetchall())
+
+    def forget_moves(self) -> None:
+        """Forget every move that was not finished."""
+        with self._held() as database:
+            database.execute("DELETE FROM moves")
+
+    # --- folders ---------------------------------------------------------------------------
+
+    def folders(self) -> dict[bytes, KnownFolder]:
+        """The folders of all walks so far."""
+        with self._held() as database:
+            rows = database.execute("SELECT path, inode, is_mount FROM folders").fetchall()
+        return {path: KnownFolder(int(inode), bool(mount)) for path, inode, mount in rows}
+
+    def remember_folders(self, folders: Mapping[bytes, KnownFolder]) -> None:
+        """Remember folders as they are now."""
+        if folders:
+            values = [(path, str(known.inode), known.is_mount) for path, known in folders.items()]
+            with self._held() as database, transaction(database):
+                database.executemany("INSERT OR REPLACE INTO folders VALUES (?,?,?)", values)
 
     # --- roots and runs --------------------------------------------------------------------
 
@@ -192,12 +217,12 @@ class Catalogue:
     def remember_root(self, path: bytes, options: dict[str, object]) -> None:
         """Remember a root, for `status` and `reindex`; writes nothing when it is known so."""
         text = json.dumps(options)
-        if json.dumps(self.roots().get(path)) == text:
-            return
-        with self._held():
-            self._database.execute(
-                "INSERT OR REPLACE INTO roots (path, options) VALUES (?, ?)", (path, text)
-            )
+        with self._held() as database:
+            known = database.execute("SELECT options FROM roots WHERE path = ?", (path,)).fetchone()
+            if known is None or json.dumps(json.loads(known[0])) != text:
+                database.execute(
+                    "INSERT OR REPLACE INTO roots (path, options) VALUES (?, ?)", (path, text)
+                )
 
     def forget_root(self, path: bytes) -> bool:
         """Forget a root; whether it was remembered. Its points and rows stay."""
@@ -239,15 +264,3 @@ class Catalogue:
             return None
         started, finished, summary = run
         return started, finished or None, json.loads(summary) if summary else None
-
-
-def _unreadable(error: sqlite3.Error, path: Path) -> StoreError:
-    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
-    damaged = kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return StoreError(
-        f"the catalogue cannot be {'read' if damaged else 'used'}: {error}",
-        path=str(path),
-        hint="delete that file; the next ingest makes it again from the points"
-        if damaged
-        else "check the permissions of file and folder, and the disk",
-    )

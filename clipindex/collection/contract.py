@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clipindex.errors import ContractMismatch, ModelError, StoreError
-from clipindex.files.durable import write_durably
+from clipindex.files.durable import disk_errors, write_durably
 from clipindex.model.bundle import Bundle, find_bundle, open_bundle
 from clipindex.pictures.preprocessing import Preprocessing
 
@@ -132,8 +132,12 @@ def foreign_contract(raw: Any) -> StoredContract:
 
 
 def write_contract(path: Path, stored: StoredContract) -> None:
-    """Write the contract durably: without this file the collection does not exist."""
-    write_durably(path, json.dumps(asdict(stored), indent=2).encode())
+    """Write the contract durably: without this file the collection does not exist.
+
+    Raises DiskFull or StoreError; the old file then stays.
+    """
+    with disk_errors(path, "the collection's contract cannot be written"):
+        write_durably(path, json.dumps(asdict(stored), indent=2).encode())
 
 
 def bundle_for(stored: StoredContract, model: str | None) -> Bundle:

@@ -13,6 +13,7 @@ from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import Located, Opened, required
 from clipindex.errors import StoreError
 from clipindex.files.identity import LOCAL
+from clipindex.stores import edge
 from clipindex.stores.edge import EdgePoints
 from clipindex.stores.points import Points
 
@@ -94,12 +95,11 @@ class FolderPlace:
 
     @contextmanager
     def open_for_reading(self, stored: StoredContract, purpose: str) -> Iterator[Points]:
-        """Holds the lock; a query has loaded its model before, so it holds it for 0.1 s."""
-        with lock.locked(self.lock, purpose):
+        """Holds the lock; a query has loaded its model before, so it holds it for 0.1 s. A
+        collection that may not be written to is read from a temporary copy."""
+        with lock.locked_for_reading(self.lock, purpose) as alone:
             current = required(read_contract(self.contract), self)
             stored.contract.check(current.contract)
-            points = EdgePoints(self.shard, stored.contract.dimension, make=False)
-            try:
+            dimension = stored.contract.dimension
+            with edge.open_for_reading(self.shard, dimension, in_place=alone) as points:
                 yield points
-            finally:
-                points.close()

@@ -1,19 +1,21 @@
 """The tables of the catalogue, and the steps that bring an older catalogue up to date.
 
 The schema's version is the number of steps. A new step goes at the end, and it only adds: tables,
-indexes, columns with a default. A process of an earlier version may have the file open and must
-be able to go on.
+columns with a default, better indexes for old ones. A process of an earlier version may have the
+file open and must be able to go on.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from clipindex.errors import StoreError
+from clipindex.errors import DiskFull, StoreError
+from clipindex.files.durable import MORE_ROOM, has_room
 
 Step = tuple[str, ...]  # SQL statements; step N makes version N of version N - 1
 
@@ -32,20 +34,71 @@ STEPS: tuple[Step, ...] = (
             id INTEGER PRIMARY KEY, started TEXT NOT NULL, finished TEXT, summary TEXT
         )""",
     ),
+    (
+        # One content may be that of a hundred thousand files: the index leads straight to the
+        # rows that are asked for, in path order, without reading those of all other copies.
+        "CREATE INDEX files_indexed ON files (sha256) WHERE state = 'indexed'",
+        """CREATE INDEX files_refused ON files (sha256, decoders)
+            WHERE state = 'quarantined' AND transient = 0""",
+        "DROP INDEX files_by_content",
+        """CREATE TABLE folders (
+            path BLOB PRIMARY KEY, inode TEXT NOT NULL, is_mount INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE TABLE moves (old BLOB PRIMARY KEY, new BLOB NOT NULL) WITHOUT ROWID",
+    ),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds
 
 
+class Database:
+    """An open catalogue file: one thread at a time, and SQLite's errors become ours."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file at `path`, creating it or bringing it up to date.
+
+        Raises StoreError when it cannot be used, or a newer clipindex wrote it.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._database = open_database(path)
+        except sqlite3.Error as error:
+            raise unusable(error, path) from error
+
+    @contextmanager
+    def _held(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone."""
+        with self._lock:
+            try:
+                yield self._database
+            except sqlite3.Error as error:
+                raise unusable(error, self._path) from error
+
+    def close(self) -> None:
+        """Close the file; further calls fail.
+
+        Under the lock: SQLite crashes when a connection is closed under a thread that uses it.
+        """
+        with self._lock:
+            self._database.close()
+
+
 def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connection:
     """Open a catalogue's file, creating it or bringing it up to date in one transaction.
 
-    Raises StoreError for the catalogue of a newer clipindex, which is not changed;
-    sqlite3.Error when the file cannot be used.
+    Raises StoreError for the catalogue of a newer clipindex and the database of another program,
+    which are not changed; sqlite3.Error when the file cannot be used.
     """
     database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
         version = _version(database)
+        if version == 0 and _is_foreign(database):
+            raise StoreError(
+                "this database was not made by clipindex, which keeps its catalogue there",
+                path=str(path),
+                hint="name another --store or --collection",
+            )
         if not 0 <= version <= len(steps):
             raise StoreError(
                 f"the catalogue has schema {version}, this clipindex knows {len(steps)}",
@@ -60,6 +113,26 @@ def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connecti
         database.close()
         raise
     return database
+
+
+def unusable(error: sqlite3.Error, path: Path) -> StoreError | DiskFull:
+    """An error of SQLite, as ours."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    kind = code & 0xFF  # the primary code
+    if kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and not has_room(path.parent)):
+        return DiskFull(
+            "there is no room for the catalogue",
+            path=str(path),
+            hint=MORE_ROOM,
+        )
+    damaged = kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return StoreError(
+        f"the catalogue cannot be {'read' if damaged else 'used'}: {error}",
+        path=str(path),
+        hint="delete that file; the next ingest makes it again from the points"
+        if damaged
+        else "check the permissions of file and folder, the disk, and limits on the size of files",
+    )
 
 
 @contextmanager
@@ -87,6 +160,13 @@ def _migrate(database: sqlite3.Connection, steps: Sequence[Step]) -> None:
 
 def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _is_foreign(database: sqlite3.Connection) -> bool:
+    """Whether it has tables but no version. The version is read again, after the tables: another
+    process may just have created both."""
+    tables = database.execute("SELECT 1 FROM sqlite_master").fetchone()
+    return tables is not None and _version(database) == 0
 
 
 def _write_ahead(database: sqlite3.Connection) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue
 from clipindex.collection.place import Located, Place
+from clipindex.collection.readable_catalogue import readable
 from clipindex.files.identity import display_path
 
 
@@ -77,7 +78,7 @@ def open_catalogue(located: Located) -> Iterator[Catalogue | None]:
     if path is None:
         yield None
         return
-    with closing(Catalogue(path)) as catalogue:
+    with readable(path) as file, closing(Catalogue(file)) as catalogue:
         yield catalogue
 
 

@@ -30,7 +30,7 @@ Stored = Mapping[uuid.UUID, Point]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A picture of the batch and its label; `copies` are points that have a known content."""
+    """A picture of the batch and its label; `copies` are points that may have its content."""
 
     outcome: Embedded | Known
     label: Label
@@ -55,10 +55,12 @@ class BatchWriter:
         self._dimension = collection.contract.dimension
         self._scope = scope
 
-    def entry(self, outcome: Embedded | Known, label: Label, copies: Sequence[Row] = ()) -> Entry:
-        """An entry; of the indexed files among the `copies` the first few are asked."""
-        indexed = [row.path for row in copies if row.state == INDEXED]
-        return Entry(outcome, label, tuple(map(self.point_id, indexed[:COPIES_ASKED])))
+    def entry(self, outcome: Embedded | Known, label: Label, copies: Sequence[bytes] = ()) -> Entry:
+        """An entry. `copies` are some of the indexed paths of its content."""
+        own = [outcome.record.path]
+        if label.moved_from is not None:
+            own.append(label.moved_from)
+        return Entry(outcome, label, tuple(map(self.point_id, (*own, *copies))))
 
     def point_id(self, path: bytes) -> uuid.UUID:
         """The id of a file's point."""
@@ -70,12 +72,7 @@ class BatchWriter:
         One request for the whole batch, also for new paths: on a server the catalogue of this
         machine does not know what another one has indexed, and tags outlive any rewrite.
         """
-        ids: dict[uuid.UUID, None] = {}
-        for entry in entries:
-            ids[self.point_id(entry.outcome.record.path)] = None
-            if entry.label.moved_from is not None:
-                ids[self.point_id(entry.label.moved_from)] = None
-            ids.update(dict.fromkeys(entry.copies))
+        ids = dict.fromkeys(copy for entry in entries for copy in entry.copies)
         return self._points.retrieve(list(ids))
 
     def embedding_of(self, entry: Entry, stored: Stored) -> Embedded | None:
@@ -100,27 +97,47 @@ class BatchWriter:
     def write(self, batch: Sequence[Ready], stored: Stored) -> BatchVerified:
         """Make the points durable and verify them, delete those that moved away, write the rows.
 
-        Raises VerificationFailed, StoreError or DiskFull; then no row was written.
+        A point that is stored as it should be is not written again: the file's change time alone
+        was new. Raises VerificationFailed, StoreError or DiskFull; then no row was written.
         """
-        points = [self._point(ready, stored) for ready in batch]
-        write_verified(self._points, points)
-        moved = [ready.label.moved_from for ready in batch if ready.label.moved_from is not None]
-        if moved:  # the one deletion that an ingest makes by itself
-            self._points.delete(list(map(self.point_id, moved)))
+        moves = {
+            ready.label.moved_from: ready.picture.record.path
+            for ready in batch
+            if ready.label.moved_from is not None
+        }
+        self._catalogue.begin_moves(moves)
+        points = [
+            point
+            for ready in batch
+            if not self._is_stored(point := self._point(ready, stored), stored)
+        ]
+        if points:
+            write_verified(self._points, points)
+        if moves:  # the one deletion that an ingest makes by itself
+            self._points.delete(list(map(self.point_id, moves)))
             self._points.flush()
-        self._catalogue.write([_row(ready.picture) for ready in batch], moved)
+        self._catalogue.write([_row(ready.picture) for ready in batch], moves)
         return BatchVerified(len(points), tuple(str(point.id) for point in points))
 
+    def _is_stored(self, point: Point, stored: Stored) -> bool:
+        """Whether a point was read as it would be written, but for the time of indexing."""
+        before = stored.get(point.id)
+        if before is None:
+            return False
+        payload = {**point.payload, "indexed_at": before.payload.get("indexed_at")}
+        return self._points.same(Point(point.id, point.vector, payload), before)
+
     def _point(self, ready: Ready, stored: Stored) -> Point:
-        """The point of a picture. Its tags are those of the point at its path; else those of the
-        point that it moves away from: after an interrupted move both are there, and the new one
-        may have been tagged since."""
+        """The point of a picture. It keeps the tags of the point at its path, and takes those of
+        the point that it moves away from which it lacks."""
         picture, label = ready.picture, ready.label
         own_id = self.point_id(picture.record.path)
-        before = stored.get(own_id)
-        if before is None and label.moved_from is not None:
-            before = stored.get(self.point_id(label.moved_from))
-        kept = {} if before is None else tags_of(before.payload)
+        before = [own_id]
+        if label.moved_from is not None:
+            before.insert(0, self.point_id(label.moved_from))
+        kept: dict[str, str] = {}
+        for point in filter(None, map(stored.get, before)):
+            kept.update(tags_of(point.payload))
         given = self._scope.tags_for(picture.record.path)
         tags = {**kept, **given} if self._scope.retag else {**given, **kept}
         payload = make_payload(self._source, picture.record, picture.sha256, picture.facts, tags)

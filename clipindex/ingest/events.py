@@ -36,6 +36,14 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class PointsMissing:
+    """The store has lost the points of `pictures` remembered files, or was emptied. Those that
+    the run finds are embedded again; tags that were changed by hand are gone with the points."""
+
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
 class Scanning:
     """The walk is under way; `found`: files so far."""
 
@@ -51,6 +59,7 @@ class RunPlanned:
     bytes_to_read: int
     unchanged: int
     vanished: int
+    unmatched_globs: tuple[str, ...] = ()  # of `exclude` and `include`: they matched no name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +168,7 @@ class RunFinished:
 
 Event = (
     RunStarted
+    | PointsMissing
     | Scanning
     | RunPlanned
     | Untouched

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
-from clipindex.files.identity import is_below
 from clipindex.ingest.events import Status
 from clipindex.ingest.outcomes import Faulty
 
@@ -29,44 +27,23 @@ class Refusal:
     is_unreadable: bool  # a permission or I/O error
 
 
-def conclusive(rows: Iterable[Row], decoders: str) -> list[Row]:
-    """The rows that decide what becomes of their content: indexed, or refused by these decoders."""
-    return [
-        row
-        for row in rows
-        if row.state == INDEXED
-        or (row.state == QUARANTINED and not row.transient and row.decoders == decoders)
-    ]
-
-
 class Labels:
     """Gives each file of a run its label.
 
-    It remembers what the run has changed so far: the digests it wrote over, so that counts do not
-    depend on the order of the files, and the old paths of moves: an old path serves one move only.
+    It remembers the digests that the run has written over, so that counts do not depend on the
+    order of the files.
     """
 
-    def __init__(
-        self,
-        vanished: Set[bytes],
-        whole_roots: Sequence[bytes],
-        is_gone: Callable[[bytes], bool],
-    ) -> None:
-        """`vanished`: indexed paths that the walk did not meet; `whole_roots`: roots walked to
-        their end without error; `is_gone` looks whether a path exists."""
-        self._vanished = vanished
-        self._whole_roots = whole_roots
-        self._is_gone = is_gone
+    def __init__(self) -> None:
         self._replaced: set[bytes] = set()
-        self._moved: set[bytes] = set()
 
     def label(
-        self, sha256: bytes, *, before: Row | None, copies: Iterable[Row], known: bool
+        self, sha256: bytes, *, before: Row | None, known: bool, moved_from: bytes | None = None
     ) -> Label:
         """The label of a picture with this content.
 
-        `before` is the row of its path, `copies` are the rows of its content; `known`: the
-        content was met before, so that its vector need not be computed.
+        `before` is the row of its path; `known`: the content was met before, so that its vector
+        need not be computed; `moved_from` is the old path whose place it takes.
         """
         if before is not None and before.state == INDEXED:
             if before.sha256 == sha256:
@@ -74,25 +51,10 @@ class Labels:
             if before.sha256 is not None:
                 self._replaced.add(before.sha256)
             return Label(Status.CHANGED)
-        if not known and sha256 not in self._replaced:
-            return Label(Status.NEW)
-        moved_from = self._find_moved(copies)
-        return Label(Status.DUPLICATE if moved_from is None else Status.MOVED, moved_from)
-
-    def _find_moved(self, copies: Iterable[Row]) -> bytes | None:
-        """An old path of the content that is surely gone: below a root walked to its end."""
-        for row in copies:
-            old = row.path
-            if (
-                row.state == INDEXED
-                and old not in self._moved
-                and old in self._vanished
-                and any(is_below(old, root) for root in self._whole_roots)
-                and self._is_gone(old)
-            ):
-                self._moved.add(old)
-                return old
-        return None
+        if moved_from is not None:
+            return Label(Status.MOVED, moved_from)
+        is_copy = known or sha256 in self._replaced
+        return Label(Status.DUPLICATE if is_copy else Status.NEW)
 
     def refuse(self, outcome: Faulty, before: Row | None, decoders: str) -> Refusal:
         """The label of a file that cannot be indexed. Its old point, if it has one, stays.

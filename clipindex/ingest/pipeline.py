@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from clipindex.collection.opening import Collection, reconcile
+from clipindex.collection.opening import Collection, is_doubtful, reconcile
 from clipindex.errors import ExitCode
 from clipindex.files.access import is_folder
 from clipindex.files.file_system import FileRecord
@@ -17,6 +17,7 @@ from clipindex.files.identity import point_id
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
+    PointsMissing,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -29,7 +30,7 @@ from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.recorder import Recorder, Tally
 from clipindex.ingest.scope import Scope, memory_of
-from clipindex.ingest.survey import Survey, survey
+from clipindex.ingest.survey import Survey, memory_from, survey
 from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
@@ -48,15 +49,16 @@ def ingest(
     start = time.monotonic()
     catalogue = collection.catalogue
     number, finished_before = catalogue.begin_run(_now())
-    if not finished_before:
-        reconcile(collection)
+    missing = reconcile(collection) if is_doubtful(collection, finished_before) else 0
     yield RunStarted(
         model=collection.contract.model,
         preprocessing=collection.preprocessing.value,
         store=collection.place.name,
         collection=collection.place.collection,
     )
-    files = yield from survey(scope, catalogue.in_folder, catalogue.indexed_by_folder(), decoders())
+    if missing:
+        yield PointsMissing(missing)
+    files = yield from survey(scope, memory_from(catalogue), decoders())
     _remember_roots(collection, scope, files)
     plan = files.plan
     deferred = defer(plan, options.limit)
@@ -80,7 +82,8 @@ def ingest(
 
 
 def _remember_roots(collection: Collection, scope: Scope, files: Survey) -> None:
-    """Remember the roots for `reindex`, unless they held no file at all."""
+    """Remember the roots for `reindex`, unless they held no file at all, and their folders."""
+    collection.catalogue.remember_folders(files.learned)
     if files.found:
         for root in scope.roots:
             if is_folder(root.path):
@@ -97,6 +100,7 @@ def _planned(
         bytes_to_read=sum(record.size for record in plan.to_read),
         unchanged=len(plan.unchanged),
         vanished=len(plan.vanished),
+        unmatched_globs=tuple(sorted(files.unmatched_globs)),
     )
     yield Untouched(
         source=collection.source,

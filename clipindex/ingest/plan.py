@@ -17,7 +17,7 @@ class Plan:
     unchanged: list[FileRecord] = field(default_factory=list)
     known_faults: list[Row] = field(default_factory=list)  # quarantined or skipped, untouched
     refreshed: list[Row] = field(default_factory=list)  # unchanged rows with the ctime they lacked
-    vanished: set[bytes] = field(default_factory=set)  # indexed here before, not found now
+    vanished: dict[bytes, Row] = field(default_factory=dict)  # indexed before, not found now
 
 
 def plan_folder(
@@ -28,10 +28,10 @@ def plan_folder(
     A note of quarantine or skip stands while the file and the `decoders` are the same; after a
     permission or I/O error the file is read again in every run.
     """
-    missing = {row.path for row in remembered.values() if row.state == INDEXED}
+    missing = {path: row for path, row in remembered.items() if row.state == INDEXED}
     for record in files:
         row = remembered.get(record.path)
-        missing.discard(record.path)
+        missing.pop(record.path, None)
         if row is None or not row.agrees_with(record):
             plan.to_read.append(record)
         elif row.state == INDEXED:
@@ -42,7 +42,7 @@ def plan_folder(
             plan.to_read.append(record)
         else:
             plan.known_faults.append(row)
-    plan.vanished |= missing
+    plan.vanished.update(missing)
 
 
 def defer(plan: Plan, limit: int | None) -> list[FileRecord]:

@@ -6,7 +6,7 @@ A single thread gives every label, so that counts do not depend on which worker 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from clipindex.collection.catalogue import INDEXED, Row
@@ -14,9 +14,10 @@ from clipindex.collection.opening import Collection
 from clipindex.errors import FileFault
 from clipindex.files.access import is_gone
 from clipindex.files.identity import display_path
-from clipindex.ingest.batch import BatchWriter, Entry, Ready, Stored
+from clipindex.ingest.batch import COPIES_ASKED, BatchWriter, Entry, Ready, Stored
 from clipindex.ingest.events import Event, FileDone, Status
-from clipindex.ingest.labels import Label, Labels, conclusive
+from clipindex.ingest.labels import Label, Labels
+from clipindex.ingest.moves import Decided, Moves
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
 from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey
@@ -52,7 +53,8 @@ class Recorder:
         self._catalogue = collection.catalogue
         self._workers = workers
         self._writer = BatchWriter(collection, scope)
-        self._labels = Labels(survey.plan.vanished, survey.whole_roots, is_gone)
+        self._labels = Labels()
+        self._moves = Moves(survey.absent, survey.plan.to_read, is_gone)
         self._batch_size = batch_size
         self._batch: list[Entry] = []
         self._contents: set[bytes] = set()  # digests of the batch
@@ -61,8 +63,8 @@ class Recorder:
         self.tally = Tally()
 
     def take(self, outcome: Outcome) -> Iterator[Event]:
-        """Record an outcome and the copies that waited for it; write each full batch."""
-        pending = deque([outcome])
+        """Record an outcome and the files that waited for it; write each full batch."""
+        pending: deque[Outcome] = deque([outcome])
         while pending:
             current = pending.popleft()
             if (refused := self._accept(current)) is not None:
@@ -71,14 +73,16 @@ class Recorder:
                 pending.extend(self._waiting.pop(current.sha256 or b"", ()))
             if len(self._batch) >= self._batch_size:
                 yield from self._write()
+        yield from self._take_decided(self._moves.read(outcome.record.path))
 
     def finish(self) -> Iterator[Event]:
         """Write what is left."""
+        yield from self._take_decided(self._moves.rest())
         yield from self._write()
         self._write_notes()
 
     def _accept(self, outcome: Outcome) -> FileDone | None:
-        """Put an outcome where it belongs: a note, the batch, or the queue of waiting copies."""
+        """Put an outcome where it belongs: a note, the batch, or among those that wait."""
         match outcome:
             case Faulty():
                 refused = self._refuse(outcome)
@@ -87,6 +91,8 @@ class Recorder:
             case Embedded():
                 self.tally.embedded += 1
                 self._add(outcome)
+            case Known() if self._may_have_moved(outcome):
+                self._moves.hold(outcome)
             case Known() if outcome.sha256 in self._contents:
                 self._add(outcome)
             case Known() if self._workers.claims.held(outcome.sha256):
@@ -95,28 +101,47 @@ class Recorder:
                 return self._accept_copy(outcome)
         return None
 
-    def _accept_copy(self, outcome: Known) -> FileDone | None:
+    def _may_have_moved(self, outcome: Known) -> bool:
+        if not self._moves.concern(outcome.sha256):
+            return False
+        before = self._catalogue.get(outcome.record.path)
+        return before is None or before.state != INDEXED
+
+    def _take_decided(self, files: Iterable[Decided]) -> Iterator[Event]:
+        for file in files:
+            if (refused := self._accept_copy(file.outcome, file.moved_from)) is not None:
+                yield refused
+            if len(self._batch) >= self._batch_size:
+                yield from self._write()
+
+    def _accept_copy(self, outcome: Known, moved_from: bytes | None = None) -> FileDone | None:
         """A file whose content the catalogue knows: it shares the vector, or the quarantine."""
-        rows = conclusive(self._catalogue.with_content(outcome.sha256), decoders())
-        if any(row.state == INDEXED for row in rows):
-            self._add(outcome, rows)
+        copies = self._catalogue.indexed_copies(outcome.sha256, COPIES_ASKED)
+        if copies:
+            self._add(outcome, copies, moved_from)
             return None
-        if rows:
-            fault = FileFault(rows[0].reason or "damaged")
-            return self._refuse(Faulty(outcome.record, fault, outcome.sha256))
+        reason = self._catalogue.refusal(outcome.sha256, decoders())
+        if reason is not None:
+            return self._refuse(Faulty(outcome.record, FileFault(reason), outcome.sha256))
         # This very run replaced the only file with this content.
         return self._accept(self._workers.embed_again(outcome.record))
 
-    def _add(self, outcome: Embedded | Known, copies: Sequence[Row] = ()) -> None:
-        self._batch.append(self._writer.entry(outcome, self._label(outcome, copies), copies))
+    def _add(
+        self,
+        outcome: Embedded | Known,
+        copies: Sequence[bytes] = (),
+        moved_from: bytes | None = None,
+    ) -> None:
+        label = self._label(outcome, moved_from)
+        self._batch.append(self._writer.entry(outcome, label, copies))
         self._contents.add(outcome.sha256)
 
-    def _label(self, outcome: Embedded | Known, copies: Sequence[Row] = ()) -> Label:
+    def _label(self, outcome: Embedded | Known, moved_from: bytes | None = None) -> Label:
         return self._labels.label(
             outcome.sha256,
             before=self._catalogue.get(outcome.record.path),
-            copies=copies or self._catalogue.with_content(outcome.sha256),
             known=isinstance(outcome, Known),
+            moved_from=moved_from,
         )
 
     def _write(self) -> Iterator[Event]:
@@ -137,14 +162,16 @@ class Recorder:
             return
         verified = self._writer.write(batch, stored)
         self.tally.written += verified.points
-        for ready, point in zip(batch, verified.ids, strict=True):
+        for ready in batch:
             record, status = ready.picture.record, ready.label.status
             self._workers.claims.release(ready.picture.sha256)
             self._count(record.path, status)
+            point = str(self._writer.point_id(record.path))
             yield FileDone(
                 path=display_path(record.path), status=status, bytes=record.size, id=point
             )
-        yield verified
+        if verified.points:
+            yield verified
 
     def _resolve(self, entries: Sequence[Entry], stored: Stored) -> Iterator[Ready | Faulty]:
         """Give each entry its embedding: its own, that of the same content in the batch, that of
@@ -176,8 +203,8 @@ class Recorder:
         refusal = self._labels.refuse(outcome, before, decoders())
         if refusal.note is not None:
             self._notes.append(refusal.note)
-        if outcome.sha256 is not None or len(self._notes) >= NOTES_AT_ONCE:
-            self._write_notes()  # at once for content that was read: its copies look for the note
+        if self._is_first_refusal(outcome.sha256) or len(self._notes) >= NOTES_AT_ONCE:
+            self._write_notes()  # at once for the first of a content: its copies look for the note
         self.tally.newly_quarantined += refusal.is_new
         self.tally.unreadable += refusal.is_unreadable
         self._count(record.path, refusal.status)
@@ -187,6 +214,9 @@ class Recorder:
             bytes=record.size,
             reason=outcome.fault.reason,
         )
+
+    def _is_first_refusal(self, sha256: bytes | None) -> bool:
+        return sha256 is not None and self._catalogue.refusal(sha256, decoders()) is None
 
     def _count(self, path: bytes, status: Status) -> None:
         self.tally.statuses[status] += 1

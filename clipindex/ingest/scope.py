@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 from clipindex.errors import DiskNotMounted, UsageError
 from clipindex.files.access import exists
-from clipindex.files.identity import display_path, is_below
+from clipindex.files.identity import display_path, folders_of
 from clipindex.files.walk import Root, WalkPolicy
 
 
@@ -43,14 +45,24 @@ class Scope:
     part: Part = Part()
     tags: tuple[tuple[str, str], ...] = ()  # of the named files
     excluded_folder: bytes | None = None  # the store's own folder
+    globs: frozenset[str] = frozenset()  # typed for this run, to be told when they match nothing
     retag: bool = True  # put the tags on unchanged files too, replacing the tags they have
+    _tagged: dict[bytes, list[int]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        tagged: dict[bytes, list[int]] = {}
+        for number, root in enumerate(self.roots):
+            if root.tags:
+                tagged.setdefault(root.path, []).append(number)
+        object.__setattr__(self, "_tagged", tagged)
 
     def tags_for(self, path: bytes) -> dict[str, str]:
-        """The tags of a file: those of every root above it."""
+        """The tags of a file: those of every root above it, a later root's before an earlier's."""
         tags = dict(self.tags) if path in self.files else {}
-        for root in self.roots:
-            if root.tags and is_below(path, root.path):
-                tags.update(root.tags)
+        if self._tagged:
+            above = (self._tagged.get(folder, ()) for folder in (path, *folders_of(path)))
+            for number in sorted(chain.from_iterable(above)):
+                tags.update(self.roots[number].tags)
         return tags
 
 
@@ -72,9 +84,13 @@ def check_roots(
 def refuse_empty(roots: Collection[bytes], folders_remembered: Mapping[bytes, int]) -> None:
     """Raises DiskNotMounted for the first of these empty or missing roots below which pictures
     are remembered. `folders_remembered`: folder -> how many indexed files it held."""
+    counts: Counter[bytes] = Counter()
+    for folder, count in folders_remembered.items() if roots else ():
+        for path in (folder, *folders_of(folder)):
+            if path in roots:
+                counts[path] += count
     for root in sorted(roots):
-        count = sum(n for folder, n in folders_remembered.items() if is_below(folder, root))
-        if count:
+        if count := counts[root]:
             raise DiskNotMounted(
                 f"nothing is there, but the collection remembers {count} pictures below it",
                 path=display_path(root),

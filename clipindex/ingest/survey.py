@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Mapping, Set
 from dataclasses import dataclass, field
 
-from clipindex.collection.catalogue import INDEXED, Row
+from clipindex.collection.catalogue import INDEXED, Catalogue, KnownFolder, Row
 from clipindex.files.access import is_folder, is_gone
-from clipindex.files.identity import display_path, is_below
+from clipindex.files.identity import display_path, folders_of
 from clipindex.files.walk import Folder, walk
 from clipindex.ingest.events import FolderFault, Scanning
+from clipindex.ingest.landmarks import Landmarks
+from clipindex.ingest.moves import Absent
 from clipindex.ingest.plan import Plan, plan_folder
 from clipindex.ingest.scope import Scope, check_roots, refuse_empty
 
-Remembered = Callable[[bytes], Mapping[bytes, Row]]  # rows directly in a folder, by path
 SCANNING_EVERY = 1000  # files between two Scanning events
 
 
@@ -25,14 +27,33 @@ class Survey:
     found: int = 0
     left_out: list[bytes] = field(default_factory=list)
     faults: list[tuple[bytes, str]] = field(default_factory=list)
-    whole_roots: list[bytes] = field(default_factory=list)  # walked to their end without error
+    unmatched_globs: set[str] = field(default_factory=set)
+    absent: list[Absent] = field(default_factory=list)  # vanished files that are surely gone
+    learned: dict[bytes, KnownFolder] = field(default_factory=dict)  # folders to be remembered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What a catalogue remembers of the files; by default nothing."""
+
+    rows_in: Callable[[bytes], Mapping[bytes, Row]] = lambda _folder: {}  # by path
+    indexed_by_folder: Mapping[bytes, int] = field(default_factory=dict)
+    folders: Mapping[bytes, KnownFolder] = field(default_factory=dict)
+
+
+def memory_from(catalogue: Catalogue | None) -> Memory:
+    """The memory of a catalogue; None: nothing is remembered."""
+    if catalogue is None:
+        return Memory()
+    return Memory(
+        rows_in=catalogue.in_folder,
+        indexed_by_folder=catalogue.indexed_by_folder(),
+        folders=catalogue.folders(),
+    )
 
 
 def survey(
-    scope: Scope,
-    remembered: Remembered,
-    folders_remembered: Mapping[bytes, int],
-    decoders: str,
+    scope: Scope, memory: Memory, decoders: str
 ) -> Generator[Scanning | FolderFault, None, Survey]:
     """Walk the roots and plan each folder as it comes.
 
@@ -40,38 +61,31 @@ def survey(
     missing although pictures below it are remembered.
     """
     roots = [root.path for root in scope.roots]
-    check_roots(roots, lambda: folders_remembered)
-    result = Survey()
+    check_roots(roots, lambda: memory.indexed_by_folder)
+    result = Survey(unmatched_globs=set(scope.globs))
+    landmarks = Landmarks(memory.folders, memory.indexed_by_folder)
     listed: set[bytes] = set()
     empty = {root for root in roots if is_folder(root)}
     last_reported = 0
     for folder in walk(scope.roots, scope.files, scope.excluded_folder):
-        rows = remembered(folder.path)
+        rows = memory.rows_in(folder.path)
         # An indexed file that the policy now excludes exists all the same: the disk is mounted.
-        known = [path for path in folder.left_out if path in rows or path in folders_remembered]
-        if folder.files or folder.faults or known:
-            empty = {root for root in empty if not is_below(folder.path, root)}
+        known = [p for p in folder.left_out if p in rows or p in memory.indexed_by_folder]
+        if empty and (folder.files or folder.faults or known):
+            empty.difference_update((folder.path, *folders_of(folder.path)))
         for path, reason in folder.faults:
             yield FolderFault(display_path(path), reason)
         if not folder.named:
             listed.add(folder.path)
+            if not _is_unlisted(folder):
+                landmarks.add(folder.path, recognised=_is_recognised(folder, rows))
         _add_folder(result, scope, folder, rows, decoders)
         if result.found - last_reported >= SCANNING_EVERY:
             last_reported = result.found
             yield Scanning(result.found)
-    refuse_empty(empty, folders_remembered)
-    result.whole_roots = [
-        root
-        for root in roots
-        if is_folder(root) and not any(is_below(path, root) for path, _ in result.faults)
-    ]
-    for path in folders_remembered:
-        if path not in listed and _is_gone(path, result.whole_roots):
-            result.plan.vanished.update(
-                row.path
-                for row in remembered(path).values()
-                if row.state == INDEXED and scope.part.holds(row.path)
-            )
+    refuse_empty(empty, memory.indexed_by_folder)
+    _find_absent(result, scope, memory, landmarks, listed)
+    result.learned = landmarks.learned()
     return result
 
 
@@ -81,6 +95,7 @@ def _add_folder(
     """Plan one folder's files, of the scope's part only."""
     result.left_out += folder.left_out
     result.faults += folder.faults
+    result.unmatched_globs.difference_update(folder.glob_matches)
     part = scope.part
     files = [record for record in folder.files if part.holds(record.path)]
     if folder.named:  # the files beside the named ones were not listed
@@ -88,13 +103,57 @@ def _add_folder(
     elif part.of > 1:
         rows = {path: row for path, row in rows.items() if part.holds(path)}
     result.found += len(files)
-    unlisted = any(path == folder.path for path, _ in folder.faults)
-    if not unlisted:  # otherwise nothing in it is known to be gone
+    if not _is_unlisted(folder):  # otherwise nothing in it is known to be gone
         plan_folder(result.plan, files, rows, decoders)
-        result.plan.vanished.difference_update(folder.left_out)
+        for path in folder.left_out:
+            result.plan.vanished.pop(path, None)
 
 
-def _is_gone(folder: bytes, whole_roots: Sequence[bytes]) -> bool:
-    return any(is_below(folder, root) for root in whole_roots) and (
-        is_gone(folder) or not is_folder(folder)
+def _find_absent(
+    result: Survey, scope: Scope, memory: Memory, landmarks: Landmarks, listed: Set[bytes]
+) -> None:
+    """Add the pictures of folders that are gone to the vanished ones, and find those that are
+    surely gone: below a root walked to its end, on a disk that is recognised."""
+    faulty = {above for path, _ in result.faults for above in (path, *folders_of(path))}
+    whole = {root.path for root in scope.roots if root.path not in faulty}
+    vanished = result.plan.vanished
+    for folder in memory.indexed_by_folder:
+        if folder in listed or _topmost(folder, whole) is None:
+            continue
+        if is_gone(folder) or not is_folder(folder):
+            rows = memory.rows_in(folder).values()
+            vanished.update(
+                (row.path, row)
+                for row in rows
+                if row.state == INDEXED and scope.part.holds(row.path)
+            )
+    areas: dict[bytes, bytes | None] = {}
+    for path, row in vanished.items():
+        folder = os.path.dirname(path)
+        if folder not in areas:
+            root = _topmost(folder, whole)
+            areas[folder] = None if root is None else landmarks.area(folder, root)
+        area = areas[folder]
+        if area is not None:
+            result.absent.append(Absent(row, area))
+
+
+def _topmost(folder: bytes, roots: Set[bytes]) -> bytes | None:
+    """The highest of the roots that a folder lies below, or is."""
+    for path in reversed((folder, *folders_of(folder))):
+        if path in roots:
+            return path
+    return None
+
+
+def _is_unlisted(folder: Folder) -> bool:
+    return any(path == folder.path for path, _ in folder.faults)
+
+
+def _is_recognised(folder: Folder, rows: Mapping[bytes, Row]) -> bool:
+    """Whether a remembered picture is in a folder, unchanged as far as size and time tell."""
+    return any(
+        row.state == INDEXED and (row.size, row.mtime_ns) == (record.size, record.mtime_ns)
+        for record in folder.files
+        if (row := rows.get(record.path)) is not None
     )

@@ -6,7 +6,6 @@ work, so threads are enough.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -20,8 +19,8 @@ from clipindex.collection.catalogue import Catalogue
 from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
+from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.events import EmbeddingOn, SlowFile
-from clipindex.ingest.labels import conclusive
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.content import read_content
@@ -33,6 +32,13 @@ from clipindex.stores.points import Vector, is_unit
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
 SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
 LOOK_AHEAD = 64  # outcomes that may wait for the recorder: workers pause when the store is slow
+
+
+def is_settled(catalogue: Catalogue, sha256: bytes) -> bool:
+    """Whether a content needs no decoding: it is indexed, or these decoders refused it."""
+    return bool(catalogue.indexed_copies(sha256, 1)) or (
+        catalogue.refusal(sha256, decoders()) is not None
+    )
 
 
 class ContentClaims:
@@ -48,7 +54,7 @@ class ContentClaims:
         with self._lock:
             if sha256 in self._claimed:
                 return False
-            if conclusive(self._catalogue.with_content(sha256), decoders()):
+            if is_settled(self._catalogue, sha256):
                 return False
             self._claimed.add(sha256)
             return True
@@ -237,10 +243,3 @@ def _outcome(picture: _Prepared, vector: Vector) -> Embedded | Faulty:
     return Embedded(
         record=picture.record, sha256=picture.sha256, facts=picture.facts, vector=vector
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; a container or `taskset` may allow fewer than exist."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -83,7 +83,7 @@ def embed_picture(
     picture: str | os.PathLike[str], encoder: Encoder, preprocessing: Preprocessing
 ) -> Query:
     """A picture file as a query. Raises UsageError when it cannot be read."""
-    from clipindex.pictures.content import read_content
+    from clipindex.pictures.content import read_content  # a text reads no picture
 
     path = resolve_root(picture)
     if not exists(path):

@@ -8,10 +8,9 @@ no process may fork while it is open.
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,10 +19,13 @@ from typing import Any, TypeVar
 import numpy as np
 import qdrant_edge
 
-from clipindex.errors import DiskFull, StoreError
+from clipindex.errors import ClipIndexError, DiskFull, StoreError
+from clipindex.files.durable import MORE_ROOM, NO_ROOM, free_space
+from clipindex.stores import new_shard
 from clipindex.stores.filter import Conditions, Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
 from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
+from clipindex.stores.readable_shard import readable
 
 PAGE = 1000
 FOLDED_AT_ONCE = 100  # points of a search's first page: most pictures have no copies
@@ -40,35 +42,44 @@ engine: Any = qdrant_edge
 class EdgePoints:
     """One collection's shard, open in this process. The caller holds the collection's lock."""
 
-    def __init__(self, folder: Path, dimension: int, *, make: bool = True) -> None:
-        """Open the shard in `folder`; with `make`, create it where there is none.
+    def __init__(
+        self, folder: Path, dimension: int, *, make: bool = True, copy_of: Path | None = None
+    ) -> None:
+        """Open the shard in `folder`; with `make`, create it where there is none. A shard that is
+        known to be new, and empty, is created anew, whatever an interruption left of it. What is
+        only read may be a copy: `copy_of` is the path that messages name, and no room is needed.
 
-        Raises StoreError when the engine fails, DiskFull when there is no room to open it.
+        Raises StoreError when the engine fails, or the folder is somebody else's; DiskFull when
+        there is no room to open it.
         """
-        self.location = str(folder)
+        self.location = str(copy_of or folder)
         self._folder = folder
         self._dimension = dimension
-        self._make = make
-        self._check_free_space(0)
+        if copy_of is None:
+            self._check_free_space(0)
         self._check_address_space()
-        self._shard = self._try("be opened", lambda: self._open(folder, dimension))
+        self._shard = self._try("be opened", lambda: self._open(make))
 
-    def _open(self, folder: Path, dimension: int) -> Any:
-        if (folder / "edge_config.json").exists():
-            return engine.EdgeShard.load(str(folder))
-        if not self._make:  # a contract promises points: never delete what is left of them
+    def _open(self, make: bool) -> Any:
+        if new_shard.is_new(self._folder):
+            return self._create()
+        if (self._folder / "edge_config.json").exists():
+            return engine.EdgeShard.load(str(self._folder))
+        if not make:  # a contract promises points: never delete what is left of them
             raise FileNotFoundError("its points, or edge_config.json among them, are missing")
-        if folder.exists():  # killed while it was created: nothing can be in it yet
-            shutil.rmtree(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        return self._create()
+
+    def _create(self) -> Any:
+        new_shard.prepare(self._folder)
         # Cold: vectors are read when searched. Otherwise each open reads all: 0.1 s for 100,000.
         vectors = engine.EdgeVectorParams(
-            size=dimension, distance=engine.Distance.Cosine, memory=engine.Memory.Cold
+            size=self._dimension, distance=engine.Distance.Cosine, memory=engine.Memory.Cold
         )
-        shard = engine.EdgeShard.create(str(folder), engine.EdgeConfig(vectors=vectors))
+        shard = engine.EdgeShard.create(str(self._folder), engine.EdgeConfig(vectors=vectors))
         for field in INDEXED_FIELDS:
             shard.update(_field_index(field))
         shard.flush()
+        new_shard.settle(self._folder)
         return shard
 
     def upsert(self, batch: Sequence[Point]) -> None:
@@ -76,6 +87,7 @@ class EdgePoints:
         DiskFull when free space is short; nothing is written then."""
         self._check_free_space(len(batch))
         check_unit_vectors(batch, self._dimension)
+        self._try("be written", lambda: new_shard.begin_use(self._folder))
         for start in range(0, len(batch), POINTS_AT_ONCE):
             records = [
                 engine.Point(point.id, point.vector, dict(point.payload))
@@ -154,9 +166,10 @@ class EdgePoints:
         """Create a keyword index on a payload field."""
         self._try("be written", partial(self._shard.update, _field_index(name)))
 
-    def count(self) -> int:
-        """The exact number of points."""
-        return int(self._try("be counted", lambda: self._shard.count(engine.CountRequest())))
+    def count(self, only: Filter = Filter()) -> int:
+        """The exact number of points that match the filter."""
+        request = engine.CountRequest(filter=engine_filter(only.conditions()))
+        return int(self._try("be counted", partial(self._shard.count, request)))
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points."""
@@ -168,16 +181,13 @@ class EdgePoints:
         self._try("be closed", self._shard.close)
 
     def _check_free_space(self, count: int) -> None:
-        folder = self._folder
-        while not folder.exists():
-            folder = folder.parent
-        free = shutil.disk_usage(folder).free
+        free = free_space(self._folder)
         need = HEADROOM + 4 * BYTES_PER_POINT * count
         if free < need:
             raise DiskFull(
                 f"{free >> 20} MiB are free where the collection lies, {need >> 20} are needed",
-                path=str(self._folder),
-                hint="free some space and run the same command again; finished batches are safe",
+                path=self.location,
+                hint=MORE_ROOM,
             )
 
     def _check_address_space(self) -> None:
@@ -188,7 +198,7 @@ class EdgePoints:
             raise StoreError(
                 f"the limit on memory leaves {left >> 20} MiB of address space, the engine needs "
                 f"{ADDRESS_SPACE >> 20} to open the collection",
-                path=str(self._folder),
+                path=self.location,
                 hint="raise it (ulimit -v): an ingest maps about 1.6 GiB and uses far less; to "
                 "limit memory that is used, take a container's limit or systemd's MemoryMax",
             )
@@ -196,15 +206,39 @@ class EdgePoints:
     def _try(self, action: str, call: Callable[[], T]) -> T:
         try:
             return call()
+        except ClipIndexError:
+            raise
         except BaseException as error:  # a panic of the engine is no Exception
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
+            message = f"the collection cannot {action}: {str(error)[:300]}"
+            if _tells_of_no_room(error):
+                raise DiskFull(message, path=self.location, hint=MORE_ROOM) from error
             raise StoreError(
-                f"the collection cannot {action}: {str(error)[:300]}",
-                path=str(self._folder),
+                message,
+                path=self.location,
                 hint="check the folder's permissions and the disk; restore a damaged collection "
                 "from a backup, or ingest the pictures into a new --collection",
             ) from error
+
+
+@contextmanager
+def open_for_reading(folder: Path, dimension: int, *, in_place: bool) -> Iterator[EdgePoints]:
+    """The shard in `folder`, or a temporary copy where the engine cannot write to it or the caller
+    may not let it (`in_place`). Raises as `EdgePoints` does."""
+    is_new = new_shard.is_new(folder)
+    with (
+        readable(folder, in_place=in_place) as shard,
+        closing(EdgePoints(shard, dimension, make=is_new, copy_of=folder)) as points,
+    ):
+        yield points
+
+
+def _tells_of_no_room(error: BaseException) -> bool:
+    """The engine's errors carry the system's only as text, in two spellings."""
+    number = error.errno if isinstance(error, OSError) else None
+    spellings = (form.format(code) for code in NO_ROOM for form in ("os error {})", "code: {},"))
+    return number in NO_ROOM or any(spelling in str(error) for spelling in spellings)
 
 
 def _field_index(name: str) -> Any:

@@ -14,7 +14,7 @@ from clipindex.files.times import storable_time
 
 if TYPE_CHECKING:
     from clipindex.files.file_system import FileRecord
-    from clipindex.pictures.exif import PictureFacts
+    from clipindex.pictures.exif import PictureFacts  # a query has no use for it
 
 PAYLOAD_SCHEMA = 1
 Payload = dict[str, object]
@@ -69,7 +69,7 @@ def make_payload(
 
 def facts_from_payload(payload: Payload) -> PictureFacts:
     """The facts of a picture that is stored already: its copies share them."""
-    from clipindex.pictures.exif import PictureFacts
+    from clipindex.pictures.exif import PictureFacts  # a query has no use for it
 
     location = payload.get("location")
     return PictureFacts(

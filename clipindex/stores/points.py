@@ -99,8 +99,8 @@ class Points(Protocol):
         """Create a keyword index on a payload field; does nothing where one exists."""
         ...
 
-    def count(self) -> int:
-        """The exact number of points."""
+    def count(self, only: Filter = Filter()) -> int:
+        """The exact number of points that match the filter."""
         ...
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:

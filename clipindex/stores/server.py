@@ -128,9 +128,10 @@ class ServerPoints:
         if name not in self._info.indexed_fields:
             self._call("indexing a field of", partial(_index, self._collection, name))
 
-    def count(self) -> int:
-        """The exact number of points."""
-        return int(self._call("counting", lambda client: client.count(self._collection)).count)
+    def count(self, only: Filter = Filter()) -> int:
+        """The exact number of points that match the filter."""
+        request = partial(_count, self._collection, only)
+        return int(self._call("counting", request).count)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points; the deletion is applied when this returns."""
@@ -214,6 +215,10 @@ def _scroll(collection: str, limit: int, offset: Any, only: Filter, client: Qdra
         with_payload=True,
         with_vectors=False,
     )
+
+
+def _count(collection: str, only: Filter, client: QdrantClient) -> Any:
+    return client.count(collection, count_filter=rest_filter(only), exact=True)
 
 
 def _index(collection: str, name: str, client: QdrantClient) -> Any:

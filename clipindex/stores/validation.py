@@ -17,6 +17,8 @@ from clipindex.files.times import EARLIEST, LATEST, storable_time
 from clipindex.stores.payload import META, PAYLOAD_SCHEMA, TAG, TAG_KEY, Payload
 from clipindex.stores.points import Point, is_unit
 
+LONGEST_NAME = 255  # characters in the name of a field
+
 Rule = Callable[[object], bool]
 
 
@@ -43,7 +45,7 @@ def payload_fault(payload: Mapping[str, object]) -> str | None:
     for name, value in payload.items():
         rule = _rule(name)
         if rule is None:
-            return f"its payload has an unknown field, {name[:100]!r}"
+            return f"its payload has a field with an odd name, {name[:100]!r}"
         if not rule(value):
             return f"its payload has an invalid value in the field '{name[:100]}'"
     return _path_fault(payload)
@@ -76,11 +78,13 @@ def _path_fault(payload: Mapping[str, object]) -> str | None:
 
 
 def _rule(field: str) -> Rule | None:
-    if field.startswith(TAG) and TAG_KEY.fullmatch(field, len(TAG)):
-        return _text
-    if field.startswith(META) and TAG_KEY.fullmatch(field, len(META)):
-        return _plain
-    return REQUIRED.get(field) or OPTIONAL.get(field)
+    """None for a name that no filter could find. A field that is not ours is kept while it is
+    flat: a later version or another program on the same server may have put it there."""
+    if rule := REQUIRED.get(field) or OPTIONAL.get(field):
+        return rule
+    if not TAG_KEY.fullmatch(field) or field in (TAG, META) or len(field) > LONGEST_NAME:
+        return None
+    return _text if field.startswith(TAG) else _plain
 
 
 def _text(value: object) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -31,7 +32,7 @@ def relocate(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVe
     remaining = iter(below)
     while ids := list(islice(remaining, POINTS_AT_ONCE)):
         outdated = list(points.retrieve(ids).values())
-        batch = [_moved(collection, point, old, new) for point in outdated]
+        batch = _moved(collection, outdated, old, new)
         write_verified(points, batch)
         points.delete([point.id for point in outdated])
         points.flush()
@@ -68,11 +69,20 @@ def _is_sound(point: Point) -> bool:
     return payload_fault(healed_payload(point.payload)) is None
 
 
-def _moved(collection: Collection, point: Point, old: bytes, new: bytes) -> Point:
-    """The point under its new path. A point that exists there stays and gets the missing tags."""
-    path = new_path(path_from_payload(point.payload), old, new)
-    name = point_id(collection.source, path)
-    existing = collection.points.retrieve([name]).get(name)
+def _moved(
+    collection: Collection, outdated: Sequence[Point], old: bytes, new: bytes
+) -> list[Point]:
+    """Points under their new paths. One that exists there stays and gets the missing tags."""
+    paths = [new_path(path_from_payload(point.payload), old, new) for point in outdated]
+    names = [point_id(collection.source, path) for path in paths]
+    existing = collection.points.retrieve(names)
+    return [
+        _at_new_path(point, path, name, existing.get(name))
+        for point, path, name in zip(outdated, paths, names, strict=True)
+    ]
+
+
+def _at_new_path(point: Point, path: bytes, name: uuid.UUID, existing: Point | None) -> Point:
     if existing is not None:
         tags = {name: value for name, value in point.payload.items() if name.startswith(TAG)}
         return Point(name, existing.vector, {**tags, **existing.payload})

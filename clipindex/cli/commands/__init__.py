@@ -1,4 +1,4 @@
-"""The commands, a module for each group; `clipindex.cli` puts them together.
+"""The commands, a module for each; `clipindex.cli.app` puts them together.
 
 Heavy libraries are imported inside the functions, so that `--help` answers at once.
 """

@@ -7,38 +7,42 @@ from typing import Annotated
 
 import typer
 
-from clipindex.cli import options
-from clipindex.cli.exits import ending
+from clipindex.cli import demo_pictures
+from clipindex.cli.options import PLACE
+from clipindex.cli.results import show_hits
+from clipindex.cli.session import Session, command
+from clipindex.cli.words import count_of
 
 
+@command(without=PLACE)
 def demo(
+    session: Session,
     folder: Annotated[
-        Path, typer.Argument(help="A folder for the demo's pictures and index; made when missing.")
+        Path,
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="Where the demo's pictures and index go; created if need be.",
+            rich_help_panel="Where",
+        ),
     ] = Path("clipindex-demo"),
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
-    """Try it without photographs of your own: fetch none, index about 25, ask three questions.
+) -> int:
+    """Try clipindex without photographs of your own: index about thirty and ask three questions.
 
-    The pictures come from scikit-image and scikit-learn: pip install 'clipindex\\[demo]'.
+    Nothing is downloaded: the pictures are those that scikit-image and scikit-learn bring along,
+    which `pip install 'clipindex[demo]'` installs.
+
+        clipindex demo
     """
-    with ending(json, quiet, verbose) as output:
-        from clipindex.cli import demo_pictures as pictures
-        from clipindex.cli import results
-        from clipindex.cli.run_view import ingest_view
-        from clipindex.index import Index
-        from clipindex.search.query import QueryOptions
+    from clipindex.cli.run_view import show_run
+    from clipindex.index import Index
+    from clipindex.search.query import QueryOptions
 
-        copies = pictures.copy_pictures(folder / "pictures")
-        results.print_message(
-            f"{results.count_of(len(copies), 'picture')} copied to {folder / 'pictures'}"
-        )
-        index = Index(folder / "index")
-        view = ingest_view(output)
-        for event in index.ingest_events([folder / "pictures"]):
-            view.show(event)
-        view.close()
-        for text in pictures.QUERIES:
-            results.print_message(f'clipindex query "{text}" --store {folder / "index"}')
-            results.show_hits(index.query(text, QueryOptions(limit=3)), output)
+    output = session.output
+    copies = demo_pictures.copy_pictures(folder / "pictures")
+    output.say(f"{count_of(len(copies), 'picture')} copied to {folder / 'pictures'}")
+    index = Index(folder / "index")
+    code = show_run(index.ingest_events([folder / "pictures"]), output)
+    for text in demo_pictures.QUERIES:
+        output.say(f'$ clipindex query "{text}" --store {folder / "index"} --limit 3')
+        show_hits(index.query(text, QueryOptions(limit=3)), output)
+    return code

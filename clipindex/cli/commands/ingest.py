@@ -1,34 +1,109 @@
-"""`clipindex ingest` and `clipindex reindex`."""
+"""`clipindex ingest`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from clipindex.cli import options
-from clipindex.cli.exits import ending
-from clipindex.collection.names import DEFAULT_COLLECTION
-from clipindex.errors import ExitCode, UsageError
-from clipindex.ingest.options import BATCH_SIZE
+from clipindex.cli import options, streams, values
+from clipindex.cli.results import show_dry_run
+from clipindex.cli.session import Session, command
+from clipindex.errors import UsageError
+from clipindex.files.lists import paths_in_list
+from clipindex.files.user_folders import expand_user
+from clipindex.ingest.options import BATCH_SIZE, IngestOptions
 from clipindex.model.providers import Provider
 from clipindex.pictures.preprocessing import Preprocessing
 
-if TYPE_CHECKING:
-    from clipindex.cli.results import Output
-    from clipindex.ingest.events import Event
+WHAT = "What to index"
+WHICH = "Which pictures"
+WALKING = ("exclude", "include", "hidden", "follow", "one_file_system")
 
 
+@command()
 def ingest(
+    session: Session,
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Folders (or files) to index.", show_default=False)
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Folders to index, with everything below them, or single files.",
+            show_default=False,
+            rich_help_panel=WHAT,
+        ),
     ] = None,
-    store: options.Store = None,
-    url: options.Url = None,
-    collection: options.Collection = DEFAULT_COLLECTION,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="Also index the files named in FILE, one a line (-: standard input).",
+            show_default=False,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null",
+            "-0",
+            help="With --files-from: each name ends with NUL instead of a line end.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Tag every file that is found, unchanged ones too. Repeatable.",
+            show_default=False,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Exclude files and folders that match: a name ('*.tmp', 'private'), or with a "
+            "slash a path below the indexed folder ('2019/raw/*'). Repeatable.",
+            show_default=False,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Only files that match. Repeatable.",
+            show_default=False,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    hidden: Annotated[
+        bool,
+        typer.Option(
+            "--hidden/--no-hidden",
+            help="Also hidden names and the housekeeping folders of programs.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow/--no-follow",
+            help="Follow links to folders; each folder is read once.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
+    one_file_system: Annotated[
+        bool,
+        typer.Option(
+            "--one-file-system/--no-one-file-system",
+            help="Do not descend into other file systems.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
     model: options.Model = None,
     preprocessing: Annotated[
         Preprocessing | None,
@@ -37,47 +112,9 @@ def ingest(
             help="For a new collection: dct-scaled (the default, several times faster on large "
             "JPEGs) or exact (CLIP's own, to the pixel).",
             show_default=False,
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Leave out files and folders that match this glob: a name ('*.tmp', 'private'), "
-            "or with a slash a path below the root ('2019/raw/*'). Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(help="Only files that match this glob. Repeatable.", show_default=False),
-    ] = None,
-    hidden: Annotated[
-        bool, typer.Option(help="Hidden names and housekeeping folders too.")
-    ] = False,
-    follow: Annotated[
-        bool, typer.Option(help="Follow links to folders; each is walked once.")
-    ] = False,
-    one_file_system: Annotated[
-        bool, typer.Option(help="Do not go into other file systems.")
-    ] = False,
-    files_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|-",
-            help="Also the files named in FILE, one a line (standard input: -).",
-            show_default=False,
-        ),
-    ] = None,
-    null: options.ZeroTerminated = False,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Tag every file that is found, unchanged ones too. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    source: options.Source = None,
     part: options.PartText = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
@@ -85,143 +122,98 @@ def ingest(
     workers: options.Workers = None,
     provider: options.Provider = Provider.AUTO,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be read; open and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be read; open and write nothing.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
     checksum: Annotated[
-        bool, typer.Option("--checksum", help="With --dry-run: read and hash, to say more.")
+        bool,
+        typer.Option(
+            "--checksum",
+            help="With --dry-run: read and hash the files, to say more.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    log_file: options.LogFile = None,
-    config: options.Config = None,
-) -> None:
-    """Index all pictures below the given folders, or bring their index up to date.
+) -> int | None:
+    """Index all pictures in folders, or bring their index up to date.
 
-    Pictures (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC) are known by their content. Links to
-    files are read, links to folders not followed; hidden names and folders that programs keep
-    for themselves (@eaDir, lost+found, ...) are left out and counted. Safe to interrupt at any
-    time: finished batches stay, the next run goes on. Nothing is ever deleted because a file is
-    missing.
+    JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC files are recognised by their content. Links to
+    files are read, links to folders are not followed; hidden names and folders that programs keep
+    for themselves (@eaDir, lost+found, ...) are excluded and counted.
+
+    Safe to interrupt at any time: finished batches stay, the next run goes on. Nothing is ever
+    deleted because a file is missing.
+
+        clipindex ingest ~/Pictures
+        clipindex ingest ~/Pictures --exclude "*.tmp" --tag owner=ann
+        clipindex ingest /mnt/nas --dry-run
+        find . -name "*.jpg" -print0 | clipindex ingest --files-from - -0
     """
-    with ending(json, quiet, verbose, log_file) as output:
-        from clipindex.cli import results
-        from clipindex.files import walk
-        from clipindex.index import Index
-        from clipindex.ingest.options import IngestOptions
-        from clipindex.stores.payload import parse_tag
+    _refuse_what_would_be_ignored(session, bool(paths), files_from is not None, dry_run)
+    from clipindex.files.walk import WalkPolicy
+    from clipindex.stores.payload import parse_tag
 
-        if not paths and files_from is None:
-            raise UsageError("name a folder to index, or use --files-from")
-        policy = walk.WalkPolicy(
-            hidden=hidden,
-            follow=follow,
-            one_file_system=one_file_system,
-            exclude=tuple(exclude or ()),
-            include=tuple(include or ()),
+    output = session.output
+    policy = WalkPolicy(
+        hidden=hidden,
+        follow=follow,
+        one_file_system=one_file_system,
+        exclude=tuple(exclude or ()),
+        include=tuple(include or ()),
+    )
+    files = _names_from(files_from, null) if files_from is not None else None
+    share, tags = values.part(part), dict(map(parse_tag, tag or ()))
+    how = IngestOptions(
+        batch_size=batch_size,
+        limit=limit,
+        workers=workers,
+        max_seconds=values.seconds(max_duration),
+    )
+    index = session.index(model=model, preprocessing=preprocessing, provider=provider)
+    if share.of > 1 and session.server is not None and session.source is None:
+        output.note("without --source each machine's files count as its own")
+    if dry_run:
+        foreseen = index.dry_run(
+            paths or [], limit, policy=policy, files=files, part=share, checksum=checksum
         )
-        index = Index(
-            store,
-            collection=collection,
-            model=model,
-            preprocessing=preprocessing,
-            source=source,
-            server=options.server(url),
-            provider=provider,
-        )
-        files = _names_from(files_from, null) if files_from is not None else []
-        share = options.part(part)
-        if share.of > 1 and url is not None and source is None:
-            results.print_message("note: without --source each machine's files count as its own")
-        if dry_run:
-            found = index.dry_run(
-                paths or [], limit, policy=policy, files=files, part=share, checksum=checksum
-            )
-            results.show_dry_run(found, output)
-            return
-        how = IngestOptions(
-            batch_size=batch_size,
-            limit=limit,
-            workers=workers,
-            max_seconds=options.seconds(max_duration),
-        )
-        tags = dict(map(parse_tag, tag or ()))
-        events = index.ingest_events(
-            paths or [], how, policy=policy, files=files, part=share, tags=tags
-        )
-        _run(events, output)
+        show_dry_run(foreseen, output)
+        return None
+    from clipindex.cli.run_view import show_run
+
+    events = index.ingest_events(
+        paths or [], how, policy=policy, files=files, part=share, tags=tags
+    )
+    return show_run(events, output)
 
 
-def reindex(
-    store: options.Store = None,
-    url: options.Url = None,
-    collection: options.Collection = DEFAULT_COLLECTION,
-    model: options.Model = None,
-    source: options.Source = None,
-    part: options.PartText = None,
-    limit: options.Limit = None,
-    max_duration: options.MaxDuration = None,
-    batch_size: options.BatchSize = BATCH_SIZE,
-    workers: options.Workers = None,
-    provider: options.Provider = Provider.AUTO,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    log_file: options.LogFile = None,
-    config: options.Config = None,
+def _refuse_what_would_be_ignored(
+    session: Session, paths: bool, files_from: bool, dry_run: bool
 ) -> None:
-    """Bring every remembered folder up to date, with the options it was ingested with.
-
-    The line for cron: 0 3 * * * clipindex reindex --quiet. `status` lists the folders, `forget`
-    drops one.
-    """
-    with ending(json, quiet, verbose, log_file) as output:
-        from clipindex.index import Index
-        from clipindex.ingest.options import IngestOptions
-
-        index = Index(
-            store,
-            collection=collection,
-            model=model,
-            source=source,
-            server=options.server(url),
-            provider=provider,
+    """Raises UsageError for an option that has no effect on this run."""
+    if not paths and not files_from:
+        raise UsageError(
+            "name a folder to index, or use --files-from", hint="clipindex ingest ~/Pictures"
         )
-        how = IngestOptions(
-            batch_size=batch_size,
-            limit=limit,
-            workers=workers,
-            max_seconds=options.seconds(max_duration),
-        )
-        _run(index.reindex_events(how, part=options.part(part)), output)
-
-
-def _run(events: Generator[Event, None, None], output: Output) -> None:
-    """Show a run's events; its summary brings the exit code."""
-    from clipindex.cli.run_view import ingest_view
-    from clipindex.ingest.events import RunFinished
-
-    code = int(ExitCode.DONE)
-    view = ingest_view(output)
-    try:
-        for event in events:
-            view.show(event)
-            if isinstance(event, RunFinished):
-                code = event.summary.exit_code
-    finally:
-        view.close()
-        events.close()
-    raise typer.Exit(code)
+    if not files_from:
+        session.refuse_typed(("null",), "only with --files-from")
+    if not dry_run:
+        session.refuse_typed(("checksum",), "only with --dry-run")
+    if not paths:
+        session.refuse_typed(WALKING, "say how folders are walked, and no folder is named")
 
 
 def _names_from(place: str, zero: bool) -> list[bytes]:
     """The paths in a list, from a file or from standard input."""
-    from clipindex.files.lists import paths_in_list
 
     try:
-        data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+        data = streams.read_input() if place == "-" else expand_user(Path(place)).read_bytes()
     except OSError as error:
         raise UsageError(
-            f"the list of files cannot be read: {error.strerror}", path=place
+            f"the list of files cannot be read: {error.strerror}",
+            path=place,
+            hint="correct --files-from, or pipe the names in: --files-from -",
         ) from error
     return paths_in_list(data, null=zero)

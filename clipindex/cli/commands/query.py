@@ -2,141 +2,161 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from clipindex.cli import options
-from clipindex.cli.exits import ending
-from clipindex.collection.names import DEFAULT_COLLECTION
+from clipindex.cli.results import show_hits, show_paths
+from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
 
-if TYPE_CHECKING:
-    from clipindex.search.terms import Term
+SEARCH = "What to search for"
+WHICH = "Which pictures"
+MOST_HITS = 1_000_000
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif")
 
-
+@command(without=("source",), rivals=(("json", "paths"), ("json", "null")))
 def query(
+    session: Session,
     terms: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TERM",
-            help="Texts, or paths of pictures; several are added. 2*dog weighs a term, - reads "
-            "standard input (a text, or a picture's bytes).",
+            metavar="[TERM]...",
+            help="A text or a picture's path; several are added, weighted by 2*TERM. Several bare "
+            "words are one text. '-' reads standard input (a text, or a picture's bytes).",
             show_default=False,
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     minus: Annotated[
         list[str] | None,
-        typer.Option(metavar="TERM", help="Subtract a term. Repeatable.", show_default=False),
+        typer.Option(
+            metavar="TERM",
+            help="Subtract this text or picture. Repeatable.",
+            show_default=False,
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     image: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="A picture, whatever it looks like. Repeatable."),
+        typer.Option(
+            metavar="PATH",
+            help="A picture, whatever its name looks like. Repeatable.",
+            show_default=False,
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="A text, even if a file has that name. Repeatable."),
+        typer.Option(
+            metavar="TEXT",
+            help="A text, even if a file has that name. Repeatable.",
+            show_default=False,
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
-    store: options.Store = None,
-    url: options.Url = None,
-    collection: options.Collection = DEFAULT_COLLECTION,
-    model: options.Model = None,
+    under: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Only pictures below this folder.",
+            show_default=False,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Only pictures with this tag. Repeatable.",
+            show_default=False,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    where_not: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Only pictures without this tag. Repeatable.",
+            show_default=False,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
     limit: Annotated[
         int,
-        typer.Option("--limit", "-n", min=1, envvar="CLIPINDEX_QUERY_LIMIT", help="Hits to show."),
+        typer.Option(
+            "--limit",
+            "-n",
+            min=1,
+            max=MOST_HITS,
+            metavar="N",
+            envvar="CLIPINDEX_QUERY_LIMIT",
+            help="Show at most N pictures.",
+            rich_help_panel=WHICH,
+        ),
     ] = 10,
     min_score: Annotated[
         float | None,
         typer.Option(
             min=-1.0,
             max=1.0,
+            metavar="SCORE",
             envvar="CLIPINDEX_MIN_SCORE",
-            help="Leave out hits below this cosine.",
+            help="Leave out pictures below this score, -1 to 1.",
             show_default=False,
+            rich_help_panel=WHICH,
         ),
     ] = None,
-    under: Annotated[
-        Path | None,
-        typer.Option(help="Only pictures below this folder.", show_default=False),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Only pictures with this tag. Repeatable."),
-    ] = None,
-    where_not: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Only pictures without this tag. Repeatable."),
-    ] = None,
-    paths: Annotated[bool, typer.Option("--paths", help="Print paths alone, one a line.")] = False,
-    null: options.ZeroTerminated = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    config: options.Config = None,
+    model: options.Model = None,
+    paths: Annotated[
+        bool,
+        typer.Option(
+            "--paths", help="Print only paths, one a line.", rich_help_panel=options.OUTPUT
+        ),
+    ] = False,
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null",
+            "-0",
+            help="Print only paths, byte for byte, each ended by NUL: for xargs -0.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
 ) -> None:
-    """Find pictures by texts and pictures: "a dog", cat.jpg, or "a dog" beach.jpg --minus people.
+    """Find pictures by words, by an example picture, or by both.
 
-    Scores are cosines from -1 to 1. A text and a picture that fit it lie near 0.2 to 0.35 with
-    CLIP's models, two like pictures much higher. Copies of a picture are one hit. Without a
-    terminal each line is: score, tab, path.
+    The score is a cosine from -1 to 1. With CLIP's models a text and a picture that fits it score
+    about 0.2 to 0.35, two similar pictures much more. Copies of a picture are one hit. In a pipe
+    each line is: score, tab, path.
+
+        clipindex query "a dog on a beach"
+        clipindex query cat.jpg --limit 20
+        clipindex query "a dog" beach.jpg --minus people
+        clipindex query sunset --under ~/Pictures/2019 -0 | xargs -0 open
     """
-    with ending(json, quiet, verbose) as output:
-        from clipindex.cli import results
-        from clipindex.collection.places import place_at
-        from clipindex.search.query import QueryOptions, find
-        from clipindex.stores.payload import parse_tag
+    from clipindex.cli.query_terms import read_terms
+    from clipindex.search.query import QueryOptions, find
+    from clipindex.stores.payload import parse_tag
 
-        if under is not None and not under.exists():
-            results.print_message(
-                f"note: there is no folder '{under}'; searching what was indexed below it"
-            )
-        wanted = _terms(terms or (), minus or (), image or (), text or ())
-        place = place_at(store, options.server(url), collection, None)
-        only = QueryOptions(
-            limit=limit,
-            min_score=min_score,
-            under=under,
-            where=tuple(map(parse_tag, where or ())),
-            where_not=tuple(map(parse_tag, where_not or ())),
+    if min_score is not None and min_score != min_score:  # not a number
+        raise UsageError(
+            "--min-score: 'nan' is not a number from -1 to 1", hint="0.25 suits most texts"
         )
-        hits = find(place, wanted, only, model=model)
-        if paths or null:
-            results.show_paths(hits, zero=null)
-        else:
-            results.show_hits(hits, output)
-
-
-def _terms(
-    terms: Sequence[str], minus: Sequence[str], images: Sequence[str], texts: Sequence[str]
-) -> list[Term]:
-    """All terms of a query, weighted; `-` stands for standard input."""
-    from dataclasses import replace
-
-    from clipindex.cli import results
-    from clipindex.search.terms import Term, TermKind, parse_term
-
-    def parsed(term: str, kind: TermKind = TermKind.AUTO) -> Term:
-        if term == "-":
-            return Term(sys.stdin.buffer.read(), kind)
-        if kind is not TermKind.AUTO:
-            return Term(term, kind)
-        found = parse_term(term)
-        name = str(found.value)
-        if not os.path.exists(name) and Path(name).suffix.lower() in PICTURE_SUFFIXES:
-            results.print_message(f"note: there is no file '{name}'; searching for it as a text")
-        return found
-
-    wanted = [parsed(term) for term in terms]
-    wanted += [parsed(image, TermKind.IMAGE) for image in images]
-    wanted += [parsed(text, TermKind.TEXT) for text in texts]
-    less = [parsed(term) for term in minus]
-    wanted += [replace(term, weight=-term.weight) for term in less]
-    if not wanted:
-        raise UsageError("name something to search for: a text, or a picture's path")
-    return wanted
+    reading = read_terms(terms or (), minus or (), image or (), text or ())
+    for note in reading.notes:
+        session.output.note(note)
+    if under is not None and not under.exists():
+        session.output.note(f"there is no folder '{under}'; searching what was indexed below it")
+    with_tags = tuple(map(parse_tag, where or ()))
+    without = tuple(map(parse_tag, where_not or ()))
+    wanted = QueryOptions(
+        limit=limit, min_score=min_score, under=under, where=with_tags, where_not=without
+    )
+    hits = find(session.place(), reading.terms, wanted, model=model)
+    if paths or null:
+        show_paths(hits, zero=null)
+    else:
+        show_hits(hits, session.output)

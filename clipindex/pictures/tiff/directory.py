@@ -134,7 +134,7 @@ def directory_at(data: bytes, at: int, order: str, big: bool) -> Directory:
         (following,) = struct.unpack_from(
             order + ("Q" if big else "L"), data, start + width * count
         )
-    except (struct.error, OverflowError):  # the rest lies beyond the bytes at hand
+    except (struct.error, OverflowError):  # it lies beyond the bytes at hand, or any file
         pass
     return Directory(data, order, big, entries, following)
 

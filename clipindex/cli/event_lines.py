@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from clipindex.cli.results import count_of
+from clipindex.cli.words import count_of
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
     FileDone,
     FolderFault,
+    PointsMissing,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -23,6 +24,8 @@ def log_line(event: Event) -> str | None:
     match event:
         case RunStarted():
             return started_line(event)
+        case PointsMissing():
+            return missing_line(event)
         case RunPlanned():
             return planned_line(event)
         case FileDone():
@@ -34,7 +37,7 @@ def log_line(event: Event) -> str | None:
         case EmbeddingOn():
             return embedding_line(event)
         case SlowFile():
-            return f"still at {event.path} after {event.seconds:.0f} s"
+            return f"still reading {event.path} after {event.seconds:.0f} s"
         case RunFinished():
             return f"finished: {totals(event.summary)}"
         case _:
@@ -45,6 +48,13 @@ def started_line(event: RunStarted) -> str:
     return (
         f"model {event.model}, preprocessing {event.preprocessing}, "
         f"into {event.store} ({event.collection})"
+    )
+
+
+def missing_line(event: PointsMissing) -> str:
+    return (
+        f"{count_of(event.pictures, 'remembered picture')} missing from the store; "
+        "those that are found are embedded again"
     )
 
 

@@ -1,0 +1,132 @@
+"""The one channel for everything a command says: results, notes, problems, errors and the log.
+
+Results go to standard output, everything else to standard error. Nothing else in the package
+prints. The channel knows --json, --quiet, --verbose and --log-file, so that no command has to.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from clipindex.cli.words import printable, printable_json
+from clipindex.errors import ClipIndexError, UsageError
+from clipindex.files.user_folders import expand_user
+
+
+class LogFile:
+    """A file to which lines are appended, each with its time."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError when the file cannot be opened for writing."""
+        self.path = expand_user(path)
+        self.fault: OSError | None = None
+        try:
+            # held open for the whole command: each line is flushed by itself
+            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(
+                f"the log file cannot be written: {reason}",
+                path=str(self.path),
+                hint="name another one with --log-file",
+            ) from error
+
+    def write(self, text: str) -> None:
+        """One line. After a first failure, which is kept as `fault`, nothing more is tried."""
+        if self.fault is not None:
+            return
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        try:
+            self._file.write(f"{now} {printable(text)}\n")
+            self._file.flush()
+        except OSError as error:
+            self.fault = error
+            with suppress(OSError):  # its buffer is still full and cannot be written
+                self._file.close()
+
+
+class Output:
+    """How much is said, in which form, and where."""
+
+    def __init__(
+        self,
+        *,
+        json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        log: LogFile | None = None,
+    ) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.verbose = verbose
+        self.log_file = log
+        self._write_line: Callable[[str], object] = _write_line
+
+    def write_lines_with(self, write_line: Callable[[str], object] | None) -> None:
+        """Let a progress bar write the lines, so that they appear above it; None: no longer."""
+        self._write_line = write_line or _write_line
+
+    def result(self, text: str) -> None:
+        """A line of a result, on standard output."""
+        print(printable(text))
+
+    def record(self, value: dict[str, object]) -> None:
+        """One JSON object, on a line of its own on standard output, flushed at once."""
+        stream = sys.stdout
+        ascii_only = (getattr(stream, "encoding", None) or "").lower() not in ("utf-8", "utf8")
+        line = json.dumps(value, ensure_ascii=ascii_only)
+        print(printable_json(line), flush=True)
+
+    def say(self, text: str) -> None:
+        """A line on the progress of the work; not with --quiet."""
+        if not self.quiet:
+            self._write_line(printable(text))
+
+    def note(self, text: str) -> None:
+        """What the user should know although nothing is wrong; not with --quiet, but logged."""
+        self.log(f"note: {text}")
+        self.say(f"note: {text}")
+
+    def problem(self, text: str) -> None:
+        """What went wrong with one thing while the work goes on; said with --quiet too."""
+        self._write_line(printable(text))
+
+    def error(self, error: ClipIndexError) -> None:
+        """What ended the command: what happened, to which file, what to do next."""
+        if self.json:
+            self.record(
+                {
+                    "type": "error",
+                    "code": int(error.exit_code),
+                    "kind": error.kind,
+                    "message": error.message,
+                    "path": error.path,
+                    "hint": error.hint,
+                }
+            )
+        where = f" ({error.path})" if error.path and error.path not in error.message else ""
+        self.problem(f"clipindex: {error.message}{where}")
+        if error.hint:
+            self.problem(f"  {error.hint}")
+        self.log(f"failed: {error.message}{where}")
+
+    def log(self, text: str) -> None:
+        """A line in the log file, where there is one; should that fail, it is said once."""
+        log = self.log_file
+        if log is None or log.fault is not None:
+            return
+        log.write(text)
+        if log.fault is not None:
+            self.problem(
+                f"the log file cannot be written any more: {log.fault.strerror} ({log.path}); "
+                "the work goes on without it"
+            )
+
+
+def _write_line(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

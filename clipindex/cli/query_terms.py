@@ -1,0 +1,138 @@
+"""The arguments of a query as its terms: which of them are texts, and which are pictures.
+
+An argument that names an existing file is a picture. Several bare words together are one text, as
+if they had been quoted; among several, only a word with a slash or a picture's extension may be a
+file, so that a file or folder called `beach` gets in nobody's way. An argument with spaces is a
+text of its own, `2*dog` weighs a term, `-` reads standard input.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from clipindex.cli import streams
+from clipindex.errors import UsageError
+from clipindex.pictures.formats import PICTURE_NAMES
+from clipindex.search.terms import Term, TermKind, parse_term
+
+EXTENSIONS = tuple(os.fsdecode(extension) for extension in PICTURE_NAMES)
+SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+ROOTED = ("/", "./", "../", "~/", ".\\", "..\\", "~\\")
+LARGEST_WEIGHT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the arguments were read: the terms, and what the user should be told about it."""
+
+    terms: tuple[Term, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_terms(
+    words: Sequence[str],
+    minus: Sequence[str] = (),
+    images: Sequence[str] = (),
+    texts: Sequence[str] = (),
+) -> Reading:
+    """All terms of a query, weighted; what `minus` names is subtracted.
+
+    Raises UsageError where there is none, or one names a picture that does not exist.
+    """
+    notes: list[str] = []
+    terms = _arguments(words, notes)
+    terms += [_stdin_or(Term(image, TermKind.IMAGE)) for image in images]
+    terms += [_stdin_or(_text(text)) for text in texts]
+    less = [_term(term, notes) for term in minus]
+    terms += [replace(term, weight=-term.weight) for term in less]
+    if not terms:
+        raise UsageError(
+            "nothing to search for",
+            hint='name a text or a picture: clipindex query "a dog on a beach"',
+        )
+    return Reading(tuple(terms), tuple(notes))
+
+
+def _arguments(words: Sequence[str], notes: list[str]) -> list[Term]:
+    if not all(words):
+        raise UsageError("an empty text finds nothing", hint="name something to search for")
+    if len(words) == 1:
+        return [_term(words[0], notes)]
+    terms: list[Term] = []
+    for bare, group in groupby(words, _is_bare):
+        run = list(group)
+        if not bare:
+            terms += [_term(word, notes) for word in run]
+            continue
+        text = " ".join(run)
+        if len(run) > 1:
+            notes.append(f'searching for "{text}" as one text; quote each to add several')
+        terms.append(_text(text))
+    return terms
+
+
+def _is_bare(word: str) -> bool:
+    """Whether a word among several belongs to a text."""
+    return not (
+        word == "-"
+        or any(character.isspace() for character in word)
+        or parse_term(word).value != word
+        or _looks_like_picture(word)
+        or (any(separator in word for separator in SEPARATORS) and _exists(word))
+    )
+
+
+def _term(word: str, notes: list[str]) -> Term:
+    """One argument that stands for itself."""
+    if word == "-":
+        return Term(streams.read_input())
+    if os.path.isfile(os.fsencode(word)):
+        return Term(word, TermKind.IMAGE)
+    weighted = parse_term(word)
+    if weighted.value != word:
+        if not 0 < weighted.weight <= LARGEST_WEIGHT:
+            raise UsageError(
+                f"'{word}' has no usable weight",
+                hint=f"weights compare terms; they are above 0 and at most {LARGEST_WEIGHT:,}",
+            )
+        return replace(_term(str(weighted.value), notes), weight=weighted.weight)
+    if os.path.isdir(os.fsencode(word)):
+        if any(separator in word for separator in SEPARATORS):
+            raise UsageError(
+                "this is a folder", path=word, hint="name a picture in it, or say --text for a text"
+            )
+        notes.append(f'searching for the text "{word}"; the folder of that name is not looked at')
+    if _looks_like_picture(word):
+        raise UsageError(
+            "there is no such picture",
+            path=word,
+            hint="correct the path, or search for it as a text with --text",
+        )
+    return _text(word)
+
+
+def _text(text: str) -> Term:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the text '{text}' is not UTF-8",
+            hint="set the terminal and its locale to UTF-8, or pipe the text in: clipindex query -",
+        ) from None
+    return Term(text, TermKind.TEXT)
+
+
+def _stdin_or(term: Term) -> Term:
+    return replace(term, value=streams.read_input()) if term.value == "-" else term
+
+
+def _looks_like_picture(word: str) -> bool:
+    """A path, by its extension or because it says where to look."""
+    return word.lower().endswith(EXTENSIONS) or word.startswith(ROOTED)
+
+
+def _exists(word: str) -> bool:
+    return os.path.lexists(os.fsencode(word))

@@ -1,0 +1,132 @@
+"""Standard streams that never end the work.
+
+A reader may go away (a pipe, a terminal that hangs up), a disk may fill up, a caller may have
+closed a descriptor, and a locale may not have the letters of a file's name. None of these is a
+reason to stop indexing: what cannot be written is dropped from then on, the cause is kept, and
+`fault` tells whoever decides on the exit code. Letters that the encoding lacks appear as escapes.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
+
+from clipindex.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+# The reader is gone, or was never there: nobody misses what is not written.
+NOBODY_READS = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ENOTCONN, errno.ECONNRESET}
+
+
+class _Raw(io.RawIOBase):
+    """A descriptor to write to; the first error is kept, and everything after it dropped."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self.fault: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Raises nothing; a signal handler's exception passes through."""
+        if self.fault is None:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                return 0 if self._wait() else len(memoryview(data))
+            except OSError as error:
+                self.fault = error
+        return len(memoryview(data))
+
+    def _wait(self) -> bool:
+        """Wait for a descriptor that another program made non-blocking."""
+        import select
+
+        try:
+            select.select((), (self._descriptor,), ())
+        except OSError as error:
+            self.fault = error
+        return self.fault is None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+
+_raws: dict[int, _Raw] = {}
+
+
+def prepare() -> None:
+    """Put tolerant streams in the place of standard output and standard error."""
+    _occupy_closed_descriptors()
+    sys.stdout = _tolerant(sys.stdout, 1)
+    sys.stderr = _tolerant(sys.stderr, 2)
+
+
+def _occupy_closed_descriptors() -> None:
+    """No file of ours gets number 0, 1 or 2, where a library's words would end in it."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+
+
+def _tolerant(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
+    if stream is not None:
+        with suppress(OSError, ValueError):
+            stream.flush()
+    if os.name == "nt" and isinstance(stream, io.TextIOWrapper) and stream.isatty():
+        stream.reconfigure(errors="backslashreplace")  # Windows' console is no plain descriptor
+        return stream
+    raw = _raws[descriptor] = _Raw(descriptor)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=getattr(stream, "encoding", None) or "utf-8",
+        errors="backslashreplace",
+        line_buffering=descriptor == 2 or raw.isatty(),
+    )
+
+
+def flush() -> None:
+    """Write what is still in Python's hands."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def output_fault() -> OSError | None:
+    """Why results are missing from standard output; None where all arrived, or nobody reads."""
+    flush()
+    fault = _raws[1].fault if 1 in _raws else None
+    return None if fault is None or fault.errno in NOBODY_READS else fault
+
+
+def read_input() -> bytes:
+    """All of standard input. Raises UsageError where there is none."""
+    try:
+        if sys.stdin is not None:
+            return sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"standard input cannot be read: {error.strerror}") from error
+    raise UsageError("standard input is closed", hint="'-' reads it: pipe something into clipindex")
+
+
+def write_bytes(data: bytes) -> None:
+    """Bytes on standard output as they are, after what was printed before."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
