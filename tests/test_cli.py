@@ -33,7 +33,7 @@ SUMMARY_FIELDS = {
 HIT_FIELDS = {"rank", "score", "path", "paths", "id", "width", "height", "taken", "tags"}
 PREVIEW_FIELDS = {
     *("type", "found", "unchanged", "to_read", "bytes_to_read", "deferred", "quarantined"),
-    *("skipped", "vanished", "left_out", "faults", "by_content"),
+    *("skipped", "vanished", "left_out", "faults", "by_content", "unmatched_globs"),
 }
 STATUS_FIELDS = {
     *("type", "store", "collection", "model", "revision", "preprocessing", "precision"),

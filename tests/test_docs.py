@@ -95,6 +95,7 @@ def test_outputs_are_compared_apart_from_times_ids_and_last_digits(
     assert alike(expected, actual) is same
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_command_of_a_page_runs_and_prints_what_the_page_shows(
     name: str, tmp_path: Path
