@@ -21,7 +21,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a shell or cron is told; the table in the README is checked against this."""
+    """The exit codes. A test compares them with the table in docs/reference.md."""
 
     DONE = 0
     FAILED = 1

@@ -204,7 +204,7 @@ class Index:
                 if collection.catalogue.forget_root(name):
                     return
         raise UsageError(
-            "not a remembered root", path=str(path), hint="`clipindex status` lists them"
+            "not a remembered folder", path=str(path), hint="`clipindex status` lists them"
         )
 
     def status(self) -> CollectionStatus:

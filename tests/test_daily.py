@@ -182,7 +182,7 @@ def test_reindex_takes_every_remembered_folder_with_its_own_options(
     assert index.status().roots == sorted([str(tmp_path / "other"), str(tree)])
     index.forget(tmp_path / "other")
     assert index.status().roots == [str(tree)]
-    with pytest.raises(UsageError, match="not a remembered root"):
+    with pytest.raises(UsageError, match="not a remembered folder"):
         index.forget(tmp_path / "other")
     assert len(stored(index)) == 5
 

@@ -240,6 +240,26 @@ def test_ctrl_c_while_the_program_still_loads_leaves_no_traceback(
     assert "Traceback" not in done.err
 
 
+INTERRUPTED_IMPORT = """
+import signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+from clipindex.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_before_the_command_line_is_loaded_leaves_no_traceback() -> None:
+    run = [sys.executable, "-c", INTERRUPTED_IMPORT, "--help"]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 # --- closed pipes ----------------------------------------------------------------------------
 
 

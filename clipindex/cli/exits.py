@@ -43,7 +43,7 @@ class Ending:
         self._interrupts = 0
 
     def run(self, command: Callable[[], object]) -> int:
-        """The exit code of a command, with its error told."""
+        """Run a command and report its error; returns the exit code."""
         with self._signals(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: self.output.note(str(message))
             warnings.simplefilter("always", ClipIndexWarning)
@@ -93,7 +93,7 @@ class Ending:
         return ExitCode.INTERRUPTED
 
     def _with_lost_output(self, code: int) -> int:
-        """A result or a log that could not be written is an end of its own, unless worse befell."""
+        """The exit code, raised when results or log lines could not be written."""
         log = self.output.log_file
         for what, fault in (
             ("standard output", streams.output_fault()),
@@ -154,7 +154,7 @@ def usage_error(error: Any) -> UsageError:
 
 
 def _plain(words: str) -> str:
-    """click's words on a value, in plain ones."""
+    """click's message about a value, in plain words."""
     words = re.sub(r"(\S+)<=x<=(\S+?)\.?$", r"\1 to \2", words.rstrip("."))
     words = re.sub(r"a valid int(eger)?( range)?\b", "a whole number", words)
     words = re.sub(r"a valid float( range)?\b", "a number", words)

@@ -91,8 +91,10 @@ def _record(parameter: Any) -> tuple[str, str]:
         return parameter.metavar, words
     names = ", ".join(sorted((*parameter.opts, *parameter.secondary_opts), key=len))
     if not parameter.is_flag:
-        choices = getattr(parameter.type, "choices", None)
-        kind = "|".join(map(str, choices)) if choices else parameter.type.name.upper()
+        choices = [*map(str, getattr(parameter.type, "choices", ()))]
+        kind = "|".join(choices) if choices else parameter.type.name.upper()
+        if len(kind) > LONGEST_NAME:  # a word that no line could be broken in
+            words, kind = f"One of {', '.join(choices)}. {words}", "CHOICE"
         names += f" {parameter.metavar or kind}"
     facts = [f"env {parameter.envvar}"] if parameter.envvar else []
     default = parameter.default

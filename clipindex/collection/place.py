@@ -127,9 +127,9 @@ def aliases_of(place: Place) -> Aliases:
     """The place's aliases. Raises UsageError for a folder, which has none."""
     if not isinstance(place, Aliases):
         raise UsageError(
-            "a folder has no aliases: only a Qdrant server has them (--url)",
+            "only a Qdrant server has aliases, not an embedded store",
             path=place.name,
-            hint="name the collection itself with --collection",
+            hint="name the server with --url, or the collection itself with --collection",
         )
     return place
 

@@ -23,7 +23,7 @@ from clipindex.collection.contract import (
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import Located, Opened, required
 from clipindex.errors import ContractMismatch, StoreError, UsageError
-from clipindex.files.identity import LOCAL, printable
+from clipindex.files.identity import LOCAL, escaped
 from clipindex.files.user_folders import state_folder
 from clipindex.stores import server_collections
 from clipindex.stores.address import Server
@@ -103,7 +103,7 @@ class ServerPlace:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(
                 f"the contract of '{self.collection}' on {self.name} cannot be read: "
-                f"{printable(str(error)[:300])}",
+                f"{escaped(str(error)[:300])}",
                 hint="a newer clipindex may have made it; update this one",
             ) from error
         local = read_contract(self._local_contract)

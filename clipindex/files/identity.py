@@ -30,10 +30,10 @@ def display_path(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
 
 
-def printable(text: str) -> str:
-    r"""The text with escapes for what a terminal would obey; for text from outside.
+def escaped(text: str) -> str:
+    r"""Text from outside, for a message: everything that cannot be printed as an escape.
 
-    >>> printable("caf\u00e9\x1b[2J")
+    >>> escaped("caf\u00e9\x1b[2J")
     'caf\u00e9\\x1b[2J'
     """
     if text.isprintable():

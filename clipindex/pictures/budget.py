@@ -110,7 +110,7 @@ def _samples(frame: jpeg.Frame, components: tuple[int, ...]) -> int:
     """How many samples those components of a picture have."""
     most = max(frame.samples) or 1
     own = dict(zip(frame.components, frame.samples, strict=True))
-    share = sum(own.get(each, most) for each in components)
+    share = sum(own.get(component, most) for component in components)
     return frame.width * frame.height * share // most
 
 

@@ -30,8 +30,8 @@ def first_picture(data: bytes) -> bytes:
 def _first_picture(data: bytes) -> bytes:
     at = start = 13 + _table_size(data[10])
     control = bytearray()
-    while found := _BLOCK.search(data, at, at + _MOST_STRAY_BYTES):
-        at = found.start()
+    while match := _BLOCK.search(data, at, at + _MOST_STRAY_BYTES):
+        at = match.start()
         if data[at] == _END:
             break
         if data[at] == _EXTENSION:

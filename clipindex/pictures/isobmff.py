@@ -67,13 +67,13 @@ def check(data: bytes) -> tuple[int, tuple[int, int]]:
     Raises ValueError. A structure that this module does not know is left to the decoder.
     """
     boxes = list(_boxes(data, 0, len(data)))
-    found = next((box for box in boxes if box.kind == b"meta"), None)
-    if found is None:
+    meta_box = next((box for box in boxes if box.kind == b"meta"), None)
+    if meta_box is None:
         return 0, (0, 0)  # an image sequence: its samples are judged by the decoder
-    if not found.whole:
+    if not meta_box.whole:
         raise ValueError("cut short: its directory goes on beyond the end of the file")
     try:
-        meta = _meta(data, found.start + 4, found.end)
+        meta = _meta(data, meta_box.start + 4, meta_box.end)
     except IndexError:
         raise ValueError("its directory is broken") from None
     pixels = sum(_checked(data, meta, meta.items[number]) for number in _needed(meta))
@@ -82,12 +82,12 @@ def check(data: bytes) -> tuple[int, tuple[int, int]]:
 
 def without_exif(data: bytes) -> bytes:
     """The file with its EXIF renamed to what no decoder looks for."""
-    found = next((box for box in _boxes(data, 0, len(data)) if box.kind == b"meta"), None)
-    if found is None:
+    meta_box = next((box for box in _boxes(data, 0, len(data)) if box.kind == b"meta"), None)
+    if meta_box is None:
         return data
     entry = re.compile(rb"infe[\2\3].{5,7}Exif", re.DOTALL)
-    head = entry.sub(lambda match: match[0][:-4] + b"none", data[found.start : found.end])
-    return data[: found.start] + head + data[found.end :]
+    head = entry.sub(lambda match: match[0][:-4] + b"none", data[meta_box.start : meta_box.end])
+    return data[: meta_box.start] + head + data[meta_box.end :]
 
 
 def _needed(meta: _Meta) -> Iterator[int]:
@@ -223,8 +223,9 @@ def _read_references(data: bytes, box: Box, meta: _Meta) -> None:
 def _read_properties(data: bytes, box: Box, meta: _Meta) -> None:
     """`iprp`: sizes, the decoder's settings, and what an auxiliary picture is."""
     inner = list(_boxes(data, box.start, box.end))
-    known = [each for c in inner if c.kind == b"ipco" for each in _boxes(data, c.start, c.end)]
-    for table in (each for each in inner if each.kind == b"ipma"):
+    containers = [box for box in inner if box.kind == b"ipco"]
+    known = [child for box in containers for child in _boxes(data, box.start, box.end)]
+    for table in (box for box in inner if box.kind == b"ipma"):
         wide = 2 if data[table.start] == 0 else 4
         large = data[table.start + 3] & 1
         count, at = _number(data, table.start + 4, 4), table.start + 8

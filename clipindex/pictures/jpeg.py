@@ -135,9 +135,9 @@ class Stream:
         if self.frame is None:
             return False
         if not self.frame.progressive:
-            brought = {each for scan in self.scans for each in scan.components}
+            brought = {component for scan in self.scans for component in scan.components}
             return brought == set(self.frame.components)
-        lowest = {each: [_UNSENT] * _COEFFICIENTS for each in self.frame.components}
+        lowest = {component: [_UNSENT] * _COEFFICIENTS for component in self.frame.components}
         for scan in self.scans:
             band = slice(scan.first, scan.last + 1)
             before = scan.high or _UNSENT
@@ -188,7 +188,7 @@ class Stream:
 
         Pixels change only where the data had ended too early.
         """
-        end = next(each.start for each in self.segments if each.marker == _EOI)
+        end = next(segment.start for segment in self.segments if segment.marker == _EOI)
         # An arithmetic encoder may leave out zeros at the end of its data (T.81, D.1.8).
         zeros = bytes(64) if self.frame and self.frame.arithmetic else b""
         return self.data[:end] + zeros + FILLING + b"\xff\xd9"
@@ -205,11 +205,11 @@ def _is_spare(scan: Scan, frame: Frame, scale: int, steps: dict[int, int]) -> bo
         return False
     tables = dict(zip(frame.components, frame.tables, strict=True))
     if scan.high > 0:
-        widest = max(steps.get(tables[each], _COEFFICIENTS) for each in scan.components)
+        widest = max(steps.get(tables[component], _COEFFICIENTS) for component in scan.components)
         if (2**scan.high - 1) * widest <= _SPARE:
             return True
     samples = dict(zip(frame.components, frame.samples, strict=True))
-    subsampled = any(samples[each] < max(frame.samples) for each in scan.components)
+    subsampled = any(samples[component] < max(frame.samples) for component in scan.components)
     return scan.first > _LAST_USED[scale] and not subsampled
 
 
@@ -220,8 +220,8 @@ def _without_smoothing(tables: bytes, number: int) -> bytes:
     takes 7 of 24 ms, brings the pixels no nearer, and is left out when a quantiser is 0.
     """
     changed = bytearray(tables)
-    for each, at, width in _tables(tables):
-        if each == number:
+    for table, at, width in _tables(tables):
+        if table == number:
             quantiser = at + width * _LAST_SMOOTHED
             changed[quantiser : quantiser + width] = bytes(width)
     return bytes(changed)
@@ -233,7 +233,7 @@ def _steps(segments: list[bytes]) -> dict[int, int]:
     for segment in segments:
         for number, at, width in _tables(segment):
             two = (segment[at + width * n : at + width * (n + 1)] for n in (1, 2))
-            widest = max(int.from_bytes(each, "big") for each in two)
+            widest = max(int.from_bytes(quantiser, "big") for quantiser in two)
             steps[number] = max(widest, steps.get(number, 0))
     return steps
 
@@ -254,17 +254,17 @@ def parse(data: bytes) -> Stream:
         if len(segments) == MOST_SEGMENTS:
             raise ValueError(f"more than {MOST_SEGMENTS} segments: no picture has so many")
         segments.append(segment)
-    frames = [_frame(data, each) for each in segments if each.marker in _FRAMES]
-    scans = [_scan(data, each) for each in segments if each.marker == _SOS]
+    frames = [_frame(data, segment) for segment in segments if segment.marker in _FRAMES]
+    scans = [_scan(data, segment) for segment in segments if segment.marker == _SOS]
     return Stream(data, tuple(segments), frames[0] if len(frames) == 1 else None, tuple(scans))
 
 
 def _segments(data: bytes) -> Iterator[Segment]:
     marker, start, at = _NO_MARKER, 0, 0
-    while marker != _EOI and (found := _MARKER.search(data, at)):
-        if found.start() > start:
-            yield Segment(marker, start, found.start())
-        start = found.start()
+    while marker != _EOI and (match := _MARKER.search(data, at)):
+        if match.start() > start:
+            yield Segment(marker, start, match.start())
+        start = match.start()
         marker, at = data[start + 1], start + 2
         if marker not in _BARE:
             at += int.from_bytes(data[at : at + 2], "big")
@@ -287,7 +287,7 @@ def _frame(data: bytes, segment: Segment) -> Frame | None:
     if len(header) < 9 or len(header) != 6 + 3 * header[5]:
         return None
     height, width = (int.from_bytes(header[at : at + 2], "big") for at in (1, 3))
-    factors = tuple((each >> 4, each & 15) for each in header[7::3])
+    factors = tuple((both >> 4, both & 15) for both in header[7::3])
     return Frame(segment.marker, width, height, tuple(header[6::3]), factors, tuple(header[8::3]))
 
 

@@ -50,7 +50,7 @@ class _State:
 
 def doubts(stream: Stream) -> tuple[Doubt, ...]:
     """Of each scan with a run of zeros. Raises ValueError where it is a hole in any case."""
-    state, found = _State({}), []
+    state, doubtful = _State({}), []
     for segment in stream.segments:
         start = segment.start + 2
         content = stream.data[start + 2 : start + int.from_bytes(stream.data[start : start + 2])]
@@ -69,8 +69,8 @@ def doubts(stream: Stream) -> tuple[Doubt, ...]:
                 _refuse_impossible(stream, segment, content, begin, state)
             filled = stream.data[:hole] + _other(stream.data[hole:end]) + stream.data[end:]
             extended = stream.data[: segment.end] + FILLING + stream.data[segment.end :]
-            found.append(Doubt(filled, _spoiled(stream.data, segment.end), extended))
-    return tuple(found)
+            doubtful.append(Doubt(filled, _spoiled(stream.data, segment.end), extended))
+    return tuple(doubtful)
 
 
 def _refines_means(header: bytes) -> bool:
@@ -93,18 +93,18 @@ def _refuse_impossible(
     frame = stream.frame
     if frame is None or len(header) < 6:
         return
-    tables = [each & 15 for each in header[2 : 1 + 2 * header[0] : 2]]
+    tables = [byte & 15 for byte in header[2 : 1 + 2 * header[0] : 2]]
     symbols = [state.symbols.get(_AC << 4 | table, b"") for table in tables]
     hole = False
     if frame.marker in _SEQUENTIAL_HUFFMAN:
-        hole = any(each[:1] != _END_OF_BLOCK for each in symbols)
+        hole = any(codes[:1] != _END_OF_BLOCK for codes in symbols)
     elif frame.marker == _PROGRESSIVE_HUFFMAN and header[1 + 2 * header[0]] > 0:
         # Blocks with nothing more are counted, where an encoder does that at all.
-        hole = any(each[:1] != _END_OF_BLOCK or _COUNTS & {*each} for each in symbols)
+        hole = any(codes[:1] != _END_OF_BLOCK or _COUNTS & {*codes} for codes in symbols)
     if not hole and state.interval:
         restarts = _RESTART.findall(stream.data[begin : segment.end])
         wanted = (_units(frame, header[1 : 1 + 2 * header[0] : 2]) - 1) // state.interval
-        numbers = bytes(each[0] & 7 for each in restarts)
+        numbers = bytes(marker[0] & 7 for marker in restarts)
         hole = numbers != bytes(n & 7 for n in range(wanted))
     if hole:
         raise ValueError("a part of the picture is filled with zeros")
@@ -128,4 +128,4 @@ def _spoiled(data: bytes, end: int) -> bytes:
 
 def _other(part: bytes) -> bytes:
     """Bytes of which none is as before, and none makes a marker."""
-    return bytes(0x11 if each in (0xFF, 0xA5) else each ^ 0x5A for each in part)
+    return bytes(0x11 if byte in (0xFF, 0xA5) else byte ^ 0x5A for byte in part)

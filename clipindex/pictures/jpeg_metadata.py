@@ -15,7 +15,7 @@ _MOST_STRAY_BYTES = 65536  # Pillow passes over them one by one
 
 def without_metadata(stream: Stream) -> bytes:
     """The picture with its EXIF, but no other metadata."""
-    parts = (stream.data[each.start : each.end] for each in stream.segments)
+    parts = (stream.data[segment.start : segment.end] for segment in stream.segments)
     kept = zip(stream.segments, parts, strict=True)
     return b"".join(part for segment, part in kept if _is_kept(segment, part))
 
@@ -32,25 +32,27 @@ def without_gaps(stream: Stream) -> bytes:
     """The picture without what lies between its segments, where that is much."""
     lengths = list(_lengths(stream))
     stray = sum(
-        each.end - each.start - length
-        for each, length in zip(stream.segments, lengths, strict=True)
+        segment.end - segment.start - length
+        for segment, length in zip(stream.segments, lengths, strict=True)
     )
     if stray <= _MOST_STRAY_BYTES:
         return stream.data
     parts = zip(stream.segments, lengths, strict=True)
-    return b"".join(stream.data[each.start : each.start + length] for each, length in parts)
+    return b"".join(
+        stream.data[segment.start : segment.start + length] for segment, length in parts
+    )
 
 
 def _lengths(stream: Stream) -> Iterator[int]:
     """How much of each segment is its own; of a scan all, as its data follows it."""
     begun = False
-    for each in stream.segments:
-        begun |= each.marker == _SOS
-        whole = each.end - each.start
+    for segment in stream.segments:
+        begun |= segment.marker == _SOS
+        whole = segment.end - segment.start
         if begun:
             yield whole
-        elif each.marker in (_SOI, _EOI, 0, 1):
+        elif segment.marker in (_SOI, _EOI, 0, 1):
             yield min(2, whole)
         else:
-            start = each.start + 2
+            start = segment.start + 2
             yield min(whole, 2 + int.from_bytes(stream.data[start : start + 2], "big"))

@@ -84,8 +84,8 @@ def open_picture(data: bytes, kind: str, size: int, preprocessing: Preprocessing
 def plugin(kind: str) -> Callable[[io.BytesIO], Any]:
     """The class of Pillow that reads a format; loaded when the first such file comes."""
     module, name = _PLUGINS[kind]
-    found: Any = getattr(import_module(f"PIL.{module}"), name)
-    return _lean(found) if kind == "WEBP" else found  # type: ignore[no-any-return]
+    read_by: Any = getattr(import_module(f"PIL.{module}"), name)
+    return _lean(read_by) if kind == "WEBP" else read_by  # type: ignore[no-any-return]
 
 
 def _lean(webp_image_file: Any) -> Any:

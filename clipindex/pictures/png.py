@@ -35,12 +35,12 @@ class Chunk:
 def without_extras(data: bytes) -> bytes:
     """The picture alone. Raises ValueError where its compressed data is damaged."""
     chunks = list(_chunks(data))
-    kept = [each for each in chunks if _is_kept(data, each)]
-    if any(each.kind == b"IDAT" and not each.sound for each in kept):
+    kept = [chunk for chunk in chunks if _is_kept(data, chunk)]
+    if any(chunk.kind == b"IDAT" and not chunk.sound for chunk in kept):
         _check_compressed(data, kept)
     if len(kept) == len(chunks):
         return data
-    return data[:_SIGNATURE] + b"".join(data[each.start : each.end] for each in kept)
+    return data[:_SIGNATURE] + b"".join(data[chunk.start : chunk.end] for chunk in kept)
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:
@@ -102,7 +102,7 @@ def _check_compressed(data: bytes, chunks: list[Chunk]) -> None:
     left = 10 * width * height + 64 * height + 1024  # more than any kind of picture unpacks to
     unpacker = zlib.decompressobj()
     try:
-        for chunk in (each for each in chunks if each.kind == b"IDAT"):
+        for chunk in (chunk for chunk in chunks if chunk.kind == b"IDAT"):
             packed = data[chunk.start + 8 : chunk.end - 4]
             while packed and left > 0 and not unpacker.eof:
                 left -= len(unpacker.decompress(packed, 1 << 20))

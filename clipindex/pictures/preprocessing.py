@@ -1,6 +1,6 @@
 """Which way pixels are made: named, versioned, part of a collection's contract.
 
-`images` goes these ways; whoever only has to name one needs no image library for it.
+`decode` makes them. Apart from it, so that a name can be checked without an image library.
 """
 
 from __future__ import annotations

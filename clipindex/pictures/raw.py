@@ -1,4 +1,7 @@
-"""The preview that a camera stores in its raw files. Alone imports rawpy, the extra `raw`."""
+"""The preview that a camera stores in its raw files.
+
+The only module that imports rawpy, the extra `raw`.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def still(data: bytes) -> Still:
     else:
         frame = None
         inner = list(first.values())
-    parts = {each.kind: data[each.start : each.end] for each in inner if _is_coded(data, each)}
+    parts = {chunk.kind: data[chunk.start : chunk.end] for chunk in inner if _is_coded(data, chunk)}
     if not any(kind in parts for kind in _PICTURE):
         raise ValueError("cut short: there is no picture in it")
 
@@ -135,7 +135,7 @@ def _file(
         settings = data[animation.start : animation.end] if animation else bytes(6)
         head = data[frame.start : frame.start + _FRAME_HEADER]
         picture = _chunk(_ANIMATION, settings) + _chunk(_FRAME, head + picture)
-    metadata = [_chunk(kind, data[each.start : each.end]) for kind, each in kept.items()]
+    metadata = [_chunk(kind, data[chunk.start : chunk.end]) for kind, chunk in kept.items()]
     return _riff(_chunk(_EXTENDED, bytes(extended)) + picture + b"".join(metadata))
 
 

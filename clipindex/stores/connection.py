@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
@@ -20,11 +21,10 @@ from typing import TypeVar
 import httpx
 from qdrant_client import QdrantClient
 
-from clipindex.errors import StoreError
-from clipindex.files.identity import printable
+from clipindex.errors import ClipIndexWarning, StoreError
+from clipindex.files.identity import escaped
 from clipindex.stores.address import Server
 from clipindex.stores.failures import AnswerFault, ErrorAnswer, Failure, status_of, understand
-from clipindex.stores.waiting import Waiting, current_listener
 
 FIRST_WAIT = 0.25  # seconds; doubled each time, and varied so that writers do not retry in step
 LONGEST_WAIT = 10.0  # seconds
@@ -55,7 +55,6 @@ class Connection:
         self.url = address.url
         self._address = address
         self._policy = policy
-        self._report = current_listener()
         self._client = self._new_client()
 
     def _new_client(self) -> QdrantClient:
@@ -102,7 +101,7 @@ class Connection:
                 if spent > self._policy.patience:
                     raise self._failed(action, failure, attempt) from error
                 if spent > SILENT_FOR:
-                    self._report(Waiting(self.url, self._printable(failure.reason), pause))
+                    self._warn_of_wait(failure, pause)
             time.sleep(pause)
         raise AssertionError("unreachable: count() never ends")
 
@@ -134,6 +133,11 @@ class Connection:
         """Close the sockets."""
         self._client.close()
 
+    def _warn_of_wait(self, failure: Failure, seconds: float) -> None:
+        """A wait happens deep inside a request, where no event can be returned."""
+        message = f"the server {self.url} {failure.reason}; trying again in {seconds:.0f} s"
+        warnings.warn(self._printable(message), ClipIndexWarning, stacklevel=3)
+
     def _failed(self, action: str, failure: Failure, attempts: int) -> StoreError:
         tries = f", after {attempts} attempts" if attempts > 1 else ""
         message = f"{action} failed: the server {self.url} {failure.reason}{tries}"
@@ -143,7 +147,7 @@ class Connection:
         """`text` without the key, and with escapes for what a terminal would obey."""
         if self._address.key:
             text = text.replace(self._address.key, "***")
-        return printable(text)
+        return escaped(text)
 
 
 class _Limited(httpx.SyncByteStream):

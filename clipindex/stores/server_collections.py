@@ -12,7 +12,7 @@ from typing import Any
 from qdrant_client import models
 
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, VerificationFailed
-from clipindex.files.identity import printable
+from clipindex.files.identity import escaped
 from clipindex.stores.connection import Connection
 from clipindex.stores.points import POINTS_AT_ONCE
 
@@ -99,9 +99,7 @@ def aliases(connection: Connection) -> dict[str, str]:
     )
     if answer is None:
         return {}
-    return {
-        printable(alias.alias_name): printable(alias.collection_name) for alias in answer.aliases
-    }
+    return {escaped(alias.alias_name): escaped(alias.collection_name) for alias in answer.aliases}
 
 
 def set_alias(connection: Connection, alias: str, collection: str | None) -> None:
@@ -145,7 +143,7 @@ def check_vectors(
 
 def _check_version(connection: Connection) -> None:
     """Raises StoreError for a server that is too old to store the contract."""
-    version = printable(
+    version = escaped(
         connection.call("asking for the version", lambda client: client.info().version)
     )
     numbers = re.match(r"(\d+)\.(\d+)", version)

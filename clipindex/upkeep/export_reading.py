@@ -21,7 +21,7 @@ import numpy as np
 
 from clipindex.collection.contract import StoredContract, foreign_contract
 from clipindex.errors import StoreError, UsageError, VerificationFailed
-from clipindex.files.identity import printable
+from clipindex.files.identity import escaped
 from clipindex.files.walk import WalkPolicy
 from clipindex.stores.payload import check_key
 from clipindex.stores.points import POINTS_AT_ONCE, Point
@@ -65,9 +65,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.exists():
         raise StoreError(
-            "the folder contains no complete export",
+            "no complete export in this folder" if folder.is_dir() else "no such folder",
             path=str(folder),
-            hint="run clipindex export again",
+            hint="correct the path, or run clipindex export again",
         )
     with _reading(path):
         raw = read_json(path)
@@ -207,7 +207,7 @@ def _reading(path: Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise StoreError(
-            f"the export cannot be read: {printable(str(reason)[:300])}",
+            f"the export cannot be read: {escaped(str(reason)[:300])}",
             path=str(path),
             hint="export the collection again; nothing was imported",
         ) from error
@@ -223,7 +223,7 @@ def _damaged(path: Path) -> VerificationFailed:
 
 def _newer(path: Path, version: object) -> StoreError:
     return StoreError(
-        f"the export has format {printable(str(version)[:20])}; this clipindex reads {FORMAT}",
+        f"the export has format {escaped(str(version)[:20])}; this clipindex reads {FORMAT}",
         path=str(path),
         hint="import it with the clipindex that made it, or update this one",
     )

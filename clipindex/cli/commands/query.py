@@ -135,7 +135,7 @@ def query(
         clipindex query "a dog on a beach"
         clipindex query cat.jpg --limit 20
         clipindex query "a dog" beach.jpg --minus people
-        clipindex query sunset --under ~/Pictures/2019 -0 | xargs -0 open
+        clipindex query sunset --under ~/Pictures/2019 -0 | xargs -0 ls -l
     """
     from clipindex.cli.query_terms import read_terms
     from clipindex.search.query import QueryOptions, find

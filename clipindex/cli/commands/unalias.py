@@ -19,7 +19,7 @@ def unalias(
 ) -> None:
     """Take an alias away from a Qdrant server. The collection that it stood for stays.
 
-    Whoever names the alias as --collection is told that there is no such collection.
+    After that, a command with the alias as its --collection ends with exit code 6.
 
         clipindex unalias photos --url http://localhost:6333
     """
