@@ -168,7 +168,7 @@ def clipindex(
 
 def main() -> NoReturn:
     """Entry point of the `clipindex` command."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: a pool nobody uses
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: an unused thread pool
     gc.set_threshold(50_000)  # a start makes many objects and no garbage: 15 ms less
     try:
         streams.prepare()

@@ -3,7 +3,7 @@
 A reader may go away (a pipe, a terminal that hangs up), a disk may fill up, a caller may have
 closed a descriptor, and a locale may not have the letters of a file's name. None of these is a
 reason to stop indexing: what cannot be written is dropped from then on, the cause is kept, and
-`fault` tells whoever decides on the exit code. Letters that the encoding lacks appear as escapes.
+`output_fault` hands it to the exit code. Letters that the encoding lacks appear as escapes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clipindex.errors import UsageError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# The reader is gone, or was never there: nobody misses what is not written.
+# The reader is gone, or was never there: not writing is no fault then.
 NOBODY_READS = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ENOTCONN, errno.ECONNRESET}
 
 

@@ -108,8 +108,8 @@ def housekeeping_in(folder: bytes) -> frozenset[bytes]:
 
 
 def is_housekeeping(name: bytes, *, is_folder: bool, folders: frozenset[bytes]) -> bool:
-    """Whether a name stands for no picture of anybody; `folders` is `housekeeping_in` of the
-    folder that it is in."""
+    """Whether a name is a system's or a program's, not a picture's; `folders` is
+    `housekeeping_in` of the folder that it is in."""
     low = name.lower()
     if is_folder:
         return low in folders or low.startswith(FOLDER_BEGINNINGS) or low.endswith(FOLDER_ENDINGS)

@@ -35,7 +35,7 @@ def guarded_import() -> Iterator[None]:
     """Around the import of a native library: no telemetry, and signals wait until it is done.
 
     Ctrl-C inside such an import becomes an ImportError, which another import on the way may take
-    for a missing option and drop: the run would go on as if nobody had pressed anything.
+    for a missing option and drop: the run would simply go on.
     """
     disable_telemetry()
     with _hidden(OPENVINO_TELEMETRY), _signals_deferred():
