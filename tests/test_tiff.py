@@ -520,7 +520,10 @@ def test_what_pillow_writes_looks_as_it_does_in_pillow(mode: str, compression: s
         image = SEEN.convert(mode)
     data = coded(image, compression)
     with Image.open(io.BytesIO(data)) as opened:
-        loaded = opened.convert("L" if mode == "1" else opened.mode)
+        try:
+            loaded = opened.convert("L" if mode == "1" else opened.mode)
+        except OSError as error:  # before 12.3: uncompressed YCbCr
+            pytest.skip(f"Pillow cannot read what it wrote: {error}")
     if mode in ("I;16", "I", "F"):
         expected = EXPECTED[1] if mode == "I;16" else seen(coded(image))
     else:
