@@ -98,6 +98,14 @@ def test_a_hole_is_refused_or_changes_nothing(name: str, place: float, length: i
     refused_or_the_same(name, data[:start] + bytes(length) + data[start + length :])
 
 
+@pytest.mark.parametrize("name", [name for name in KINDS if KINDS[name][0] in ("HEIC", "AVIF")])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+def test_a_lost_sector_of_512_bytes_is_refused(name: str, share: float) -> None:
+    data = whole(name)
+    start = int(len(data) * share)
+    assert isinstance(result(data[:start] + bytes(512) + data[start + 512 :]), str)
+
+
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_a_file_of_which_the_rest_is_zeros_is_refused(name: str, share: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,7 @@ IGNORED = {  # what would have no effect -> what the message names
     "query dog --json -0": "--json and --null",
     "status --quiet --verbose": "--quiet and --verbose",
     "status --store s --url http://localhost": "--store and --url",
+    "ingest in --tag a=b --tag a=c": "the tag 'a' is given twice",
     "ingest in --checksum": "--checksum: only with --dry-run",
     "ingest in -0": "--null: only with --files-from",
     "ingest --files-from list --hidden": "--hidden",
@@ -50,6 +53,42 @@ def test_an_option_that_would_be_ignored_is_a_usage_error(line: str) -> None:
     done = clip(*line.split())
     assert done.code == 2
     assert IGNORED[line] in done.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ingest ''",
+        "ingest in --store ''",
+        "ingest in --source ''",
+        "tag a=b ''",
+        "forget ''",
+        "relocate in ''",
+        "export ''",
+        "import ''",
+        "query dog --under ''",
+        "query dog --image ''",
+    ],
+)
+def test_an_empty_path_or_name_is_a_usage_error_and_not_the_current_folder(line: str) -> None:
+    done = clip(*shlex.split(line))
+    assert (done.code, "is empty" in done.err) == (2, True)
+
+
+def test_an_empty_path_in_the_configuration_is_blamed_on_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('store = ""')
+    done = clip("status", "--config", config)
+    assert done.code == 2
+    assert "'store' is empty" in done.err
+
+
+def test_a_mistyped_path_into_a_folder_is_a_usage_error_and_no_text(store: Path) -> None:
+    done = clip("query", store.parent / "in" / "nosuch", "--store", store)
+    assert done.code == 2
+    with contextlib.chdir(store.parent):
+        assert clip("query", "in/nosuch", "--store", store).code == 2
+        assert clip("query", "and/or", "--store", store).code == 0
 
 
 WRONG = {

@@ -42,13 +42,14 @@ SETTINGS: dict[str, Any] = {
 
 
 class Command(TyperCommand):
-    """Shows our help, and takes no option twice of which it would use only the last."""
+    """Shows our help. Takes no option twice of which it would use only the last, and no empty path:
+    that of an unset variable, which would be the current folder."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _write_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _, _, in_order = self.make_parser(ctx).parse_args(args=list(args))
+        values, _, in_order = self.make_parser(ctx).parse_args(args=list(args))
         seen = set()
         for parameter in map(_untyped, in_order):  # arguments lack some of these attributes
             single = parameter.param_type_name == "option" and not (
@@ -60,7 +61,20 @@ class Command(TyperCommand):
                     f"{name} is given twice", hint="it takes one value, and one would be ignored"
                 )
             seen.add(parameter.name)
+            _refuse_empty(parameter, values.get(parameter.name))
         return super().parse_args(ctx, args)
+
+
+def _refuse_empty(parameter: Any, value: Any) -> None:
+    from clipindex.cli.config import names_a_thing
+
+    metavar = parameter.metavar or ""
+    if "" in (value if isinstance(value, list | tuple) else [value]) and names_a_thing(metavar):
+        is_option = parameter.param_type_name == "option"
+        name = max(parameter.opts, key=len) if is_option else metavar.strip("[].")
+        raise UsageError(
+            f"{name} is empty", hint="give it a value, or leave it out; '.' is the current folder"
+        )
 
 
 def _write_help(context: Any, formatter: Any) -> None:

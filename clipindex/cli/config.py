@@ -25,6 +25,12 @@ from clipindex.files.user_folders import config_folder, expand_user
 Values = dict[str, object]
 OptionsOf = Callable[[str], Collection[str]]
 PATH_WORDS = ("FOLDER", "FILE", "PATH", "DIR")  # in an option's metavar
+NAME_WORDS = ("NAME", "URL", "OLD", "NEW")
+
+
+def names_a_thing(metavar: str) -> bool:
+    """Whether an option or argument is a path or a name, and so never empty."""
+    return any(word in metavar for word in (*PATH_WORDS, *NAME_WORDS))
 
 
 def default_path() -> Path | None:
@@ -151,6 +157,8 @@ def _as_typed(configuration: Configuration, name: str, value: object, parameter:
     if getattr(parameter, "is_flag", False):
         return value if isinstance(value, bool) else texts[0]
     metavar = parameter.metavar or ""
+    if "" in texts and names_a_thing(metavar):
+        raise _mistyped(configuration, f"'{name}' is empty")
     if "<path>" in str(parameter.type).lower() or any(word in metavar for word in PATH_WORDS):
         texts = [os.path.expanduser(text) for text in texts]
     return texts if many else texts[0]

@@ -78,7 +78,7 @@ def _is_bare(word: str) -> bool:
     """Whether a word among several belongs to a text."""
     return not (
         word == "-"
-        or any(character.isspace() for character in word)
+        or _has_spaces(word)
         or parse_term(word).value != word
         or _looks_like_picture(word)
         or (any(separator in word for separator in SEPARATORS) and _exists(word))
@@ -130,8 +130,15 @@ def _stdin_or(term: Term) -> Term:
 
 
 def _looks_like_picture(word: str) -> bool:
-    """A path, by its extension or because it says where to look."""
-    return word.lower().endswith(EXTENSIONS) or word.startswith(ROOTED)
+    """A path, by its extension, or because it says where to look: in a folder that exists."""
+    if word.lower().endswith(EXTENSIONS) or word.startswith(ROOTED):
+        return True
+    folder = os.path.dirname(word)
+    return bool(folder) and not _has_spaces(word) and os.path.isdir(os.fsencode(folder))
+
+
+def _has_spaces(word: str) -> bool:
+    return any(character.isspace() for character in word)
 
 
 def _exists(word: str) -> bool:

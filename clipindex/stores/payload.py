@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -116,6 +116,17 @@ def parse_tag(text: str) -> tuple[str, str]:
         )
     _check_value(value)
     return key, value
+
+
+def parse_tags(texts: Iterable[str]) -> Tags:
+    """Several `KEY=VALUE`. Raises UsageError as `parse_tag` does, and for two values of a key."""
+    tags: dict[str, str] = {}
+    for key, value in map(parse_tag, texts):
+        if tags.setdefault(key, value) != value:
+            raise UsageError(
+                f"the tag '{key}' is given twice", hint="a picture has one value of each tag"
+            )
+    return tags
 
 
 def check_key(key: str) -> None:

@@ -154,7 +154,7 @@ def ingest(
     """
     _refuse_what_would_be_ignored(session, bool(paths), files_from is not None, dry_run)
     from clipindex.files.walk import WalkPolicy
-    from clipindex.stores.payload import parse_tag
+    from clipindex.stores.payload import parse_tags
 
     output = session.output
     policy = WalkPolicy(
@@ -165,7 +165,7 @@ def ingest(
         include=tuple(include or ()),
     )
     files = _names_from(files_from, null) if files_from is not None else None
-    share, tags = values.part(part), dict(map(parse_tag, tag or ()))
+    share, tags = values.part(part), parse_tags(tag or ())
     how = IngestOptions(
         batch_size=batch_size,
         limit=limit,
