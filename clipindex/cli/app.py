@@ -73,7 +73,7 @@ def _refuse_empty(parameter: Any, value: Any) -> None:
         is_option = parameter.param_type_name == "option"
         name = max(parameter.opts, key=len) if is_option else metavar.strip("[].")
         raise UsageError(
-            f"{name} is empty", hint="give it a value, or leave it out; '.' is the current folder"
+            f"{name} is empty", hint="give it a value, or leave it out; a folder may be '.'"
         )
 
 
