@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from clipindex._version import __version__
 from clipindex.cli import streams
+from clipindex.cli.config import names_a_thing
 from clipindex.cli.exits import Ending
 from clipindex.errors import ExitCode, UsageError
 
@@ -66,8 +67,6 @@ class Command(TyperCommand):
 
 
 def _refuse_empty(parameter: Any, value: Any) -> None:
-    from clipindex.cli.config import names_a_thing
-
     metavar = parameter.metavar or ""
     if "" in (value if isinstance(value, list | tuple) else [value]) and names_a_thing(metavar):
         is_option = parameter.param_type_name == "option"
