@@ -223,7 +223,7 @@ def _without_smoothing(tables: bytes, number: int) -> bytes:
     for table, at, width in _tables(tables):
         if table == number:
             quantiser = at + width * _LAST_SMOOTHED
-            changed[quantiser : quantiser + width] = bytes(width)
+            changed[quantiser : quantiser + width] = bytes(len(changed[quantiser:][:width]))
     return bytes(changed)
 
 
