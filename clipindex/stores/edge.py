@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import qdrant_edge
 
 from clipindex.errors import ClipIndexError, DiskFull, StoreError
 from clipindex.files.durable import MORE_ROOM, NO_ROOM, free_space
+from clipindex.model.imports import guarded_import
 from clipindex.stores import new_shard
 from clipindex.stores.filter import Conditions, Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
 from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
 from clipindex.stores.readable_shard import readable
+
+with guarded_import():  # interrupted, the engine's own import panics
+    import qdrant_edge
 
 PAGE = 1000
 FOLDED_AT_ONCE = 100  # points of a search's first page: most pictures have no copies
