@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -35,6 +36,9 @@ def matches(glob: str, path: str, *, contents: bool = False) -> bool:
         ("private/", "private/ sub/private/", "private sub/private"),
         ("sub/private/", "sub/private/", "sub/private a/sub/private/ private/"),
         ("sub//private", "sub/private", "private"),
+        (r"sub\/private", "sub/private", "private"),
+        ("[/a]b", "ab", "b sub/ab xb"),
+        (r"?\/**", "a/b a/b/c", "a/ ab/c"),
         ("2019/raw/*", "2019/raw/a.jpg 2019/raw/sub/", "2019/raw/ 2019/raw/sub/a.jpg 2019/a"),
         ("2019/raw/**", "2019/raw/a.jpg 2019/raw/sub/a.jpg", "2019/raw/ 2019/raws/a"),
         ("2019/*.jpg", "2019/a.jpg 2019/a.JPG", "2019/sub/a.jpg a.jpg"),
@@ -143,7 +147,7 @@ def test_no_glob_takes_long(glob: str) -> None:
 
 # --- against git itself ----------------------------------------------------------------------
 
-parts = st.text(st.sampled_from("abA*?[]!^-\\"), min_size=1, max_size=4) | st.just("**")
+parts = st.text(st.sampled_from("ab*?[]!^-\\"), min_size=1, max_size=4) | st.just("**")
 gitignore = st.builds(
     lambda before, parts, after: before + "/".join(parts) + after,
     st.sampled_from(["", "/", "**/"]),
@@ -166,10 +170,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(glob=gitignore, paths=st.lists(below, min_size=1, max_size=8))
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_git_excludes_the_same_paths(repository: Path, glob: str, paths: list[str]) -> None:
-    assume(not glob.endswith("\\"))
+    assume(not glob.rstrip("/").endswith("\\"))
+    # git crosses folders at some of these, although its manual says that it does not
+    assume(not re.search(r"[^/]\*\*/|/\*\*[^/]", f"/{glob}/"))
+    assume("/\\/" not in f"/{glob}")  # git looks for a name without a character there
     escaped = "\\" + glob if glob.startswith("!") else glob
     (repository / ".gitignore").write_text(escaped + "\n")
     done = subprocess.run(

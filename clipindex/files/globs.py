@@ -45,7 +45,7 @@ def parse_glob(typed: str) -> Glob:
         text = glob_text(os.fsencode(typed))
     except UnicodeEncodeError:  # typed under another locale, and remembered
         text = unicodedata.normalize("NFC", typed)
-    parts = [part for part in text.split("/") if part not in ("", ".")]
+    parts = _parts(text)
     by_path = "/" in text.rstrip("/")
     expression = _path(parts) if by_path else "".join(map(_name, parts))
     return Glob(
@@ -54,6 +54,26 @@ def parse_glob(typed: str) -> Glob:
         by_path=by_path,
         folder=text.endswith("/"),
     )
+
+
+# One character of a glob: an escaped one, a class, or any other. `]` may be a class's first.
+_TOKEN = re.compile(
+    r"\\(?P<escaped>.)"
+    r"|\[(?P<negated>[!^]?)(?P<members>\]?(?:\\.|[^]\\])*)\]"
+    r"|(?P<one>.)",
+    re.DOTALL,
+)
+
+
+def _parts(text: str) -> list[str]:
+    """The globs of names in a glob: parted by each slash, escaped or not, outside a class."""
+    parts = [""]
+    for token in _TOKEN.finditer(text):
+        if "/" in (token["one"], token["escaped"]):
+            parts.append("")
+        else:
+            parts[-1] += token[0]
+    return [part for part in parts if part not in ("", ".")]
 
 
 def _path(parts: list[str]) -> str:
@@ -74,14 +94,6 @@ def _path(parts: list[str]) -> str:
         expression += "(?>(?:[^/]+/)*?" + "".join(f"{name}/" for name in group) + ")"
     return expression + ("(?:[^/]+/)*" + "/".join(last) if last else ".+")
 
-
-# One character of a glob: an escaped one, a class, or any other. `]` may be a class's first.
-_TOKEN = re.compile(
-    r"\\(?P<escaped>.)"
-    r"|\[(?P<negated>[!^]?)(?P<members>\]?(?:\\.|[^]\\])*)\]"
-    r"|(?P<one>.)",
-    re.DOTALL,
-)
 
 
 def _name(part: str) -> str:
