@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from clipindex.collection.names import DEFAULT_COLLECTION
-from clipindex.collection.opening import Collection, Settings, open_for_change
+from clipindex.collection.opening import Settings
 from clipindex.collection.place import aliases_of
 from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
-from clipindex.errors import UsageError
-from clipindex.files.access import is_folder
-from clipindex.files.identity import display_path, is_below, point_id, resolve_root
-from clipindex.files.walk import Root, WalkPolicy
+from clipindex.files.walk import WalkPolicy
 from clipindex.ingest import runs
 from clipindex.ingest.dry_run import DryRun, dry_run
 from clipindex.ingest.events import Event, Summary
 from clipindex.ingest.options import IngestOptions
-from clipindex.ingest.scope import Part, Scope
+from clipindex.ingest.scope import Part, scope_of
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Model
 from clipindex.model.providers import Provider
@@ -30,11 +26,8 @@ from clipindex.search import query as search
 from clipindex.search.query import Hit, QueryOptions
 from clipindex.search.terms import Term
 from clipindex.stores.address import Server
-from clipindex.stores.filter import Filter
-from clipindex.stores.payload import TAG, check_key
-from clipindex.upkeep import transfer
-from clipindex.upkeep.relocate import relocate, remembers_below
-from clipindex.upkeep.tagging import put_tags, take_tags
+from clipindex.upkeep import relocate as relocating
+from clipindex.upkeep import roots, tagging, transfer
 from clipindex.upkeep.transfer import Progress
 
 
@@ -100,7 +93,7 @@ class Index:
         Closing the generator early is safe: verified batches stay. Wrong arguments raise here,
         not at the first event.
         """
-        scope = self._scope(paths, policy, files, part, tags)
+        scope = scope_of(paths, files, policy, part, tags, self.place)
         place = self.place.for_part(part.number, part.of)
         runs.check_scope(scope, place)
         return runs.ingest(place, scope, options, self._settings, self._loaded)
@@ -133,7 +126,7 @@ class Index:
     ) -> DryRun:
         """What `ingest` would read. Nothing is written or locked, and without `checksum` no
         picture is opened. Raises as `ingest` does."""
-        scope = self._scope(paths, policy, files, part)
+        scope = scope_of(paths, files, policy, part, {}, self.place)
         located = self.place.for_part(part.number, part.of).locate()
         with open_catalogue(located) as catalogue:
             return dry_run(scope, catalogue, limit, checksum=checksum)
@@ -154,58 +147,26 @@ class Index:
         Raises UsageError for a key that no tag can have, and for a path at or below which nothing
         is indexed.
         """
-        for key in tags:
-            check_key(key)
-        with open_for_change(self.place, "tag") as collection:
-            ids = _points_below(collection, paths)
-            for key in tags:
-                collection.points.index_field(TAG + key)
-            return sum(batch.points for batch in put_tags(collection.points, ids, tags))
+        return tagging.tag(self.place, tags, paths)
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
         """Take tags off every indexed picture at or below the paths; returns how many had them.
         Raises as `tag` does."""
-        for key in keys:
-            check_key(key)
-        with open_for_change(self.place, "untag") as collection:
-            ids = _points_below(collection, paths)
-            return sum(batch.points for batch in take_tags(collection.points, ids, keys))
+        return tagging.untag(self.place, keys, paths)
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:
         """Rewrite the paths of everything below `old` to lie below `new`; returns how many.
 
         Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
         """
-        before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
-        if not is_folder(after):
-            raise UsageError(
-                "no such folder", path=display_path(after), hint="mount the disk first"
-            )
-        if is_below(after, before) or is_below(before, after):
-            raise UsageError(
-                "one of the two paths lies below the other",
-                path=display_path(after),
-                hint="ingest the new folder instead: moved pictures are not embedded again",
-            )
-        with open_for_change(self.place, "relocate") as collection:
-            if not remembers_below(collection, before):
-                raise UsageError(
-                    "the collection remembers nothing below it", path=display_path(before)
-                )
-            return sum(batch.points for batch in relocate(collection, before, after))
+        return relocating.relocate(self.place, old, new)
 
     def forget(self, path: AnyPath) -> None:
         """Forget a root: `reindex` no longer looks there; its points stay.
 
         Raises UsageError when it is not remembered.
         """
-        with open_for_change(self.place, "forget") as collection:
-            for name in (resolve_root(path), os.fsencode(os.path.abspath(path))):
-                if collection.catalogue.forget_root(name):
-                    return
-        raise UsageError(
-            "not a remembered folder", path=str(path), hint="`clipindex status` lists them"
-        )
+        roots.forget(self.place, path)
 
     def status(self) -> CollectionStatus:
         """Contract, counts, roots and latest run; works while another process ingests."""
@@ -244,52 +205,7 @@ class Index:
         none, or for a folder."""
         return aliases_of(self.place).delete_alias(name)
 
-    def _scope(
-        self,
-        paths: AnyPath | Sequence[AnyPath],
-        policy: WalkPolicy,
-        files: Sequence[AnyPath | bytes] | None,
-        part: Part,
-        tags: Mapping[str, str] = MappingProxyType({}),
-    ) -> Scope:
-        """Raises UsageError when nothing is named; an empty list of files is not nothing: a script
-        may have found none."""
-        if isinstance(paths, str | os.PathLike):
-            paths = [paths]
-        if not paths and files is None:
-            raise UsageError("nothing to ingest is named", hint="name a folder, or files")
-        for key in tags:
-            check_key(key)
-        pairs = tuple(sorted(tags.items()))
-        return Scope(
-            roots=tuple(Root(resolve_root(path), policy, pairs) for path in paths),
-            files=frozenset(map(resolve_root, files or ())),
-            part=part,
-            tags=pairs,
-            excluded_folder=runs.excluded_path(self.place),
-            globs=frozenset((*policy.exclude, *policy.include)),
-        )
-
     def _loaded(self, bundle: Bundle) -> Model:
         if self._model is None or self._model.bundle != bundle:
             self._model = Model(bundle, self._provider)
         return self._model
-
-
-def _points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:
-    """Points of this source at or below any of the paths, whether these still exist or not.
-    Raises UsageError for a path at or below which nothing is indexed."""
-    ids: dict[uuid.UUID, None] = {}
-    for path in paths:
-        name = resolve_root(path)
-        only = Filter().also(("source", collection.source), ("folders", display_path(name)))
-        below = dict.fromkeys(point for point, _ in collection.points.scroll(only))
-        below.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
-        if not below:
-            raise UsageError(
-                "nothing is indexed at or below this path",
-                path=display_path(name),
-                hint="correct the path, or ingest it first; `clipindex status` lists the folders",
-            )
-        ids |= below
-    return list(ids)

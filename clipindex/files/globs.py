@@ -95,7 +95,6 @@ def _path(parts: list[str]) -> str:
     return expression + ("(?:[^/]+/)*" + "/".join(last) if last else ".+")
 
 
-
 def _name(part: str) -> str:
     """The expression for one name; between two stars as `_path` does between two `**`."""
     pieces = [""]

@@ -8,21 +8,15 @@ from clipindex.collection.opening import Settings, open_for_ingest
 from clipindex.collection.place import Located, Place
 from clipindex.collection.status import open_catalogue, remembered_roots
 from clipindex.errors import UsageError
-from clipindex.files.identity import resolve_root
 from clipindex.ingest import pipeline
 from clipindex.ingest.events import Event, RunFinished, Summary
 from clipindex.ingest.options import IngestOptions
-from clipindex.ingest.scope import Part, Scope, check_roots, root_from_memory
+from clipindex.ingest.scope import Part, Scope, check_roots, excluded_path, root_from_memory
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 
 Events = Generator[Event, None, None]
 Load = Callable[[Bundle], Encoder]
-
-
-def excluded_path(place: Place) -> bytes:
-    """The store's own folder as the walk names it: it is never walked."""
-    return resolve_root(place.excluded_folder)
 
 
 def check_scope(scope: Scope, place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,10 +10,13 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
 
+from clipindex.collection.place import Place
+from clipindex.collection.places import AnyPath
 from clipindex.errors import DiskNotMounted, UsageError
 from clipindex.files.access import exists
-from clipindex.files.identity import display_path, folders_of
+from clipindex.files.identity import display_path, folders_of, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
+from clipindex.stores.payload import check_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,41 @@ class Scope:
             for number in sorted(chain.from_iterable(above)):
                 tags.update(self.roots[number].tags)
         return tags
+
+
+def scope_of(
+    paths: AnyPath | Sequence[AnyPath],
+    files: Sequence[AnyPath | bytes] | None,
+    policy: WalkPolicy,
+    part: Part,
+    tags: Mapping[str, str],
+    place: Place,
+) -> Scope:
+    """The scope of folders and files that a user names.
+
+    Raises UsageError when nothing is named; an empty list of files is not nothing: a script may
+    have found none.
+    """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    if not paths and files is None:
+        raise UsageError("nothing to ingest is named", hint="name a folder, or files")
+    for key in tags:
+        check_key(key)
+    pairs = tuple(sorted(tags.items()))
+    return Scope(
+        roots=tuple(Root(resolve_root(path), policy, pairs) for path in paths),
+        files=frozenset(map(resolve_root, files or ())),
+        part=part,
+        tags=pairs,
+        excluded_folder=excluded_path(place),
+        globs=frozenset((*policy.exclude, *policy.include)),
+    )
+
+
+def excluded_path(place: Place) -> bytes:
+    """The store's own folder as the walk names it: it is never walked."""
+    return resolve_root(place.excluded_folder)
 
 
 def check_roots(

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from clipindex.collection.catalogue import INDEXED
-from clipindex.collection.opening import Collection, reconcile, row_from_payload
-from clipindex.files.identity import display_path, is_below, path_from_payload, point_id
+from clipindex.collection.opening import (
+    Collection,
+    open_for_change,
+    reconcile,
+    row_from_payload,
+)
+from clipindex.collection.place import Place
+from clipindex.collection.places import AnyPath
+from clipindex.errors import UsageError
+from clipindex.files.access import is_folder
+from clipindex.files.identity import (
+    display_path,
+    is_below,
+    path_from_payload,
+    point_id,
+    resolve_root,
+)
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, path_fields
 from clipindex.stores.points import POINTS_AT_ONCE, Point
@@ -17,7 +33,27 @@ from clipindex.stores.validation import healed_payload, payload_fault
 from clipindex.stores.verified import BatchVerified, write_verified
 
 
-def relocate(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVerified]:
+def relocate(place: Place, old: AnyPath, new: AnyPath) -> int:
+    """Rewrite the paths of everything below `old` to lie below `new`; returns how many.
+
+    Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
+    """
+    before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
+    if not is_folder(after):
+        raise UsageError("no such folder", path=display_path(after), hint="mount the disk first")
+    if is_below(after, before) or is_below(before, after):
+        raise UsageError(
+            "one of the two paths lies below the other",
+            path=display_path(after),
+            hint="ingest the new folder instead: moved pictures are not embedded again",
+        )
+    with open_for_change(place, "relocate") as collection:
+        if not remembers_below(collection, before):
+            raise UsageError("the collection remembers nothing below it", path=display_path(before))
+        return sum(batch.points for batch in rewrite_paths(collection, before, after))
+
+
+def rewrite_paths(collection: Collection, old: bytes, new: bytes) -> Iterator[BatchVerified]:
     """Give everything below `old` its path below `new`. Batch by batch, the new points are
     written and verified, then the old ones deleted; after a kill, a second call finishes."""
     catalogue = collection.catalogue

@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
+from clipindex.collection.opening import Collection, open_for_change
+from clipindex.collection.place import Place
+from clipindex.collection.places import AnyPath
+from clipindex.errors import UsageError
+from clipindex.files.identity import display_path, point_id, resolve_root
+from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, Tags, check_key, tag_fields
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
 from clipindex.stores.verified import BatchVerified, write_verified
+
+
+def tag(place: Place, tags: Tags, paths: Sequence[AnyPath]) -> int:
+    """Put tags on every indexed picture at or below the paths; returns how many lacked them.
+    Raises UsageError for a key that no tag can have, and for a path with nothing below it."""
+    for key in tags:
+        check_key(key)
+    with open_for_change(place, "tag") as collection:
+        ids = points_below(collection, paths)
+        for key in tags:
+            collection.points.index_field(TAG + key)
+        return sum(batch.points for batch in put_tags(collection.points, ids, tags))
+
+
+def untag(place: Place, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
+    """Take tags off every indexed picture at or below the paths; returns how many had them.
+    Raises as `tag` does."""
+    for key in keys:
+        check_key(key)
+    with open_for_change(place, "untag") as collection:
+        ids = points_below(collection, paths)
+        return sum(batch.points for batch in take_tags(collection.points, ids, keys))
+
+
+def points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:
+    """Points of this source at or below any of the paths, whether these still exist or not.
+    Raises UsageError for a path at or below which nothing is indexed."""
+    ids: dict[uuid.UUID, None] = {}
+    for path in paths:
+        name = resolve_root(path)
+        only = Filter().also(("source", collection.source), ("folders", display_path(name)))
+        below = dict.fromkeys(point for point, _ in collection.points.scroll(only))
+        below.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
+        if not below:
+            raise UsageError(
+                "nothing is indexed at or below this path",
+                path=display_path(name),
+                hint="correct the path, or ingest it first; `clipindex status` lists the folders",
+            )
+        ids |= below
+    return list(ids)
 
 
 def put_tags(points: Points, ids: Iterable[uuid.UUID], tags: Tags) -> Iterator[BatchVerified]:
