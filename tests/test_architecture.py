@@ -31,6 +31,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
         "stores.connection",
         "stores.failures",
         "stores.server_collections",
+        "stores.server_requests",
     },
     "httpx": {"stores.connection", "stores.failures"},
     "rich": {"cli.console"},

@@ -100,7 +100,13 @@ class Points(Protocol):
         ...
 
     def count(self, only: Filter = Filter()) -> int:
-        """The exact number of points that match the filter."""
+        """The exact number of points that match the filter; on a server it may cost a request
+        for every page of them."""
+        ...
+
+    def estimate(self) -> int:
+        """About how many points there are, at little cost: what was written or deleted a moment
+        ago may not be counted yet. Exact in an embedded store."""
         ...
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:

@@ -13,20 +13,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from clipindex.errors import StoreError
+from clipindex.stores import server_requests as requests
 from clipindex.stores.connection import Connection
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
-from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
+from clipindex.stores.points import Point, ScoredContent, Vector, check_unit_vectors
 from clipindex.stores.server_collections import (
     METADATA_KEY,
-    PAGE,
     CollectionInfo,
     check_vectors,
     describe,
 )
+from clipindex.stores.server_limits import PAGE
 
 SAME_COSINE = 0.99999  # a server may normalise, or round on its way through a replica
 BULK = 100_000  # a larger first load builds the graph once, at its end
@@ -70,13 +71,10 @@ class ServerPoints:
         """Write points; they are applied when this returns. Raises VerificationFailed for a
         vector that is not a unit vector; nothing is written then."""
         check_unit_vectors(batch, self._dimension)
-        step = self._info.max_upsert
+        step = self._info.limits.upsert
         for start in range(0, len(batch), step):
-            records = [
-                models.PointStruct(id=str(p.id), vector=p.vector.tolist(), payload=dict(p.payload))
-                for p in batch[start : start + step]
-            ]
-            self._call("writing to", partial(_upsert, self._collection, records))
+            part = batch[start : start + step]
+            self._call("writing to", partial(requests.upsert, self._collection, part))
 
     def flush(self) -> None:
         """Does nothing: each write was applied when it was acknowledged."""
@@ -84,9 +82,10 @@ class ServerPoints:
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """The existing points among `ids`."""
         points: dict[uuid.UUID, Point] = {}
-        for start in range(0, len(ids), POINTS_AT_ONCE):
-            names = list(map(str, ids[start : start + POINTS_AT_ONCE]))
-            for record in self._call("reading from", partial(_retrieve, self._collection, names)):
+        step = self._info.limits.retrieve
+        for start in range(0, len(ids), step):
+            request = partial(requests.retrieve, self._collection, ids[start : start + step])
+            for record in self._call("reading from", request):
                 name = self._parse_id(record.id)
                 vector = np.asarray(record.vector, np.float32)
                 points[name] = Point(name, vector, record.payload or {})
@@ -102,9 +101,9 @@ class ServerPoints:
         are many copies it returns too few groups, so it is asked again without those found."""
         best: list[ScoredContent] = []
         while len(best) < limit:
-            missing = min(limit - len(best), self._info.max_limit)
+            missing = min(limit - len(best), self._info.limits.page)
             others = only.also_outside("sha256", [hit.sha256 for hit in best]) if best else only
-            request = partial(_groups, self._collection, vector.tolist(), missing, others)
+            request = partial(requests.groups, self._collection, vector, missing, others)
             groups = self._call("searching", request)
             if not groups:
                 break
@@ -113,30 +112,44 @@ class ServerPoints:
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
+        for record in self._scroll(only, payload=True):
+            yield self._parse_id(record.id), record.payload or {}
+
+    def _scroll(self, only: Filter, *, payload: bool) -> Iterator[Any]:
         offset: Any = None
         while True:
-            limit = min(PAGE, self._info.max_limit)
+            limit = min(PAGE, self._info.limits.page)
             page, offset = self._call(
-                "reading from", partial(_scroll, self._collection, limit, offset, only)
+                "reading from",
+                partial(requests.scroll, self._collection, limit, offset, only, payload),
             )
-            yield from ((self._parse_id(record.id), record.payload or {}) for record in page)
+            yield from page
             if offset is None:
                 return
 
     def index_field(self, name: str) -> None:
         """Create a keyword index on a payload field, where there is none."""
         if name not in self._info.indexed_fields:
-            self._call("indexing a field of", partial(_index, self._collection, name))
+            self._call("indexing a field of", partial(requests.index, self._collection, name))
 
     def count(self, only: Filter = Filter()) -> int:
-        """The exact number of points that match the filter."""
-        request = partial(_count, self._collection, only)
+        """The exact number of points that match the filter. Where strict mode forbids exact
+        requests, their ids are read instead: a request for every page."""
+        if not self._info.limits.exact:
+            return sum(1 for _ in self._scroll(only, payload=False))
+        request = partial(requests.count, self._collection, only)
         return int(self._call("counting", request).count)
+
+    def estimate(self) -> int:
+        """About how many points there are, from the collection's description. The server does not
+        count for it: what it deleted or wrote a moment ago may be missing."""
+        info = describe(self._connection, self._collection)
+        return 0 if info is None else info.points
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points; the deletion is applied when this returns."""
         if ids:
-            request = partial(_delete, self._collection, list(map(str, ids)))
+            request = partial(requests.delete, self._collection, ids)
             self._call("deleting from", request)
 
     @contextmanager
@@ -181,59 +194,6 @@ class ServerPoints:
                 f"{self.location} contains a point that clipindex did not write: {name}",
                 hint="use a --collection that no other program writes to",
             ) from None
-
-
-def _upsert(collection: str, records: list[models.PointStruct], client: QdrantClient) -> Any:
-    return client.upsert(collection, points=records, wait=True)
-
-
-def _retrieve(collection: str, ids: list[str], client: QdrantClient) -> Any:
-    return client.retrieve(collection, ids=ids, with_payload=True, with_vectors=True)
-
-
-def _groups(
-    collection: str, vector: list[float], limit: int, only: Filter, client: QdrantClient
-) -> Any:
-    """One point of each content; the other copies are found by a scroll."""
-    return client.query_points_groups(
-        collection,
-        group_by="sha256",
-        query=vector,
-        limit=limit,
-        group_size=1,
-        query_filter=rest_filter(only),
-        with_payload=False,
-    ).groups
-
-
-def _scroll(collection: str, limit: int, offset: Any, only: Filter, client: QdrantClient) -> Any:
-    return client.scroll(
-        collection,
-        limit=limit,
-        offset=offset,
-        scroll_filter=rest_filter(only),
-        with_payload=True,
-        with_vectors=False,
-    )
-
-
-def _count(collection: str, only: Filter, client: QdrantClient) -> Any:
-    return client.count(collection, count_filter=rest_filter(only), exact=True)
-
-
-def _index(collection: str, name: str, client: QdrantClient) -> Any:
-    keyword = models.PayloadSchemaType.KEYWORD
-    return client.create_payload_index(collection, name, field_schema=keyword, wait=True)
-
-
-def _delete(collection: str, ids: list[Any], client: QdrantClient) -> Any:
-    return client.delete(collection, points_selector=models.PointIdsList(points=ids), wait=True)
-
-
-def rest_filter(only: Filter) -> models.Filter | None:
-    """A filter as qdrant-client's model, None for the empty filter."""
-    conditions = only.conditions()
-    return None if conditions is None else models.Filter.model_validate(conditions)
 
 
 def _equal_values(written: object, stored: object) -> bool:

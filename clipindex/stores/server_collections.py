@@ -14,9 +14,8 @@ from qdrant_client import models
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, VerificationFailed
 from clipindex.files.identity import escaped
 from clipindex.stores.connection import Connection
-from clipindex.stores.points import POINTS_AT_ONCE
+from clipindex.stores.server_limits import Limits, limits_of
 
-PAGE = 1000
 OLDEST = (1, 16)  # the first Qdrant that keeps metadata with a collection
 METADATA_KEY = "clipindex"  # our key in a collection's metadata
 PAUSES = (0.0, 0.5, 2.0)  # seconds before each look: nodes of a cluster may lag
@@ -32,34 +31,42 @@ class CollectionInfo:
     note: Mapping[str, Any] | None  # our entry in its metadata: the contract
     indexed_fields: frozenset[str]
     graph_links: int | None  # HNSW's m; 0: no index is built
-    max_limit: int  # points of a page, as strict mode allows
-    max_upsert: int  # points of a request
+    limits: Limits
 
 
 def describe(connection: Connection, collection: str) -> CollectionInfo | None:
     """A collection, by its name or an alias; None where there is none."""
-    info: Any = connection.call(
+    return connection.call(
         f"looking for collection '{collection}'",
-        lambda client: client.get_collection(collection),
+        lambda client: _info(
+            client.http.client.request(
+                type_=dict,
+                method="GET",
+                url="/collections/{name}",
+                path_params={"name": collection},
+            )
+        ),
         instead={404: None},
     )
-    if info is None:
-        return None
-    vectors = info.config.params.vectors
-    strict = info.config.strict_mode_config
-    limits = strict if strict is not None and strict.enabled else None
+
+
+def _info(answer: Mapping[str, Any]) -> CollectionInfo:
+    """Read from the JSON itself: qdrant-client refuses a whole description for one word that a
+    newer server has and it does not know.
+
+    Raises KeyError, TypeError or AttributeError for what no Qdrant answers.
+    """
+    result = answer["result"]
+    config = result["config"]
+    vectors = config["params"].get("vectors") or {}
     return CollectionInfo(
-        points=info.points_count or 0,
-        dimension=getattr(vectors, "size", None),
-        is_cosine=getattr(vectors, "distance", None) == models.Distance.COSINE,
-        note=(info.config.metadata or {}).get(METADATA_KEY),
-        indexed_fields=frozenset(info.payload_schema),
-        graph_links=info.config.hnsw_config.m,
-        max_limit=min(PAGE, getattr(limits, "max_query_limit", None) or PAGE),
-        max_upsert=min(
-            POINTS_AT_ONCE,
-            getattr(limits, "upsert_max_batchsize", None) or POINTS_AT_ONCE,
-        ),
+        points=result.get("points_count") or 0,
+        dimension=vectors.get("size") if isinstance(vectors.get("size"), int) else None,
+        is_cosine=vectors.get("distance") == "Cosine",
+        note=(config.get("metadata") or {}).get(METADATA_KEY),
+        indexed_fields=frozenset(result.get("payload_schema") or ()),
+        graph_links=config["hnsw_config"].get("m"),
+        limits=limits_of(config.get("strict_mode_config")),
     )
 
 
