@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from clipindex.collection.contract import StoredContract
 from clipindex.errors import StoreError, UsageError
 from clipindex.stores.points import Points
+from clipindex.stores.search_method import EXACT, SearchMethod
 
 
 class Place(Protocol):
@@ -79,6 +80,7 @@ class Located:
     place: Place  # under the collection's own name
     stored: StoredContract | None  # None: there is no collection
     aliases: tuple[str, ...] = ()  # other names of the collection, on a server
+    search: SearchMethod = EXACT  # how a query is answered
 
     def require(self) -> StoredContract:
         """The contract. Raises StoreError when there is no collection."""

@@ -18,6 +18,7 @@ from clipindex.stores.server_limits import Limits, limits_of
 
 OLDEST = (1, 16)  # the first Qdrant that keeps metadata with a collection
 METADATA_KEY = "clipindex"  # our key in a collection's metadata
+DATATYPES = ("float32", "float16")  # float16 keeps a cosine of 0.9999999
 PAUSES = (0.0, 0.5, 2.0)  # seconds before each look: nodes of a cluster may lag
 
 
@@ -31,6 +32,9 @@ class CollectionInfo:
     note: Mapping[str, Any] | None  # our entry in its metadata: the contract
     indexed_fields: frozenset[str]
     graph_links: int | None  # HNSW's m; 0: no index is built
+    datatype: str  # of a stored number: "float32" and others
+    is_quantised: bool  # searched by smaller copies of the vectors
+    defers: bool  # writes are acknowledged only once they are indexed (prevent_unoptimized)
     limits: Limits
 
 
@@ -66,6 +70,9 @@ def _info(answer: Mapping[str, Any]) -> CollectionInfo:
         note=(config.get("metadata") or {}).get(METADATA_KEY),
         indexed_fields=frozenset(result.get("payload_schema") or ()),
         graph_links=config["hnsw_config"].get("m"),
+        datatype=str(vectors.get("datatype") or "float32"),
+        is_quantised=bool(config.get("quantization_config") or vectors.get("quantization_config")),
+        defers=bool((config.get("optimizer_config") or {}).get("prevent_unoptimized")),
         limits=limits_of(config.get("strict_mode_config")),
     )
 
@@ -139,12 +146,20 @@ def set_alias(connection: Connection, alias: str, collection: str | None) -> Non
 def check_vectors(
     info: CollectionInfo, connection: Connection, collection: str, dimension: int
 ) -> None:
-    """Raises ContractMismatch for vectors of another dimension or distance."""
+    """Raises ContractMismatch for vectors of another dimension or distance, or numbers that are
+    too coarse for a verified write."""
     if info.dimension != dimension or not info.is_cosine:
         raise ContractMismatch(
             f"'{collection}' on {connection.url} does not have vectors of {dimension} numbers, "
             "compared by cosine",
             hint="name another --collection",
+        )
+    if info.datatype not in DATATYPES:
+        raise ContractMismatch(
+            f"'{collection}' on {connection.url} stores its vectors as {info.datatype}, which "
+            "changes their directions",
+            hint=f"make it with the datatype {' or '.join(DATATYPES)}; quantisation saves memory "
+            "without changing what is stored",
         )
 
 

@@ -21,13 +21,25 @@ def upsert(collection: str, batch: Sequence[Point], client: QdrantClient) -> Any
     return client.upsert(collection, points=records, wait=True)
 
 
-def retrieve(collection: str, ids: Sequence[Any], client: QdrantClient) -> Any:
-    """Points with vectors and payloads."""
-    names = list(map(str, ids))
-    return client.retrieve(collection, ids=names, with_payload=True, with_vectors=True)
+def retrieve(collection: str, ids: Sequence[Any], agreed: bool, client: QdrantClient) -> Any:
+    """Points with vectors and payloads; `agreed`: as most of their replicas have them."""
+    return client.retrieve(
+        collection,
+        ids=list(map(str, ids)),
+        with_payload=True,
+        with_vectors=True,
+        consistency=models.ReadConsistencyType.MAJORITY if agreed else None,
+    )
 
 
-def groups(collection: str, vector: Vector, limit: int, only: Filter, client: QdrantClient) -> Any:
+def groups(
+    collection: str,
+    vector: Vector,
+    limit: int,
+    only: Filter,
+    params: models.SearchParams,
+    client: QdrantClient,
+) -> Any:
     """One point of each content; the other copies are found by a scroll."""
     return client.query_points_groups(
         collection,
@@ -36,6 +48,7 @@ def groups(collection: str, vector: Vector, limit: int, only: Filter, client: Qd
         limit=limit,
         group_size=1,
         query_filter=rest_filter(only),
+        search_params=params,
         with_payload=False,
     ).groups
 
