@@ -43,8 +43,9 @@ class Place(Protocol):
     def for_part(self, number: int, of: int) -> Place:
         """The place of a run that takes part `number` of `of`."""
 
-    def locate(self) -> Located:
-        """Look once for the collection: follow an alias, read the contract.
+    def locate(self, *, for_writing: bool = False) -> Located:
+        """Look once for the collection: follow an alias, read the contract. A command that is
+        going to write waits as long for a server as its writes do.
 
         Whoever switches the alias later does not move a run that has begun.
         """

@@ -79,8 +79,8 @@ class ServerPlace:
 
     # --- contract and points -----------------------------------------------------------------
 
-    def locate(self) -> Located:
-        with self._connected(READING) as connection:
+    def locate(self, *, for_writing: bool = False) -> Located:
+        with self._connected(WRITING if for_writing else READING) as connection:
             return self._locate(connection)
 
     def _locate(self, connection: Connection) -> Located:

@@ -33,6 +33,7 @@ LONGEST_WAIT = 10.0  # seconds
 LARGEST_ANSWER = 64 << 20  # bytes; 250 points of 4,096 numbers have 13 MB
 SILENT_FOR = 5.0  # seconds; a longer wait is reported
 NOTE_EVERY = 30.0  # seconds between two such reports
+GRACE = 1.0  # seconds; a timeout of the request itself says more than ours
 SLICE = 1.0  # seconds; on Windows Ctrl-C does not end a wait for a thread
 
 T = TypeVar("T")
@@ -148,7 +149,7 @@ class Connection:
         raise AssertionError("unreachable: count() never ends")
 
     def _within_patience(self, request: Callable[[QdrantClient], T], started: float) -> T:
-        """Raises AnswerFault for a request that lasts longer than patience, or one timeout.
+        """Raises AnswerFault for a request that lasts longer than patience, or one timeout and GRACE.
 
         Timeouts of httpx restart with every byte, so a server that sends one a second would be
         waited for without end, in the headers as in the body. The request therefore runs in a
@@ -164,7 +165,7 @@ class Connection:
 
         Thread(target=run, args=(self._client,), name="request", daemon=True).start()
         began = time.monotonic()
-        longest = max(started + self._policy.patience - began, float(self._policy.timeout))
+        longest = max(started + self._policy.patience - began, self._policy.timeout + GRACE)
         while not result.done() and (waited := time.monotonic() - began) < longest:
             if waited > SILENT_FOR:
                 self._note(f"has not answered for {waited:.0f} s; still waiting")
