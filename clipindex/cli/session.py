@@ -46,6 +46,7 @@ class Session:
     server: Server | None = None
     collection: str = DEFAULT_COLLECTION
     source: str | None = None
+    timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
     context: typer.Context | None = field(default=None, repr=False)
 
@@ -147,10 +148,11 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
     return Session(
         output=output,
         store=common.get("store"),
-        server=values.server(common.get("url")),
+        server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
         source=common.get("source"),
         context=context,
+        timeout=common.get("timeout"),
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )
 
