@@ -6,12 +6,14 @@ same requests to double and server and compares the answers.
 """
 
 from qdrant_double.access import token
+from qdrant_double.cluster import Cluster
 from qdrant_double.double import Double, State
 from qdrant_double.ports import refused_port
 from qdrant_double.protocol import Fault, Json, Problem, Request
 from qdrant_double.shard import Shard
 
 __all__ = [
+    "Cluster",
     "Double",
     "Fault",
     "Json",

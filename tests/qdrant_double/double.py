@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from qdrant_double.protocol import Fault, Json, Problem, Request, no_collection,
 from qdrant_double.shard import Shard
 from qdrant_double.wire import Handler
 
-READS: dict[str, Callable[[Shard, Json], Any]] = {
+READS: dict[str, Callable[..., Any]] = {
     "": reads.retrieve,
     "scroll": reads.scroll,
     "count": reads.count,
@@ -33,6 +34,7 @@ class State:
     folder: Path
     shards: dict[str, Shard] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+    cluster: Any = None  # see cluster.py
     lock: Any = field(default_factory=threading.RLock)  # a fault's `when` may itself do something
 
     def shard(self, name: str) -> Shard:
@@ -63,6 +65,8 @@ class Double:
         self.body_limit = 32 << 20  # bytes; a larger body is answered 400 while it is sent
         self.proxy_limit: int | None = None  # bytes; a larger body is a proxy's 413
         self.keep_alive: float | None = None  # seconds after which an idle connection is closed
+        self.staleness = 0.0  # seconds; see cluster.py
+        self.config_lag = 0.0  # seconds that GET of a collection shows its settings too late
         self.faults: list[Fault] = []
         self.log: list[Request] = []
         self.lock = self.state.lock
@@ -79,21 +83,24 @@ class Double:
         self.server.daemon_threads = True
         self.connections: set[Any] = set()
         self.port = self.server.server_port
+        self.is_running = True
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
         """Refuse connections and cut those that are open, as a node that was killed does."""
+        self.is_running = False
         self.server.shutdown()
         self.server.server_close()
         for handler in list(self.connections):
-            handler.hang_up()
+            handler.cut()
 
     def __enter__(self) -> Double:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.awake.set()
-        self.stop()
+        if self.is_running:
+            self.stop()
         for shard in self.shards.values():
             shard.close()
 
@@ -152,10 +159,10 @@ class Double:
                 access.use(name)
                 return self.info(self.state.shard(name))
             case ["POST", "collections", "aliases"]:
-                access.manage()
+                self.agree(access)
                 return self.change_aliases(request.body)
             case ["PUT" | "PATCH" | "DELETE", "collections", name]:
-                access.manage()
+                self.agree(access)
                 return self.change(name, request)
             case ["PUT", "collections", name, "index"]:
                 access.use(name, write=True, extras=True)
@@ -163,6 +170,12 @@ class Double:
             case [_, "collections", name, "points", *operation]:
                 return self.on_points(name, request, "/".join(operation), access)
         raise Problem(404, "", plain=True)
+
+    def agree(self, access: Access) -> None:
+        """Raises Problem for who may not change collections, and where no cluster agrees."""
+        access.manage()
+        if self.state.cluster is not None:
+            self.state.cluster.check_consensus()
 
     def on_points(self, name: str, request: Request, operation: str, access: Access) -> object:
         if request.method == "PUT" and not operation:
@@ -177,9 +190,12 @@ class Double:
             raise Problem(404, "", plain=True)
         access.use(name)
         shard = self.state.shard(name)
-        answer = READS[operation](shard, request.body)
         strict.check_timeout(shard, request.query)
-        return answer
+        if self.state.cluster is None:
+            return READS[operation](shard, request.body)
+        consistency = request.query.get("consistency", "")
+        read = partial(READS[operation], body=request.body)
+        return self.state.cluster.read(self, shard, consistency, read)
 
     def write(self, name: str, request: Request, change: Callable[[Shard, Json], int]) -> Json:
         shard = self.state.shard(name)
@@ -209,7 +225,8 @@ class Double:
                 words = f"Can't create collection with name {name}."
                 raise wrong_input(f"{words} Alias with the same name already exists")
             config = settings.created(body, self.strict)
-            self.shards[name] = Shard(self.state.folder / uuid.uuid4().hex, config)
+            folder = self.state.folder / uuid.uuid4().hex
+            self.shards[name] = Shard(folder, config, keeps_past=self.state.cluster is not None)
         return True
 
     def drop(self, name: str) -> bool:
@@ -256,6 +273,7 @@ class Double:
         """A collection as GET describes it."""
         with shard.lock:
             about = shard.points.info()
+            config, indexes = shard.as_it_was(self.config_lag)
             optimizing = shard.stale and shard.wants_index()
             return {
                 "status": shard.status or ("yellow" if optimizing else "green"),
@@ -263,10 +281,10 @@ class Double:
                 "indexed_vectors_count": about.indexed_vectors_count,
                 "points_count": shard.approximate(about.points_count),
                 "segments_count": about.segments_count,
-                "config": settings.shown(shard.config),
+                "config": settings.shown(config),
                 "payload_schema": {
                     name: {"data_type": kind, "points": shard.having(name)}
-                    for name, kind in shard.indexes.items()
+                    for name, kind in indexes.items()
                 },
                 "update_queue": {"length": 0},
             }

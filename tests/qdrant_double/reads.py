@@ -21,7 +21,7 @@ def retrieve(shard: Shard, body: Json) -> list[Json]:
     ids = [point_id(name) for name in body["ids"]]
     strict.spend(shard, "Read", len(ids))
     payload, vector = body.get("with_payload", True), bool(body.get("with_vector", False))
-    records = shard.run(lambda points: points.retrieve(ids, bool(payload), vector))
+    records = shard.run(lambda points: points.retrieve(ids, _selector(payload), vector))
     return [record_json(each, payload=payload is not False, vector=vector) for each in records]
 
 
@@ -34,7 +34,7 @@ def scroll(shard: Shard, body: Json) -> Json:
         limit=limit,
         offset=None if offset is None else point_id(offset),
         filter=engine_filter(body.get("filter")),
-        with_payload=bool(payload),
+        with_payload=_selector(payload),
         with_vector=vector,
     )
     page, following = shard.run(lambda points: points.scroll(asked))
@@ -56,7 +56,7 @@ def query(shard: Shard, body: Json) -> Json:
     limit = body.get("limit", 10)
     strict.check_read(shard, body, limit=limit)
     search = Search(shard, body)
-    hits = search.run(limit, body.get("filter"), body.get("with_payload", False))
+    hits = search.run(limit, body.get("filter"), _selector(body.get("with_payload", False)))
     return {"points": [search.hit_json(hit) for hit in hits]}
 
 
@@ -110,6 +110,10 @@ class Groups:
         order = sorted(self.members, key=lambda key: -max(h.score for h in self.members[key]))
         return order[: self.limit]
 
+    def hits(self, key: Any) -> list[Any]:
+        """The best hits of a group."""
+        return sorted(self.members[key], key=lambda hit: -hit.score)[: self.size]
+
     def are_full(self) -> bool:
         best = self.best()
         return len(best) >= self.limit and all(len(self.members[k]) >= self.size for k in best)
@@ -143,14 +147,16 @@ class Search:
         payload, vector = self.body.get("with_payload", False), self.body.get("with_vector", False)
         records = {}
         if payload is not False or vector:
-            ids = [hit.id for key in groups.best() for hit in groups.members[key]]
-            got = self.shard.run(lambda points: points.retrieve(ids, payload, bool(vector)))
+            ids = [hit.id for key in groups.best() for hit in groups.hits(key)]
+            got = self.shard.run(
+                lambda points: points.retrieve(ids, _selector(payload), bool(vector))
+            )
             records = {
                 record.id: record_json(record, payload=payload is not False, vector=bool(vector))
                 for record in got
             }
         return {
-            key: [{**self.scored(hit), **records.get(hit.id, {})} for hit in groups.members[key]]
+            key: [{**self.scored(hit), **records.get(hit.id, {})} for hit in groups.hits(key)]
             for key in groups.best()
         }
 
@@ -173,6 +179,12 @@ class Search:
             words = f"Vector dimension error: expected dim: {size}, got {len(vector)}"
             raise wrong_input(words)
         return vector
+
+
+def _selector(payload: Any) -> Any:
+    """Which fields of the payload are wanted, as the engine takes it."""
+    include = payload.get("include") if isinstance(payload, dict) else payload
+    return include if isinstance(include, list) else bool(payload)
 
 
 def _params(params: Json) -> Any:

@@ -34,6 +34,7 @@ class Shard:
     config: Json
     indexes: dict[str, str] = field(default_factory=dict)  # field -> type
     lock: threading.RLock = field(default_factory=threading.RLock)
+    keeps_past: bool = False
     # what a test may set
     status: str = ""  # "yellow", "grey" or "red"; else as the optimizer stands
     optimizer_status: Any = "ok"  # or {"error": "words"}
@@ -119,6 +120,21 @@ class Shard:
 
     def note(self, ids: list[Any]) -> None:
         """Keep what points were before a write, for replicas that are behind."""
+        if self.keeps_past:
+            before = {each.id: each for each in self.run(lambda p: p.retrieve(ids, True, True))}
+            now = time.monotonic()
+            self.undo += [(now, each, before.get(each)) for each in ids]
+
+    def past(self, seconds: float) -> dict[Any, Any]:
+        """What the points written in the last seconds were before; None where there were none."""
+        if not seconds:
+            return {}
+        then = time.monotonic() - seconds
+        past: dict[Any, Any] = {}
+        for written, name, before in self.undo:
+            if written > then:
+                past.setdefault(name, before)
+        return past
 
     def approximate(self, count: int) -> int:
         """A number as an estimate gives it."""
@@ -141,6 +157,14 @@ class Shard:
         with self.lock:
             state = (time.monotonic(), _copied(self.config), dict(self.indexes))
             self.history.append(state)
+
+    def as_it_was(self, seconds: float) -> tuple[Json, dict[str, str]]:
+        """Configuration and indexes as a node shows them that is behind."""
+        then = time.monotonic() - seconds
+        for changed, config, indexes in self.history:
+            if changed > then and seconds:
+                return config, indexes
+        return self.config, self.indexes
 
 
 def _copied(config: Json) -> Json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from qdrant_double.faults import Faults
 from qdrant_double.protocol import Problem, Request
+from qdrant_double.validation import unreadable
 
 if TYPE_CHECKING:
     from qdrant_double.double import Double
@@ -83,13 +84,20 @@ class Handler(Faults, BaseHTTPRequestHandler):
             return 200, json.dumps(about).encode(), {}
         try:
             self.double.check_json(request, raw)
-            answer = {"result": self.double.answer(request), "status": "ok", "time": self.spent()}
+            answer = {"result": self.answer(request), "status": "ok", "time": self.spent()}
             return 200, json.dumps(answer).encode(), {}
         except Problem as problem:
             if problem.plain:
                 kind = {"content-type": "text/plain; charset=utf-8"}
                 return problem.status, str(problem).encode(), {**kind, **problem.headers}
             return problem.status, self.error(str(problem)), problem.headers
+
+    def answer(self, request: Request) -> object:
+        """A value of another type than the server expects is a 400."""
+        try:
+            return self.double.answer(request)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise unreadable(f"{type(error).__name__}: {error}") from error
 
     def error(self, words: str) -> bytes:
         return json.dumps({"status": {"error": words}, "time": self.spent()}).encode()
@@ -113,6 +121,11 @@ class Handler(Faults, BaseHTTPRequestHandler):
         self.close_connection = True
         self.wfile.flush()
         self.connection.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """End the connection from another thread, while this one waits for the next request."""
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def hang_up(self) -> None:
         """Reset the connection, as a server that died does."""
