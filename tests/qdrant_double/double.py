@@ -64,7 +64,7 @@ class Double:
         self.strict: Json | None = None  # strict mode of collections made from now on
         self.body_limit = 32 << 20  # bytes; a larger body is answered 400 while it is sent
         self.proxy_limit: int | None = None  # bytes; a larger body is a proxy's 413
-        self.keep_alive: float | None = None  # seconds after which an idle connection is closed
+        self.keep_alive = 5.0  # seconds after which an idle connection is closed
         self.staleness = 0.0  # seconds; see cluster.py
         self.config_lag = 0.0  # seconds that GET of a collection shows its settings too late
         self.faults: list[Fault] = []
@@ -274,7 +274,7 @@ class Double:
         with shard.lock:
             about = shard.points.info()
             config, indexes = shard.as_it_was(self.config_lag)
-            optimizing = shard.stale and shard.wants_index()
+            optimizing = shard.stale and about.points_count and shard.wants_index()
             return {
                 "status": shard.status or ("yellow" if optimizing else "green"),
                 "optimizer_status": shard.optimizer_status,
@@ -283,8 +283,14 @@ class Double:
                 "segments_count": about.segments_count,
                 "config": settings.shown(config),
                 "payload_schema": {
-                    name: {"data_type": kind, "points": shard.having(name)}
-                    for name, kind in indexes.items()
+                    name: {**_described(schema), "points": shard.having(name)}
+                    for name, schema in indexes.items()
                 },
                 "update_queue": {"length": 0},
             }
+
+
+def _described(schema: Any) -> Json:
+    if isinstance(schema, dict):
+        return {"data_type": schema["type"], "params": schema}
+    return {"data_type": schema}

@@ -11,6 +11,38 @@ from http.server import BaseHTTPRequestHandler
 
 from qdrant_double.protocol import Fault
 
+# A server in trouble, in its own words: lib/collection/src/shards/replica_set/update.rs,
+# shards/local_shard/shard_ops.rs, shards/shard_holder/mod.rs, operations/types.rs and
+# lib/storage/src/content_manager/consensus_manager.rs of Qdrant v1.18.3; the last two of v1.19.0.
+INTERNAL = "Service internal error: "
+TROUBLE = {
+    "no active replica": (
+        500,
+        INTERNAL + "The replica set for shard 0 on peer 1 has no active replica",
+    ),
+    "no replica agrees": (
+        500,
+        INTERNAL + "Failed to apply operation to at least one `Active` replica."
+        " Consistency of this update is not guaranteed. Please retry.",
+    ),
+    "no consensus": (
+        500,
+        INTERNAL + "Waiting for consensus operation commit failed. Timeout set at: 10 seconds",
+    ),
+    "wal full": (
+        500,
+        INTERNAL + "No space left on device: WAL buffer size exceeds available disk space",
+    ),
+    "disk full": (500, INTERNAL + "No space left on device (os error 28)"),
+    "too slow": (408, "Timeout: Operation 'Search' timed out after 60s"),
+    "recovering": (
+        503,
+        "Shard temporarily unavailable: partial snapshot recovery is in progress",
+    ),
+    "quota": (507, "Insufficient storage: disk usage is above the limit of this node"),
+    "standalone": (405, "Qdrant is running in standalone mode"),
+}
+
 
 class Faults(BaseHTTPRequestHandler):
     """The part of the handler that answers wrongly, late or not at all."""
@@ -65,6 +97,9 @@ class Faults(BaseHTTPRequestHandler):
                 self.send(
                     int(fault.kind), str(fault.value).encode(), {"content-type": "text/plain"}
                 )
+            case trouble if trouble in TROUBLE:
+                status, words = TROUBLE[trouble]
+                self.send(status, json.dumps({"status": {"error": words}, "time": 0.0}).encode())
             case status:
                 words = json.dumps({"status": {"error": str(fault.value)}, "time": 0.0})
                 self.send(int(status), words.encode(), fault.headers)

@@ -172,7 +172,7 @@ class Search:
     def _vector(self) -> list[float]:
         asked = self.body["query"]
         vector = asked.get("nearest") if isinstance(asked, dict) else asked
-        size = self.shard.config["params"]["vectors"]["size"]
+        size = self.shard.dimension
         if not isinstance(vector, list):
             raise Problem(400, "the double knows no query but the nearest to a vector")
         if len(vector) != size:

@@ -32,7 +32,7 @@ class Shard:
 
     folder: Path
     config: Json
-    indexes: dict[str, str] = field(default_factory=dict)  # field -> type
+    indexes: dict[str, Any] = field(default_factory=dict)  # field -> type, or its parameters
     lock: threading.RLock = field(default_factory=threading.RLock)
     keeps_past: bool = False
     # what a test may set
@@ -47,8 +47,16 @@ class Shard:
         self.versions: dict[object, int] = {}
         self.stale = False  # written to since the optimizer looked
         self.limiters: dict[str, RateLimiter] = {}
-        self.history: list[tuple[float, Json, dict[str, str]]] = []
+        self.history: list[tuple[float, Json, dict[str, Any]]] = []
         self.undo: list[tuple[float, object, Any]] = []
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of a vector. Raises Problem where vectors have names, which is all the double
+        does with them."""
+        if "size" not in self.config["params"]["vectors"]:
+            raise wrong_input("Not existing vector name error: ")
+        return int(self.config["params"]["vectors"]["size"])
 
     def run(self, call: Callable[[Any], Any]) -> Any:
         """Call the engine; what it refuses is a 400."""
@@ -78,7 +86,7 @@ class Shard:
         """More vectors than are searched without a graph."""
         threshold = self.config["optimizer_config"]["indexing_threshold"]
         vectors = self.config["params"]["vectors"]
-        bytes_each = vectors["size"] * BYTES_OF_A_NUMBER.get(vectors.get("datatype"), 4)
+        bytes_each = self.dimension * BYTES_OF_A_NUMBER.get(vectors.get("datatype"), 4)
         count = self.points.info().points_count
         return bool(threshold) and count * bytes_each > threshold * KILOBYTE
 
@@ -158,7 +166,7 @@ class Shard:
             state = (time.monotonic(), _copied(self.config), dict(self.indexes))
             self.history.append(state)
 
-    def as_it_was(self, seconds: float) -> tuple[Json, dict[str, str]]:
+    def as_it_was(self, seconds: float) -> tuple[Json, dict[str, Any]]:
         """Configuration and indexes as a node shows them that is behind."""
         then = time.monotonic() - seconds
         for changed, config, indexes in self.history:
@@ -175,14 +183,11 @@ def engine_config(config: Json) -> Any:
     """A collection's configuration as the engine's own. Raises Problem for what it cannot do."""
     vectors = config["params"]["vectors"]
     optimizer = config["optimizer_config"]
+    named = {
+        name: _vectors(each, config) for name, each in vectors.items() if "size" not in vectors
+    }
     return engine.EdgeConfig(
-        vectors=engine.EdgeVectorParams(
-            size=vectors["size"],
-            distance=getattr(engine.Distance, vectors["distance"]),
-            datatype=_datatype(vectors.get("datatype")),
-            quantization_config=_quantization(vectors.get("quantization_config")),
-            hnsw_config=_hnsw({**config["hnsw_config"], **(vectors.get("hnsw_config") or {})}),
-        ),
+        vectors=named or _vectors(vectors, config),
         hnsw_config=_hnsw(config["hnsw_config"]),
         quantization_config=_quantization(config["quantization_config"]),
         optimizers=engine.EdgeOptimizersConfig(
@@ -191,6 +196,16 @@ def engine_config(config: Json) -> Any:
             vacuum_min_vector_number=optimizer["vacuum_min_vector_number"],
         ),
         wal_enabled=False,  # the promises are about the client; this makes the double quicker
+    )
+
+
+def _vectors(vectors: Json, config: Json) -> Any:
+    return engine.EdgeVectorParams(
+        size=vectors["size"],
+        distance=getattr(engine.Distance, vectors["distance"]),
+        datatype=_datatype(vectors.get("datatype")),
+        quantization_config=_quantization(vectors.get("quantization_config")),
+        hnsw_config=_hnsw({**config["hnsw_config"], **(vectors.get("hnsw_config") or {})}),
     )
 
 

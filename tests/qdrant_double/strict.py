@@ -45,7 +45,7 @@ def check_upsert(shard: Shard, points: list[Json]) -> None:
     strict = enabled(shard)
     limited(len(points), strict.get("upsert_max_batchsize"), "upsert limit")
     count = shard.points.info().points_count
-    dimension = shard.config["params"]["vectors"]["size"]
+    dimension = shard.dimension
     most = strict.get("max_collection_vector_size_bytes")
     if most is not None and count * dimension * 4 >= most:
         raise Problem(

@@ -18,7 +18,7 @@ KINDS = ("keyword", "integer", "float", "bool", "uuid", "datetime", "geo", "text
 def upsert(shard: Shard, body: Json) -> int:
     points = body["points"]
     strict.check_upsert(shard, points)
-    size = shard.config["params"]["vectors"]["size"]
+    size = shard.dimension
     for point in points:
         if len(point["vector"]) != size:
             got = len(point["vector"])
@@ -57,7 +57,7 @@ def create_index(shard: Shard, body: Json) -> int:
     schema_type = getattr(engine.PayloadSchemaType, kind.capitalize())
     shard.remember()
     number = shard.write(engine.UpdateOperation.create_field_index(name, schema_type))
-    shard.indexes[name] = kind
+    shard.indexes[name] = schema
     return number
 
 
