@@ -131,6 +131,17 @@ def test_what_another_part_adds_does_not_hide_what_this_part_lost(
     assert len(stored(on(double, "nas"))) == 40
 
 
+def test_a_command_that_embeds_nothing_says_so_as_well(double: Double, tmp_path: Path) -> None:
+    """It makes the catalogue agree, so the next ingest would only find new files."""
+    paths = make_pictures(tmp_path / "photos", 5)
+    ingest(on(double), tmp_path / "photos")
+    lose(double, [str(point_id("here", str(path).encode())) for path in paths[:2]])
+    words = "2 of the 5 remembered pictures are gone from the collection; the next reindex"
+    with pytest.warns(clipindex.ClipIndexWarning, match=words):
+        assert on(double).tag({"who": "ann"}, [tmp_path / "photos"]) == 3
+    assert on(double).reindex().new == 2
+
+
 def test_what_clipindex_deletes_itself_is_no_loss(
     double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from clipindex.collection.contract import (
     recipe_of,
 )
 from clipindex.collection.place import Located, Opened, Place
+from clipindex.errors import ClipIndexWarning
 from clipindex.files.durable import disk_errors
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.pictures.decode import library_versions
@@ -129,7 +131,14 @@ def open_for_import(place: Place, stored: StoredContract) -> Iterator[Collection
 
 @contextmanager
 def _noted_run(collection: Collection) -> Iterator[None]:
-    number, _ = begin_run(collection)
+    number, loss = begin_run(collection)
+    if loss.pictures:
+        warnings.warn(
+            f"{loss.pictures:,} of the {loss.remembered:,} remembered pictures are gone from the "
+            "collection; the next reindex embeds them again",
+            ClipIndexWarning,
+            stacklevel=2,
+        )
     yield
     end_run(collection, number, count_points(collection))
 
