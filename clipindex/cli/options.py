@@ -70,6 +70,20 @@ class Shared:
             rich_help_panel=WHERE,
         ),
     ] = None
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            "--timeout",
+            min=1,
+            max=86_400,
+            metavar="SECONDS",
+            envvar="CLIPINDEX_TIMEOUT",
+            help="How long a server may take to answer a request. Default: 10 to read, 60 to "
+            "write.",
+            show_default=False,
+            rich_help_panel=WHERE,
+        ),
+    ] = None
     json: Annotated[
         bool,
         typer.Option(
@@ -125,7 +139,7 @@ class Shared:
     ] = None
 
 
-PLACE: Collection[str] = ("store", "url", "collection", "source")
+PLACE: Collection[str] = ("store", "url", "collection", "source", "timeout")
 
 Model = Annotated[
     str | None,

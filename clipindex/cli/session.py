@@ -43,6 +43,7 @@ class Session:
     server: Server | None = None
     collection: str = DEFAULT_COLLECTION
     source: str | None = None
+    timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
 
     def index(self, **settings: Any) -> Index:
@@ -131,9 +132,10 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
     return Session(
         output=output,
         store=common.get("store"),
-        server=values.server(common.get("url")),
+        server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
         source=common.get("source"),
+        timeout=common.get("timeout"),
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )
 

@@ -106,7 +106,7 @@ def open_for_ingest(
 def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
     """Hold an existing collection for a change that needs no model. It is noted as a run, so that
     the next one reconciles points and catalogue when this one is interrupted."""
-    located = place.locate()
+    located = place.locate(for_writing=True)
     stored = located.require()
     with (
         _opened(located.place, stored, purpose=purpose, create=False) as (collection, _),
@@ -119,7 +119,7 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
 def open_for_import(place: Place, stored: StoredContract) -> Iterator[Collection]:
     """Hold a collection that is to receive points made elsewhere under `stored`, creating a
     missing one. Raises ContractMismatch when it has another contract."""
-    place = place.locate().place
+    place = place.locate(for_writing=True).place
     with (
         _opened(place, stored, purpose="import") as (collection, opened),
         _noted_run(collection),

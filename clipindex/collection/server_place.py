@@ -30,8 +30,10 @@ from clipindex.stores import server_collections
 from clipindex.stores.address import Server
 from clipindex.stores.connection import READING, WRITING, Connection, RetryPolicy
 from clipindex.stores.points import Points
+from clipindex.stores.search_method import EXACT
 from clipindex.stores.server import ServerPoints
 from clipindex.stores.server_collections import CollectionInfo, describe
+from clipindex.stores.server_search import method_for
 
 _OTHER_ALIAS = "choose another name for the alias"
 
@@ -77,16 +79,21 @@ class ServerPlace:
 
     # --- contract and points -----------------------------------------------------------------
 
-    def locate(self) -> Located:
-        with self._connected(READING) as connection:
+    def locate(self, *, for_writing: bool = False) -> Located:
+        with self._connected(WRITING if for_writing else READING) as connection:
             return self._locate(connection)
 
     def _locate(self, connection: Connection) -> Located:
         aliases = server_collections.aliases(connection)
         own_name = aliases.get(self.collection, self.collection)
         place = replace(self, collection=own_name)
-        stored = place._stored(label.look(connection, own_name))
-        return Located(place, stored, tuple(sorted(a for a, c in aliases.items() if c == own_name)))
+        info = label.look(connection, own_name)
+        return Located(
+            place,
+            place._stored(info),
+            aliases=tuple(sorted(a for a, c in aliases.items() if c == own_name)),
+            search=EXACT if info is None else method_for(info),
+        )
 
     def _stored(self, info: CollectionInfo | None) -> StoredContract | None:
         """The contract in a collection's metadata. None: the collection is not there, or it is

@@ -110,7 +110,7 @@ def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
     """
     located = origin.locate()
     origin = located.place
-    target = target.locate().place
+    target = target.locate(for_writing=True).place
     if origin.folder.resolve() == target.folder.resolve():  # whatever links lead to them
         raise UsageError("a collection cannot be copied onto itself", path=origin.name)
     stored = located.require()
