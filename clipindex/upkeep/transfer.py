@@ -12,8 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from clipindex.collection.agreement import reconcile
 from clipindex.collection.contract import StoredContract
-from clipindex.collection.opening import Collection, open_for_import, reconcile
+from clipindex.collection.opening import Collection, open_for_import
 from clipindex.collection.place import Place
 from clipindex.collection.status import remembered_roots
 from clipindex.errors import StoreError, UsageError, VerificationFailed
