@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from clipindex.pictures import rows
+from clipindex.pictures.rows import Rows
 
 _RUN_LENGTH = (1, 2)  # compressions
 _PLAIN = (0, 3, 6)
@@ -32,5 +32,6 @@ def check(data: bytes) -> None:
     row = (width * bits + 31) // 32 * 4
     if compression not in _PLAIN or row <= 0 or height < 2 or offset + row * height > len(data):
         return  # what is cut short, the decoder refuses
-    if rows.have_hole(data, offset, offset + row * height, row, max(1, bits // 8)):
+    size, pixel = row * height, max(1, bits // 8)
+    if Rows(data, offset, offset + size, row=row, pixel=pixel, total=size).have_hole:
         raise ValueError("a part of the picture is filled with zeros")

@@ -17,14 +17,17 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 
-_SHORTEST = bytes(512)  # a sector
+_SECTOR = 512  # bytes; most holes begin or end at a multiple of it
+_SHORTEST = bytes(_SECTOR)
 _NOT_ZERO = re.compile(rb"[^\0]")
 _MOST_ZEROS = 0.5  # the share of zeros around a hole; dark noise has some
-_MOST_ZEROS_OF_A_LINE = 0.05  # the same, for what may be a thin line that was drawn
 # Bytes between a hole's end and the row's end below which nothing is concluded: where a row and
 # the next begin or end with a dark pixel, a black band may seem to begin in the row before.
-_MARGIN, _FAR_MARGIN = 4, 24
+_MARGIN = 24
 _NEIGHBOURS = 96  # bytes that are compared with those above or below them
+_MOST_ZEROS_OF_A_LINE = 0.01  # the same, for what may be a thin line that was drawn
+_BRIGHT = 32  # at least; the least value of pixels in which a zero is no darkness
+_MUCH = 8  # the part of all bytes, one in so many, that borders of turned pictures do not fill
 _BLACK = 4  # a greatest value below this is no evidence: pictures that fade to black have it
 
 
@@ -36,23 +39,25 @@ class _Side(Enum):
     TORN = "a hole"
 
 
-def have_hole(data: bytes, start: int, end: int, row: int, pixel: int = 1) -> bool:
-    """Whether the rows of `row` bytes in `data[start:end]` have a hole.
+class Rows:
+    """Rows of `row` bytes in `data[start:end]`, a part of a file.
 
-    `pixel`: the bytes of a pixel. A hole within one row looks like a drawn line, unless it begins
-    or ends within a pixel.
+    `pixel`: bytes of a pixel. `total`: bytes of all pixels of the picture, of which these may be a
+    strip or tile.
     """
-    view = _Rows(data, start, end, row)
-    return any(view.is_hole(first, last, pixel) for first, last in view.runs())
 
+    def __init__(
+        self, data: bytes, start: int, end: int, *, row: int, pixel: int, total: int
+    ) -> None:
+        self._data, self._start, self._end = data, start, end
+        self._row, self._pixel, self._much = row, pixel, total // _MUCH
 
-class _Rows:
-    """Rows of bytes: a part of a file."""
+    @property
+    def have_hole(self) -> bool:
+        """Whether a run of zeros in them is a hole."""
+        return any(self._is_hole(first, last) for first, last in self._runs())
 
-    def __init__(self, data: bytes, start: int, end: int, row: int) -> None:
-        self._data, self._start, self._end, self._row = data, start, end, row
-
-    def runs(self) -> Iterator[tuple[int, int]]:
+    def _runs(self) -> Iterator[tuple[int, int]]:
         """Where long runs of zeros begin and end."""
         at = self._start
         while (first := self._data.find(_SHORTEST, at, self._end)) >= 0:
@@ -60,19 +65,52 @@ class _Rows:
             at = behind.start() if behind else self._end
             yield first, at
 
-    def is_hole(self, first: int, last: int, pixel: int) -> bool:
-        """Whether the run of zeros `data[first:last]` is a hole."""
+    def _is_hole(self, first: int, last: int) -> bool:
+        """Whether the run of zeros `data[first:last]` is a hole.
+
+        One end alone may be that of a border: pictures that were turned a little have some with a
+        step in a row. A run within one row may be a line that was drawn. So these need more.
+        """
         row = self._row
         above = self._parts(first - row, min(last - row, first))
         below = self._parts(max(first, last - row) + row, last + row)
-        sides = (self._head(first, above), self._foot(last, below))
-        if _Side.NATURAL in sides or _Side.TORN not in sides:
+        head, foot = self._head(first, above), self._foot(last, below)
+        if _Side.NATURAL in (head, foot):
             return False
+        at_a_sector = (head is _Side.TORN and first % _SECTOR == 0) or (
+            foot is _Side.TORN and last % _SECTOR == 0
+        )
+        cuts = self._cuts(first, last)
         if (first - self._start) // row < (last - 1 - self._start) // row:
-            return True
-        cut = (first - self._start) % row % pixel or (last - self._start) % row % pixel
+            torn = _Side.TORN in (head, foot)
+            sure = torn and (head is foot or self._is_long(first, last))
+            return sure or at_a_sector or any(cuts)
         around = b"".join((*above, *below))
-        return bool(cut) and around.count(0) <= _MOST_ZEROS_OF_A_LINE * len(around)
+        bright = around.count(0) <= _MOST_ZEROS_OF_A_LINE * len(around)
+        return bright and (at_a_sector or all(cuts))
+
+    def _is_long(self, first: int, last: int) -> bool:
+        """Whether the zeros are more than a border has, with those of the tiles behind these."""
+        if last < self._end:
+            return last - first >= self._much
+        return self._data.count(0, first, first + self._much) == self._much
+
+    def _cuts(self, first: int, last: int) -> tuple[bool, bool]:
+        """Whether the zeros begin, and end, within a pixel none of whose neighbours is dark."""
+        begun = (first - self._start) % self._row % self._pixel
+        ended = (last - self._start) % self._row % self._pixel
+        return (
+            begun > 0 and self._is_bright(first, first + self._pixel - begun, -1),
+            ended > 0 and self._is_bright(last - ended, last, 1),
+        )
+
+    def _is_bright(self, first: int, last: int, way: int) -> bool:
+        """Whether the pixels above and before (`way` 1: below and behind) are bright in these."""
+        for step in (way * self._row, way * self._pixel):
+            near = self._data[first + step : last + step]
+            if not near or min(near) < _BRIGHT:
+                return False
+        return True
 
     def _parts(self, first: int, last: int) -> list[bytes]:
         """A part of the data of up to a row, divided where a row ends."""
@@ -87,8 +125,7 @@ class _Rows:
             return _Side.UNKNOWN
         before = self._data[first - min(column, _NEIGHBOURS) : first]
         same_above = self._data[first - self._row - len(before) : first - self._row]
-        margins = column >= _MARGIN and self._row - column >= _FAR_MARGIN
-        return _side(above, before, same_above, margins=margins)
+        return _side(above, before, same_above, min(column, self._row - column))
 
     def _foot(self, last: int, below: list[bytes]) -> _Side:
         """`below`: what lies a row below the last zeros."""
@@ -97,13 +134,14 @@ class _Rows:
             return _Side.UNKNOWN
         behind = self._data[last : last + min(self._row - column, _NEIGHBOURS)]
         same_below = self._data[last + self._row : last + self._row + len(behind)]
-        margins = column >= _FAR_MARGIN and self._row - column >= _MARGIN
-        return _side(below, behind, same_below, margins=margins)
+        return _side(below, behind, same_below, min(column, self._row - column))
 
 
-def _side(parts: list[bytes], beside: bytes, next_to_that: bytes, *, margins: bool) -> _Side:
+def _side(parts: list[bytes], beside: bytes, next_to_that: bytes, margin: int) -> _Side:
     if any(part.count(0) > _MOST_ZEROS * len(part) for part in parts):
         return _Side.NATURAL
+    if margin < _MARGIN:
+        return _Side.UNKNOWN
     if 2 * sum(beside) < sum(next_to_that) or max(beside) < _BLACK:
         return _Side.NATURAL
-    return _Side.TORN if margins else _Side.UNKNOWN
+    return _Side.TORN

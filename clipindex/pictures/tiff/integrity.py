@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from clipindex.errors import FileFault
-from clipindex.pictures import rows
+from clipindex.pictures.rows import Rows
 from clipindex.pictures.tiff.layout import CCITT, NO_COMPRESSION, OLD_JPEG, Layout
 
 # No code of a fax has more than 11 zeros, but for the filling of a line. In an old JPEG, codes of
@@ -50,8 +50,10 @@ def _refuse_zeros(data: bytes, layout: Layout) -> None:
     """Refuse uncompressed pixels with a hole."""
     samples = 1 if layout.planes else layout.samples
     pixel = max(1, layout.bits * samples // 8)
+    total = sum(length for _, length in layout.places)
     for start, end in _areas(layout):
-        if rows.have_hole(data, start, end, layout.row_bytes, pixel):
+        part = Rows(data, start, end, row=layout.row_bytes, pixel=pixel, total=total)
+        if part.have_hole:
             raise FileFault("damaged: a part of its pixels is filled with zeros")
 
 
