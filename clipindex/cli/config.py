@@ -18,19 +18,14 @@ from typing import Any
 
 import typer
 
-from clipindex.cli.exits import CONFIG_FILE, Ending
+from clipindex.cli.exits import Ending
+from clipindex.cli.origins import CONFIG_FILE
+from clipindex.cli.values import PATH_WORDS, names_a_thing
 from clipindex.errors import UsageError
 from clipindex.files.user_folders import config_folder, expand_user
 
 Values = dict[str, object]
 OptionsOf = Callable[[str], Collection[str]]
-PATH_WORDS = ("FOLDER", "FILE", "PATH", "DIR")  # in an option's metavar
-NAME_WORDS = ("NAME", "URL", "OLD", "NEW")
-
-
-def names_a_thing(metavar: str) -> bool:
-    """Whether an option or argument is a path or a name, and so never empty."""
-    return any(word in metavar for word in (*PATH_WORDS, *NAME_WORDS))
 
 
 def default_path() -> Path | None:

@@ -109,7 +109,7 @@ class Output:
                     "hint": error.hint,
                 }
             )
-        where = f" ({error.path})" if error.path and error.path not in error.message else ""
+        where = "" if _names(error.message, error.path) else f" ({error.path})"
         self.problem(f"clipindex: {error.message}{where}")
         if error.hint:
             self.problem(f"  {error.hint}")
@@ -126,6 +126,11 @@ class Output:
                 f"the log file cannot be written any more: {log.fault.strerror} ({log.path}); "
                 "the work goes on without it"
             )
+
+
+def _names(message: str, path: str) -> bool:
+    """Whether a message names a path already; a name such as `link` may be a word of it."""
+    return not path or repr(path) in message or ("/" in path and path in message)
 
 
 def _write_line(text: str) -> None:

@@ -23,7 +23,7 @@ class Server:
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", _normalised(self.url))
+        object.__setattr__(self, "url", normalised(self.url))
         object.__setattr__(self, "key", self.key.strip())
         if not self.key.isascii() or not self.key.isprintable():
             raise UsageError(
@@ -46,7 +46,7 @@ class Server:
             return host == "localhost"
 
 
-def _normalised(url: str) -> str:
+def normalised(url: str) -> str:
     """Scheme, host, port and path in one spelling, because the URL is part of a catalogue's key.
 
     Raises UsageError for anything but a server's URL.
@@ -68,4 +68,4 @@ def _normalised(url: str) -> str:
 
 
 def _invalid_url() -> UsageError:
-    return UsageError("--url is not the URL of a server", hint="example: http://localhost:6333")
+    return UsageError("this is not the URL of a server", hint="example: http://localhost:6333")
