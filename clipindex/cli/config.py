@@ -72,8 +72,9 @@ def read(path: Path | None) -> Configuration | None:
 
 
 def _broken(file: Path, error: Exception) -> UsageError:
+    reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
     return UsageError(
-        f"the configuration file cannot be read: {error}",
+        f"the configuration file cannot be read: {getattr(error, 'strerror', None) or reason}",
         path=str(file),
         hint="correct it, or name another one with --config",
     )
@@ -154,6 +155,8 @@ def _as_typed(configuration: Configuration, name: str, value: object, parameter:
     metavar = parameter.metavar or ""
     if "" in texts and names_a_thing(metavar):
         raise _mistyped(configuration, f"'{name}' is empty")
+    if any("\0" in text for text in texts):  # no path has one, and no command line can
+        raise _mistyped(configuration, f"'{name}' contains a NUL character")
     if "<path>" in str(parameter.type).lower() or any(word in metavar for word in PATH_WORDS):
         texts = [os.path.expanduser(text) for text in texts]
     return texts if many else texts[0]

@@ -19,7 +19,8 @@ import typer
 from clipindex.cli import memory, streams
 from clipindex.cli.origins import usage_error, with_origins
 from clipindex.cli.output import Output
-from clipindex.errors import ClipIndexError, ClipIndexWarning, ExitCode
+from clipindex.errors import ClipIndexError, ClipIndexWarning, DiskFull, ExitCode
+from clipindex.files.durable import MORE_ROOM, NO_ROOM
 
 FAREWELL = "finished batches are safe, the next run goes on from there"
 TRUE = {"1", "true", "t", "yes", "y", "on"}  # as click reads a flag's variable
@@ -76,6 +77,8 @@ class Ending:
 
                 for line in traceback.format_exc().splitlines():
                     self.output.problem(line)
+            if isinstance(error, OSError) and error.strerror:
+                return self._failed(_of_the_system(error))
             return self._failed(
                 memory.explained(error)
                 or ClipIndexError(
@@ -130,6 +133,19 @@ class Ending:
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         self._interrupts += 1
         raise KeyboardInterrupt
+
+
+def _of_the_system(error: OSError) -> ClipIndexError:
+    """What the operating system refused, where nothing knew better words for it."""
+    full = error.errno in NO_ROOM
+    kind = DiskFull if full else ClipIndexError
+    return kind(
+        error.strerror or str(error),
+        path=os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "",
+        hint=MORE_ROOM
+        if full
+        else "correct the path, its permissions or the disk; --verbose shows where it happened",
+    )
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

@@ -129,11 +129,11 @@ def _stdin_or(term: Term) -> Term:
 
 
 def _looks_like_picture(word: str) -> bool:
-    """A path, by its extension, or because it says where to look: in a folder that exists."""
+    """A path, by its extension, or because it says where to look: below something that exists."""
     if word.lower().endswith(EXTENSIONS) or word.startswith(ROOTED):
         return True
     folder = os.path.dirname(word)
-    return bool(folder) and not _has_spaces(word) and os.path.isdir(os.fsencode(folder))
+    return bool(folder) and not _has_spaces(word) and _exists(folder)
 
 
 def _has_spaces(word: str) -> bool:
