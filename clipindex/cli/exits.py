@@ -22,6 +22,7 @@ from clipindex.cli.output import Output
 from clipindex.errors import ClipIndexError, ClipIndexWarning, DiskFull, ExitCode
 from clipindex.files.durable import MORE_ROOM, NO_ROOM
 
+ONLY_READ = ("query", "status")  # commands that leave nothing unfinished
 FAREWELL = "finished batches are safe, the next run goes on from there"
 TRUE = {"1", "true", "t", "yes", "y", "on"}  # as click reads a flag's variable
 
@@ -55,9 +56,7 @@ class Ending:
             except KeyboardInterrupt:
                 code = self._interrupted()
             except _Terminated:
-                self.output.problem(f"terminated; {FAREWELL}")
-                self.output.log(f"terminated; {FAREWELL}")
-                code = ExitCode.TERMINATED
+                code = self._stopped("terminated", ExitCode.TERMINATED)
         return self._with_lost_output(int(code))
 
     def _outcome(self, command: Callable[[], object]) -> int:
@@ -93,9 +92,14 @@ class Ending:
         return error.exit_code
 
     def _interrupted(self) -> int:
-        self.output.problem(f"interrupted; {FAREWELL}")
-        self.output.log(f"interrupted; {FAREWELL}")
-        return ExitCode.INTERRUPTED
+        return self._stopped("interrupted", ExitCode.INTERRUPTED)
+
+    def _stopped(self, how: str, code: int) -> int:
+        command = self.context.command.name if self.context is not None else ""
+        words = how if command in ONLY_READ else f"{how}; {FAREWELL}"
+        self.output.problem(words)
+        self.output.log(words)
+        return code
 
     def _with_lost_output(self, code: int) -> int:
         """The exit code, raised when results or log lines could not be written."""
