@@ -76,15 +76,7 @@ class Ending:
 
                 for line in traceback.format_exc().splitlines():
                     self.output.problem(line)
-            if isinstance(error, OSError) and error.strerror:
-                return self._failed(_of_the_system(error))
-            return self._failed(
-                memory.explained(error)
-                or ClipIndexError(
-                    f"unexpected {type(error).__name__}: {error}",
-                    hint="this should not happen: please report it with the output of --verbose",
-                )
-            )
+            return self._failed(memory.explained(error) or _unexpected(error))
         return result if isinstance(result, int) else ExitCode.DONE
 
     def _failed(self, error: ClipIndexError) -> int:
@@ -139,12 +131,17 @@ class Ending:
         raise KeyboardInterrupt
 
 
-def _of_the_system(error: OSError) -> ClipIndexError:
-    """What the operating system refused, where nothing knew better words for it."""
+def _unexpected(error: Exception) -> ClipIndexError:
+    """An error for which nothing had better words: of the system, or a fault of ours."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return ClipIndexError(
+            f"unexpected {type(error).__name__}: {error}",
+            hint="this should not happen: please report it with the output of --verbose",
+        )
     full = error.errno in NO_ROOM
     kind = DiskFull if full else ClipIndexError
     return kind(
-        error.strerror or str(error),
+        error.strerror,
         path=os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "",
         hint=MORE_ROOM
         if full

@@ -44,6 +44,8 @@ def explained(error: Exception) -> ClipIndexError | None:
             hint=f"raise it: {NEEDED}; to limit memory that is used, take a container's limit or "
             "systemd's MemoryMax",
         )
+    if isinstance(error, ClipIndexError):
+        return kind(error.message, path=path, hint="free some memory, or use fewer --workers")
     if "thread" in reason:
         return kind(
             f"no more threads can be started: {reason}",

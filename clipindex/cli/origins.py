@@ -4,6 +4,7 @@ configuration file. An error about a value blames that place."""
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import typer
 
 from clipindex.cli.values import names_a_thing
+from clipindex.cli.words import quotes
 from clipindex.errors import ClipIndexError, UsageError
 
 CONFIG_FILE = "clipindex.config_file"  # in a context's `meta`: the configuration file in use
@@ -84,17 +86,23 @@ def _places(error: ClipIndexError, context: Any) -> Iterator[str]:
         if not place or value in (None, (), []):
             continue
         values = map(str, value if isinstance(value, list | tuple) else [value])
-        quoted = names_a_thing(parameter.metavar or "") and any(
-            _quotes(f"{error.message} {error.path}", text) for text in values
+        is_subject = names_a_thing(parameter.metavar or "") and any(
+            _is_about(error, text, parameter.name.endswith("store")) for text in values
         )
-        if quoted or _name(parameter) in named:
+        if is_subject or _name(parameter) in named:
             if _source(context, parameter) == "DEFAULT_MAP":
                 place += f" ({context.meta[CONFIG_FILE]})"
             yield f"{place} sets {_name(parameter)}"
 
 
-def _quotes(words: str, value: str) -> bool:
-    return bool(re.search(rf"(?<![\w-]){re.escape(value)}(?![\w-])", words))
+def _is_about(error: ClipIndexError, value: str, is_store: bool) -> bool:
+    """Whether an error is about a path, name or URL; about a store also where it is about a file
+    in it."""
+    if quotes(error.message, value) or error.path == value:
+        return True
+    path, place = os.path.abspath(error.path), os.path.abspath(value)
+    inside = is_store and path.startswith(os.path.join(place, ""))
+    return bool(error.path) and (path == place or inside)
 
 
 def _place(context: Any, parameter: Any) -> str:

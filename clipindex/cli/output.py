@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from clipindex.cli.words import printable, printable_json
+from clipindex.cli.words import printable, printable_json, quotes
 from clipindex.errors import ClipIndexError, UsageError
 from clipindex.files.user_folders import expand_user
 
@@ -109,7 +109,7 @@ class Output:
                     "hint": error.hint,
                 }
             )
-        where = "" if _names(error.message, error.path) else f" ({error.path})"
+        where = f" ({error.path})" if error.path and not quotes(error.message, error.path) else ""
         self.problem(f"clipindex: {error.message}{where}")
         if error.hint:
             self.problem(f"  {error.hint}")
@@ -126,11 +126,6 @@ class Output:
                 f"the log file cannot be written any more: {log.fault.strerror} ({log.path}); "
                 "the work goes on without it"
             )
-
-
-def _names(message: str, path: str) -> bool:
-    """Whether a message names a path already; a name such as `link` may be a word of it."""
-    return not path or repr(path) in message or ("/" in path and path in message)
 
 
 def _write_line(text: str) -> None:
