@@ -151,7 +151,7 @@ class Index:
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
         """Take tags off every indexed picture at or below the paths; returns how many had them.
-        Raises as `tag` does."""
+        Raises as `tag` does, and for a key that none of them has."""
         return tagging.untag(self.place, keys, paths)
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 
 from clipindex._version import __version__
-from clipindex.cli import values
+from clipindex.cli import memory, values
 from clipindex.cli.exits import Ending
 from clipindex.cli.options import Shared
 from clipindex.cli.output import LogFile, Output
@@ -103,6 +103,9 @@ def command(
         shared = [parameter for parameter in _shared() if parameter.name not in without]
 
         def run(context: typer.Context, **given: Any) -> int | None:
+            if (ending := context.find_object(Ending)) is not None:
+                ending.context = context
+            memory.check()
             for pair in (("store", "url"), ("quiet", "verbose"), *rivals):
                 _nearest(context, given, *pair)
             common = {parameter.name: given.pop(parameter.name) for parameter in shared}
@@ -165,7 +168,8 @@ def _nearest(context: typer.Context, given: dict[str, Any], one: str, other: str
     if distances[0] == distances[1]:
         names = " and ".join("--" + name.replace("_", "-") for name in (one, other))
         raise UsageError(f"{names} exclude each other", hint="give one of them")
-    given[one if distances[0] > distances[1] else other] = None
+    farther = one if distances[0] > distances[1] else other
+    given[farther] = context.params[farther] = None
 
 
 def _distance(context: typer.Context, name: str) -> int:
