@@ -25,6 +25,7 @@ from hypothesis import settings
 from PIL import Image
 
 import clipindex
+from clipindex.collection import label
 from clipindex.ingest.events import FileDone, RunFinished, Summary
 from clipindex.model.bundle import open_bundle
 from clipindex.model.encoder import Model
@@ -110,9 +111,11 @@ def tiny_model() -> Model:
 
 @pytest.fixture
 def _impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A state folder of the test's own, and short pauses before a request is sent again."""
+    """A state folder of the test's own, and short pauses before a server is asked again."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(label, "LOOKS", (0.0, 0.05, 0.2))
+    monkeypatch.setattr(label, "SETTLED", 0.2)
 
 
 @pytest.fixture
