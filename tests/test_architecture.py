@@ -38,6 +38,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "httpx": {"stores.connection", "stores.failures"},
     "rich": {"cli.console"},
     "tqdm": {"cli.run_view"},
+    "prometheus_client": {"cli.metrics"},
     "typer": {"cli"},
     "sqlite3": {"collection.catalogue", "collection.readable_catalogue", "collection.schema"},
     "filelock": {"collection.lock"},

@@ -217,3 +217,15 @@ PartText = Annotated[
         rich_help_panel=SPEED,
     ),
 ]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file",
+        metavar="FILE",
+        envvar="CLIPINDEX_METRICS_FILE",
+        help="Replace this file with the run's metrics at its end, for Prometheus's textfile "
+        "collector; its name must end with .prom there.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]

@@ -149,7 +149,7 @@ class Connection:
         raise AssertionError("unreachable: count() never ends")
 
     def _within_patience(self, request: Callable[[QdrantClient], T], started: float) -> T:
-        """Raises AnswerFault for a request that lasts longer than patience, or one timeout and GRACE.
+        """Raises AnswerFault when a request outlasts patience, or one timeout and GRACE.
 
         Timeouts of httpx restart with every byte, so a server that sends one a second would be
         waited for without end, in the headers as in the body. The request therefore runs in a
