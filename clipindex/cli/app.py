@@ -28,6 +28,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "untag": "Tags",
     "relocate": "Upkeep",
     "forget": "Upkeep",
+    "verify": "Upkeep",
     "export": "Copies",
     "import": "Copies",
     "alias": "Qdrant server",
