@@ -38,7 +38,7 @@ from clipindex.upkeep.verify.remembered import Remembered, remembered
 from clipindex.upkeep.verify.repair import repair
 from clipindex.upkeep.verify.resume import Bookmark, Position, bookmark, save
 
-SLICE = 2_500  # points of one opening: 0.3 s
+SLICE = 5_000  # points of one opening: 0.6 s, of which the opening takes 0.1 to 0.3
 SLICE_WITH_FILES = 250
 CPU = "CPUExecutionProvider"  # as runs note it
 
@@ -64,7 +64,7 @@ def verify(
         embedder = _embedder(stored, rows, load, model) if options.embed else None
         run = _Run(located, rows, options, Comparer(embedder))
         yield from run.events(embedder.rule if embedder is not None else "", cores)
-    result = with_counts(run.result, run.kinds)
+    result = run.result
     if options.repair and run.findings:
         result = replace(result, repaired=repair(located.place, run.findings))
     yield VerifyFinished(replace(result, seconds=round(time.monotonic() - started, 3)))
@@ -117,6 +117,7 @@ class _Run:
         self.kinds: Counter[Kind] = Counter()
         self.findings: list[Finding] = []  # to be repaired
         self.result = Verification(collection=self._place.collection, sample=str(options.sample))
+        self._counts: Counter[str] = Counter()  # by the fields of the result
 
     def events(self, rule: str, cores: int) -> Events:
         """Everything but the end."""
@@ -138,14 +139,24 @@ class _Run:
                 rule=rule,
                 note=self._why_not,
             )
-            self.result = replace(
-                self.result, points=total, checked_before=before, left=len(todo), rule=rule
-            )
             yield from self._noted(self._missing_points(opened, survey))
             executor = ThreadPoolExecutor(cores, "verify")
             stack.callback(executor.shutdown, wait=True, cancel_futures=True)
             yield from self._slices(todo, total, mark, opened, executor)
-            mark.done = self.result.left == 0
+            left = total - mark.checked
+            mark.done = left == 0
+            self.result = replace(
+                with_counts(self.result, self.kinds),
+                points=total,
+                checked=mark.checked - before,
+                checked_before=before,
+                left=left,
+                rule=rule,
+                files_read=self._counts["files"],
+                bytes_read=self._counts["bytes"],
+                embedded=self._counts["embedded"],
+                bit_equal=self._counts["equal"],
+            )
 
     def _missing_points(self, opened: reading.Opening, survey: reading.Survey) -> Iterator[Finding]:
         if survey.miscounted:
@@ -178,9 +189,6 @@ class _Run:
                     found += self._counted(next(compared))
                 yield from self._noted(found)
                 mark.move(step.position)
-                self.result = replace(
-                    self.result, checked=self.result.checked + 1, left=self.result.left - 1
-                )
                 yield VerifyProgress(mark.checked, total)
                 if self._is_over():
                     return
@@ -211,15 +219,10 @@ class _Run:
         return _Step(position, None if self._why_not else reading.check_row(point, row), target)
 
     def _counted(self, compared: Compared) -> list[Finding]:
-        result = self.result
-        was_read = compared.bytes is not None
-        self.result = replace(
-            result,
-            files_read=result.files_read + was_read,
-            bytes_read=result.bytes_read + (compared.bytes or 0),
-            embedded=result.embedded + compared.is_embedded,
-            bit_equal=result.bit_equal + compared.is_bit_equal,
-        )
+        self._counts["files"] += compared.bytes is not None
+        self._counts["bytes"] += compared.bytes or 0
+        self._counts["embedded"] += compared.is_embedded
+        self._counts["equal"] += compared.is_bit_equal
         return [compared.finding] if compared.finding is not None else []
 
     def _noted(self, findings: Iterator[Finding] | Sequence[Finding]) -> Iterator[Finding]:
