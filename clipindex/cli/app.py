@@ -29,6 +29,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "relocate": "Upkeep",
     "forget": "Upkeep",
     "verify": "Upkeep",
+    "doctor": "Upkeep",
     "export": "Copies",
     "import": "Copies",
     "alias": "Qdrant server",

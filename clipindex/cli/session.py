@@ -39,6 +39,7 @@ class Session:
     """One command under way."""
 
     output: Output
+    context: typer.Context
     store: Path | None = None
     server: Server | None = None
     collection: str = DEFAULT_COLLECTION
@@ -119,7 +120,7 @@ def _shared() -> list[inspect.Parameter]:
 
 
 def _open(context: typer.Context, common: dict[str, Any]) -> Session:
-    log_file = common["log_file"]
+    log_file = common.get("log_file")
     output = Output(
         json=common["json"],
         quiet=common["quiet"],
@@ -130,6 +131,7 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
         ending.output = output
     return Session(
         output=output,
+        context=context,
         store=common.get("store"),
         server=values.server(common.get("url")),
         collection=common.get("collection", DEFAULT_COLLECTION),
