@@ -42,6 +42,7 @@ class Session:
     """One command under way."""
 
     output: Output
+    context: typer.Context
     store: Path | None = None
     server: Server | None = None
     collection: str = DEFAULT_COLLECTION
@@ -138,7 +139,7 @@ def _shared() -> list[inspect.Parameter]:
 
 
 def _open(context: typer.Context, common: dict[str, Any]) -> Session:
-    log_file = common["log_file"]
+    log_file = common.get("log_file")
     output = Output(
         json=common["json"],
         quiet=common["quiet"],
@@ -150,6 +151,7 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
     output.log(f"started: {context.command_path}, version {__version__}, process {os.getpid()}")
     return Session(
         output=output,
+        context=context,
         store=common.get("store"),
         server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
