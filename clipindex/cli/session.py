@@ -49,7 +49,6 @@ class Session:
     source: str | None = None
     timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
-    context: typer.Context | None = field(default=None, repr=False)
 
     def index(self, **settings: Any) -> Index:
         """The collection that the options name; `settings` are `Index`'s others."""
@@ -156,7 +155,6 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
         server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
         source=common.get("source"),
-        context=context,
         timeout=common.get("timeout"),
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )
