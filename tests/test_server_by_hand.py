@@ -13,7 +13,7 @@ import pytest
 from qdrant_client import models
 
 import clipindex
-from clipindex.errors import ContractMismatch, StoreError
+from clipindex.errors import ContractMismatch
 from clipindex.stores import server_requests as requests
 from clipindex.stores.connection import WRITING, Connection
 from clipindex.stores.filter import Filter
@@ -63,10 +63,9 @@ def test_a_collection_of_half_floats_passes_verification(make: Maker) -> None:
     assert store.count() == 250
 
 
-@pytest.mark.parametrize("datatype", ["uint8", "turbo4"])
-def test_a_datatype_that_turns_vectors_is_refused(make: Maker, datatype: str) -> None:
-    with pytest.raises((ContractMismatch, StoreError), match=datatype):  # turbo4 came with 1.18
-        make(vectors={**VECTORS, "datatype": datatype})
+def test_a_datatype_that_turns_vectors_is_refused(make: Maker) -> None:
+    with pytest.raises(ContractMismatch, match="uint8"):  # turbo4 is not yet made by 1.18
+        make(vectors={**VECTORS, "datatype": "uint8"})
 
 
 def test_the_score_is_the_cosine_where_the_vectors_are_quantised(make: Maker) -> None:
