@@ -57,7 +57,7 @@ class Ending:
                 code = self._interrupted()
             except _Terminated:
                 code = self._stopped("terminated", ExitCode.TERMINATED)
-        return self._with_lost_output(int(code))
+        return self.output.end(self._with_lost_output(int(code)))
 
     def _outcome(self, command: Callable[[], object]) -> int:
         try:

@@ -34,12 +34,12 @@ def url(text: str) -> str:
     return normalised(text)
 
 
-def server(text: str | None) -> Server | None:
+def server(text: str | None, timeout: int | None = None) -> Server | None:
     """The server of a URL, with the key from the environment; None without a URL.
 
     Raises UsageError and Refused, as `Server` does.
     """
-    return None if text is None else Server(url(text), os.environ.get(API_KEY, ""))
+    return None if text is None else Server(url(text), os.environ.get(API_KEY, ""), timeout)
 
 
 def collection(text: str) -> str:

@@ -24,7 +24,9 @@ def _refuse_nan(score: float | None) -> float | None:
     return score
 
 
-@command(without=("source",), rivals=(("json", "paths"), ("json", "null")))
+@command(
+    without=("source",), rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate"))
+)
 def query(
     session: Session,
     terms: Annotated[
@@ -120,6 +122,23 @@ def query(
             rich_help_panel=WHICH,
         ),
     ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Compare with every picture. Default on a server up to 1,000,000 points; an "
+            "embedded store always does.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate",
+            help="Ask the server's index, which is faster and may miss a picture.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
     model: options.Model = None,
     paths: Annotated[
         bool,
@@ -150,6 +169,7 @@ def query(
     """
     from clipindex.cli.query_terms import read_terms
     from clipindex.search.query import QueryOptions, find
+    from clipindex.stores.search_method import Accuracy
 
     reading = read_terms(terms or (), minus or (), image or (), text or ())
     for note in reading.notes:
@@ -158,8 +178,18 @@ def query(
         session.output.note(f"there is no folder '{under}'; searching what was indexed below it")
     with_tags = tuple(map(values.tag, where or ()))
     without = tuple(map(values.tag, where_not or ()))
+    accuracy = Accuracy.EXACT if exact else Accuracy.AUTO
+    if approximate:
+        accuracy = Accuracy.APPROXIMATE
+        if session.server is None:
+            session.output.note("an embedded store is always searched exactly")
     wanted = QueryOptions(
-        limit=limit, min_score=min_score, under=under, where=with_tags, where_not=without
+        limit=limit,
+        min_score=min_score,
+        under=under,
+        where=with_tags,
+        where_not=without,
+        accuracy=accuracy,
     )
     hits = find(session.place(), reading.terms, wanted, model=model)
     if paths or null:
