@@ -16,6 +16,7 @@ import typer
 from PIL import Image
 
 import clipindex
+from clipindex import Finding, Verification
 from clipindex.cli import values
 from clipindex.cli.app import app
 from clipindex.collection.status import CollectionStatus
@@ -306,6 +307,9 @@ def names_of(kind: type, *left_out: str) -> set[str]:
         ("preview", {"type"} | names_of(DryRun)),
         ("hit", names_of(Hit, "sha256", "exact_path")),
         ("status", {"type"} | names_of(CollectionStatus)),
+        ("finding", {"type"} | names_of(Finding)),
+        ("verify", {"type", "exit_code"} | names_of(Verification)),
+        ("doctor", {"type", "checks", "settings", "problems", "exit_code"}),
         ("error", {"type", "code", "kind", "message", "path", "hint"}),
     ],
 )

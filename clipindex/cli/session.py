@@ -42,13 +42,13 @@ class Session:
     """One command under way."""
 
     output: Output
+    context: typer.Context
     store: Path | None = None
     server: Server | None = None
     collection: str = DEFAULT_COLLECTION
     source: str | None = None
     timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
-    context: typer.Context | None = field(default=None, repr=False)
 
     def index(self, **settings: Any) -> Index:
         """The collection that the options name; `settings` are `Index`'s others."""
@@ -138,7 +138,7 @@ def _shared() -> list[inspect.Parameter]:
 
 
 def _open(context: typer.Context, common: dict[str, Any]) -> Session:
-    log_file = common["log_file"]
+    log_file = common.get("log_file")
     output = Output(
         json=common["json"],
         quiet=common["quiet"],
@@ -150,11 +150,11 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
     output.log(f"started: {context.command_path}, version {__version__}, process {os.getpid()}")
     return Session(
         output=output,
+        context=context,
         store=common.get("store"),
         server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
         source=common.get("source"),
-        context=context,
         timeout=common.get("timeout"),
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )

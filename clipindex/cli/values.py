@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import TYPE_CHECKING
 
 from clipindex.collection.names import check_name
@@ -13,6 +14,7 @@ from clipindex.stores.address import Server, normalised
 
 if TYPE_CHECKING:
     from clipindex.ingest.scope import Part
+    from clipindex.upkeep.verify.findings import Sample
 
 API_KEY = "CLIPINDEX_API_KEY"  # never an option: every user of a machine can read those
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -83,3 +85,28 @@ def part(text: str | None) -> Part:
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LARGEST_PART:
         raise UsageError(f"'{text}' is not a part", hint="three machines take 1/3, 2/3 and 3/3")
     return Part(int(match[1]), int(match[2]))
+
+
+def sample(text: str | None, day: int | None = None) -> Sample:
+    """`K/N` as a sample, `auto/N` as that of the day; None is the whole. `day`: days since 1970,
+    by default today. Raises UsageError."""
+    from clipindex.upkeep.verify.findings import Sample
+
+    if text is None:
+        return Sample()
+    match = re.fullmatch(r"([0-9]{1,7}|auto)/([0-9]{1,7})", text.strip())
+    of = int(match[2]) if match else 0
+    if match is None or not 1 <= of <= LARGEST_PART:
+        raise _no_sample(text)
+    today = int(time.time() // SECONDS["d"]) if day is None else day
+    number = today % of + 1 if match[1] == "auto" else int(match[1])
+    if not 1 <= number <= of:
+        raise _no_sample(text)
+    return Sample(number, of)
+
+
+def _no_sample(text: str) -> UsageError:
+    return UsageError(
+        f"--sample: '{text}' is not a sample",
+        hint="1/30 is the first thirtieth; auto/30 takes another one each day",
+    )

@@ -49,7 +49,7 @@ class StoredContract:
 
     contract: Contract
     bundle: str  # folder of the model when it was last used
-    noted: dict[str, str]  # versions of Pillow and libjpeg when the collection was created
+    noted: dict[str, str]  # what it was first computed with, see `noted.computed_with`
 
     @classmethod
     def from_json(cls, raw: Any) -> StoredContract:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,8 +23,8 @@ from clipindex.collection.contract import (
 )
 from clipindex.collection.label import LabelledPoints
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
-from clipindex.collection.place import Located, Opened, required
-from clipindex.errors import ContractMismatch, StoreError, UsageError
+from clipindex.collection.place import Health, Located, Opened, required
+from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL, escaped
 from clipindex.files.user_folders import state_folder
 from clipindex.stores import server_collections
@@ -92,6 +93,7 @@ class ServerPlace:
             place,
             place._stored(info),
             aliases=tuple(sorted(a for a, c in aliases.items() if c == own_name)),
+            health=None if info is None else _health(info),
             search=EXACT if info is None else method_for(info),
         )
 
@@ -150,6 +152,11 @@ class ServerPlace:
         stored = required(stored, self)
         assert info is not None  # it has a contract
         stored.contract.check(wanted.contract)
+        health = _health(info)
+        if health.status == "red":
+            warnings.warn(
+                f"'{self.collection}' on {self.name} is {health}", ClipIndexWarning, stacklevel=2
+            )
         points = LabelledPoints(connection, self.collection, dimension, info)
         points.index_missing_fields()
         return Opened(
@@ -217,6 +224,11 @@ class ServerPlace:
             yield connection
         finally:
             connection.close()
+
+
+def _health(info: CollectionInfo) -> Health:
+    error = None if info.optimizer_error is None else escaped(info.optimizer_error[:300])
+    return Health(escaped(info.status), error)
 
 
 def host_source() -> str:
