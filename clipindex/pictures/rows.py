@@ -77,17 +77,15 @@ class Rows:
         head, foot = self._head(first, above), self._foot(last, below)
         if _Side.NATURAL in (head, foot):
             return False
-        at_a_sector = (head is _Side.TORN and first % _SECTOR == 0) or (
-            foot is _Side.TORN and last % _SECTOR == 0
+        ends = (
+            (head is _Side.TORN and first % _SECTOR == 0) or self._cuts_at_head(first),
+            (foot is _Side.TORN and last % _SECTOR == 0) or self._cuts_at_foot(last),
         )
-        cuts = self._cuts(first, last)
         if (first - self._start) // row < (last - 1 - self._start) // row:
             torn = _Side.TORN in (head, foot)
-            sure = torn and (head is foot or self._is_long(first, last))
-            return sure or at_a_sector or any(cuts)
+            return any(ends) or (torn and (head is foot or self._is_long(first, last)))
         around = b"".join((*above, *below))
-        bright = around.count(0) <= _MOST_ZEROS_OF_A_LINE * len(around)
-        return bright and (at_a_sector or all(cuts))
+        return all(ends) and around.count(0) <= _MOST_ZEROS_OF_A_LINE * len(around)
 
     def _is_long(self, first: int, last: int) -> bool:
         """Whether the zeros are more than a border has, with those of the tiles behind these."""
@@ -95,14 +93,14 @@ class Rows:
             return last - first >= self._much
         return self._data.count(0, first, first + self._much) == self._much
 
-    def _cuts(self, first: int, last: int) -> tuple[bool, bool]:
-        """Whether the zeros begin, and end, within a pixel none of whose neighbours is dark."""
+    def _cuts_at_head(self, first: int) -> bool:
+        """Whether the zeros begin within a pixel none of whose neighbours is dark."""
         begun = (first - self._start) % self._row % self._pixel
+        return begun > 0 and self._is_bright(first, first + self._pixel - begun, -1)
+
+    def _cuts_at_foot(self, last: int) -> bool:
         ended = (last - self._start) % self._row % self._pixel
-        return (
-            begun > 0 and self._is_bright(first, first + self._pixel - begun, -1),
-            ended > 0 and self._is_bright(last - ended, last, 1),
-        )
+        return ended > 0 and self._is_bright(last - ended, last, 1)
 
     def _is_bright(self, first: int, last: int, way: int) -> bool:
         """Whether the pixels above and before (`way` 1: below and behind) are bright in these."""
