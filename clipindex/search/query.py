@@ -12,6 +12,7 @@ from pathlib import Path
 from clipindex.collection.contract import bundle_for, recipe_of
 from clipindex.collection.place import Place
 from clipindex.errors import UsageError
+from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder, Model
@@ -81,7 +82,10 @@ def find(
 
 
 def search(points: Points, query: Query, options: QueryOptions) -> list[Hit]:
-    """The best different pictures: own content first, then by score, then by path."""
+    """The best different pictures: own content first, then by score, then by path.
+
+    Raises UsageError when nothing is indexed below the folder that the options name.
+    """
     only = _filter(options)
     method = points.search_method(options.accuracy)
     scores = _best_contents(points, query, only, options, method)
@@ -92,6 +96,8 @@ def search(points: Points, query: Query, options: QueryOptions) -> list[Hit]:
         if content in copies
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
+    if not hits and options.under is not None:
+        _check_folder(points, options.under)
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
     return [
         replace(hit, rank=rank, search=method.name, ef=method.ef)
@@ -106,7 +112,29 @@ def _filter(options: QueryOptions) -> Filter:
     )
     if options.under is None:
         return only
-    return only.also(("folders", display_path(resolve_root(options.under))))
+    return only.also(_below(options.under))
+
+
+def _below(folder: Path) -> tuple[str, str]:
+    return "folders", display_path(resolve_root(folder))
+
+
+def _check_folder(points: Points, folder: Path) -> None:
+    """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
+    if any(True for _ in points.scroll(Filter().also(_below(folder)))):
+        return
+    path = resolve_root(folder)
+    if is_file(path):
+        raise UsageError(
+            "this is a file, and --under takes a folder",
+            path=display_path(path),
+            hint="name the folder that it is in",
+        )
+    raise UsageError(
+        "nothing is indexed below this folder",
+        path=display_path(path),
+        hint="correct --under, or ingest the folder first; `clipindex status` lists the folders",
+    )
 
 
 def _best_contents(
