@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.search.terms import TermKind as TermKind
     from clipindex.stores.address import Server as Server
     from clipindex.stores.verified import BatchVerified as BatchVerified
+    from clipindex.upkeep.doctor.checks import Check as Check
     from clipindex.upkeep.verify.findings import Finding as Finding
     from clipindex.upkeep.verify.findings import Sample as Sample
     from clipindex.upkeep.verify.findings import Verification as Verification
@@ -81,6 +82,7 @@ _EXPORTS = {  # module -> its public names
     "search.terms": "Term TermKind",
     "stores.address": "Server",
     "stores.verified": "BatchVerified",
+    "upkeep.doctor.checks": "Check",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}

@@ -45,7 +45,7 @@ def states(checks: list[Check]) -> dict[str, State]:
 
 def report(index: clipindex.Index, model: Path | None = TINY) -> dict[str, Check]:
     """Every check by name, made in this process."""
-    checks = examine(index.place, None, Model, None if model is None else str(model))
+    checks = examine(lambda: index.place, None if model is None else str(model))
     return {check.name: check for check in checks}
 
 
@@ -83,6 +83,12 @@ def test_it_works_where_nothing_is_set_up_and_leaves_nothing(home: dict[str, str
     assert "to the bit" in done.out
     assert "\x1b" not in done.out
     assert os.listdir(home["HOME"]) == []
+
+
+def test_python_gets_the_same_checks(indexed: clipindex.Index) -> None:
+    checks = clipindex.Index(indexed.place.name).doctor()
+    assert {check.state for check in checks} <= {State.OK, State.NOTE}
+    assert "engine" in states(checks)
 
 
 def test_a_sound_collection_is_well_and_stays_as_it_is(indexed: clipindex.Index) -> None:
@@ -245,6 +251,21 @@ def test_telemetry_that_is_switched_on_is_named(home: dict[str, str]) -> None:
     assert (
         "note     telemetry: switched on by your environment: ORT_DISABLE_TELEMETRY=0" in done.out
     )
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "qdrant_edge", "numpy"])
+def test_a_library_that_does_not_load_is_named(
+    home: dict[str, str], tmp_path: Path, module: str
+) -> None:
+    """As with a wheel for another system: everything else is still looked at."""
+    (tmp_path / f"{module}.py").write_text("raise ImportError('libfoo.so.1: not there')")
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = run_clipindex("doctor", env={**home, "PYTHONPATH": path})
+    assert done.code == 1
+    assert module.replace("_edge", "-edge-py") in named(done)
+    assert "libfoo.so.1: not there" in done.out
+    assert {"store", "clipindex", "libraries"} <= named(done, "ok")
+    assert "Traceback" not in done.out + done.err
 
 
 # --- the store ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import typer
 from clipindex.cli import config as configuration
 from clipindex.cli import options, values
 from clipindex.cli.session import Session, command
-from clipindex.errors import ClipIndexError, UsageError
+from clipindex.errors import UsageError
 
 if TYPE_CHECKING:
     from clipindex.collection.place import Place
@@ -67,16 +67,12 @@ def doctor(
     """
     from clipindex.cli.doctor_view import show_report
     from clipindex.cli.settings import settings_of
-    from clipindex.collection.places import place_at
-    from clipindex.model.encoder import Model
     from clipindex.upkeep.doctor.run import examine
 
-    server = None
-    place: Place | ClipIndexError
-    try:
-        server = values.server(url)
-        place = place_at(session.store, server, session.collection, session.source)
-    except ClipIndexError as error:
-        place = error
-    checks = examine(place, server, Model, model)
+    def find_place() -> Place:
+        from clipindex.collection.places import place_at
+
+        return place_at(session.store, values.server(url), session.collection, session.source)
+
+    checks = examine(find_place, model)
     return show_report(settings_of(session.context), checks, session.output)

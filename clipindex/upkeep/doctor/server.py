@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
+from clipindex.collection.place import Place
+from clipindex.collection.server_place import ServerPlace
 from clipindex.stores.address import Server
 from clipindex.stores.connection import READING, Connection
 from clipindex.stores.server_collections import OLDEST
@@ -19,8 +21,10 @@ STATES = {
 }
 
 
-def check_server(address: Server, collection: str) -> Iterator[Check]:
+def check_server(place: Place) -> Iterator[Check]:
     """The server and the state of a collection there; its contents are another matter."""
+    assert isinstance(place, ServerPlace)
+    address, collection = place.address, place.collection
     with closing(Connection(address, READING)) as connection:
         checks = list(guarded(SERVER, lambda: _version(connection, address)))
         yield from checks

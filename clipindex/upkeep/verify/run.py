@@ -38,7 +38,7 @@ from clipindex.upkeep.verify.remembered import Remembered, remembered
 from clipindex.upkeep.verify.repair import repair
 from clipindex.upkeep.verify.resume import Bookmark, Position, bookmark, save
 
-SLICE = 5_000  # points of one opening: 0.6 s, of which the opening takes 0.1 to 0.3
+SLICE = 2_500  # points of one opening: 0.5 s, of which the opening takes 0.1 to 0.3
 SLICE_WITH_FILES = 250
 CPU = "CPUExecutionProvider"  # as runs note it
 
@@ -61,7 +61,7 @@ def verify(
     located = place.locate()
     stored = located.require()
     with remembered(located) as rows:
-        embedder = _embedder(stored, rows, load, model) if options.embed else None
+        embedder = _embedder(stored, rows, load, model, cores) if options.embed else None
         run = _Run(located, rows, options, Comparer(embedder))
         yield from run.events(embedder.rule if embedder is not None else "", cores)
     result = run.result
@@ -81,11 +81,13 @@ def verify_all(events: Events) -> tuple[Verification, list[Finding]]:
     raise AssertionError("unreachable: the last event has the result")
 
 
-def _embedder(stored: StoredContract, rows: Remembered, load: Load, model: str | None) -> Embedder:
+def _embedder(
+    stored: StoredContract, rows: Remembered, load: Load, model: str | None, cores: int
+) -> Embedder:
     bundle = bundle_for(stored, model)
     encoder = load(bundle)
     bundle.verify()
-    encoder.load(1)
+    encoder.load(cores)
     same = all(stored.noted.get(name) == value for name, value in computed_with().items())
     on_cpu = encoder.provider_in_use == CPU and rows.provider() in ("", CPU)
     return Embedder(encoder, recipe_of(stored.contract), same and on_cpu)
