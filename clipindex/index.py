@@ -115,7 +115,7 @@ class Index:
         self, options: IngestOptions = IngestOptions(), *, part: Part = Part()
     ) -> Generator[Event, None, None]:
         """`reindex`, step by step, as `ingest_events` is `ingest`."""
-        located = self.place.locate()
+        located = self.place.locate(for_writing=True)
         located.require()
         return runs.reindex(located, part, options, self._settings, self._loaded)
 
@@ -156,7 +156,7 @@ class Index:
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
         """Take tags off every indexed picture at or below the paths; returns how many had them.
-        Raises as `tag` does."""
+        Raises as `tag` does, and for a key that none of them has."""
         return tagging.untag(self.place, keys, paths)
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:

@@ -17,7 +17,7 @@ from PIL import Image
 
 import clipindex
 from clipindex import Finding, Verification
-from clipindex.cli import options
+from clipindex.cli import values
 from clipindex.cli.app import app
 from clipindex.collection.status import CollectionStatus
 from clipindex.errors import ClipIndexError, ExitCode
@@ -45,6 +45,8 @@ WORDS_OF_README = 1500
 NOT_RUN = {  # why a block of a page is not run here
     "a crontab line",
     "a systemd unit",
+    "a file of another program",
+    "changes the crontab",
     "needs a cluster",
     "needs a server of that name",
     "needs torch and a checkpoint",
@@ -276,7 +278,7 @@ def test_every_variable_is_in_the_reference_and_every_one_there_exists() -> None
         if parameter.envvar
     }
     listed = first_cells(section(DOCS["reference.md"], "Environment")) - {"NO_COLOR"}
-    assert known | {options.API_KEY} == listed  # the key is never an option
+    assert known | {values.API_KEY} == listed  # the key is never an option
     everywhere = "".join([README, *DOCS.values()])
     named = set(re.findall(r"\bCLIPINDEX_[A-Z_]+\b", everywhere))
     assert {name for name in named if "_TEST_" not in name} == listed
