@@ -447,16 +447,30 @@ def test_a_sound_server_is_well(server: Double, home: dict[str, str], tmp_path: 
     assert "points: 2;" in done.out
 
 
-def test_limits_of_strict_mode_that_refuse_requests_are_named(
-    server: Double, home: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("limits", "words", "code"),
+    [
+        ({"max_query_limit": 10}, "max_query_limit is 10", 0),
+        ({"max_payload_index_count": 4}, "max_payload_index_count is 4", 1),
+        ({"search_allow_exact": False}, "no exact searches", 0),
+    ],
+    ids=["page", "indexes", "exact"],
+)
+def test_limits_of_strict_mode_are_named(
+    server: Double,
+    home: dict[str, str],
+    tmp_path: Path,
+    limits: dict[str, object],
+    words: str,
+    code: int,
 ) -> None:
-    server.strict = {"enabled": True, "max_query_limit": 10}
+    server.strict = {"enabled": True, **limits}
     make_pictures(tmp_path / "photos", 2)
     place = ("--url", server.url)
     assert run_clipindex("ingest", tmp_path / "photos", *place, env=home).code == 0
     done = run_clipindex("doctor", *place, env=home)
-    assert (done.code, named(done)) == (1, {"strict mode"})
-    assert "max_query_limit is 10" in done.out
+    assert (done.code, named(done)) == (code, {"strict mode"} if code else set())
+    assert f"strict mode: {words}" in done.out
 
 
 def test_a_server_that_is_too_old_or_away_is_named(tmp_path: Path, home: dict[str, str]) -> None:

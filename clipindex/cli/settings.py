@@ -13,8 +13,8 @@ from typing import Any
 import typer
 
 from clipindex.cli import config
-from clipindex.cli.exits import usage_error
-from clipindex.cli.options import API_KEY
+from clipindex.cli.origins import usage_error
+from clipindex.cli.values import API_KEY
 from clipindex.errors import UsageError
 
 ALWAYS = ("store", "url", "collection", "source", "model", "config")  # also by default

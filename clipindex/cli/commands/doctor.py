@@ -72,7 +72,9 @@ def doctor(
     def find_place() -> Place:
         from clipindex.collection.places import place_at
 
-        return place_at(session.store, values.server(url), session.collection, session.source)
+        return place_at(
+            session.store, values.server(url, session.timeout), session.collection, session.source
+        )
 
     checks = examine(find_place, model)
     return show_report(settings_of(session.context), checks, session.output)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clipindex.collection.opening import Collection, open_for_change, row_from_payload
+from clipindex.collection.agreement import row_from_payload
+from clipindex.collection.opening import Collection, open_for_change
 from clipindex.collection.place import Place
 from clipindex.files.identity import point_id
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Vector, is_unit
