@@ -188,6 +188,13 @@ def test_a_broken_variable_of_another_command_is_named(home: dict[str, str]) -> 
     assert "CLIPINDEX_WORKERS" in done.out
 
 
+def test_a_broken_variable_of_its_own_is_named_twice(home: dict[str, str]) -> None:
+    """As the setting, with its origin, and as the store that cannot be named by it."""
+    done = run_clipindex("doctor", env={**home, "CLIPINDEX_COLLECTION": "a/b"})
+    assert (done.code, named(done)) == (1, {"collection", "store"})
+    assert "CLIPINDEX_COLLECTION" in done.out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -39,6 +39,7 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "pi-heif": Versions("1.4", "1.4.0"),
     "pillow": Versions("12.0", "13.0.0"),
     "platformdirs": Versions("4.12", "4.14.8"),
+    "prometheus-client": Versions("0.20", "0.26.0"),
     "qdrant-client": Versions("1.16", "1.20.0"),
     "qdrant-edge-py": Versions("0.9", "0.9.0", below="0.10"),
     "rich": Versions("13.8", "15.0.0"),
