@@ -101,9 +101,9 @@ def doctor(
     def find_place() -> Place:
         from clipindex.collection.places import place_at
 
-        return place_at(
-            session.store, values.server(url, session.timeout), session.collection, session.source
-        )
+        server = values.server(url, session.timeout)
+        name = values.collection(collection)
+        return place_at(session.store, server, name, source and values.source(source))
 
     checks = examine(find_place, model)
     return show_report(settings_of(session.context), checks, session.output)

@@ -60,7 +60,7 @@ def verify(
     """
     started = time.monotonic()
     located = place.locate()
-    stored = located.require()
+    located.require()
     with remembered(located) as rows:
         embedder = _embedder(located, rows, load, model, cores) if options.embed else None
         run = _Run(located, rows, options, Comparer(embedder))
