@@ -92,6 +92,7 @@ OWN_FILES = {
     "upkeep.export_files",
     "upkeep.export_reading",
     "upkeep.transfer",
+    "upkeep.doctor.folders",
     "upkeep.doctor.store",
     "upkeep.verify.remembered",
     "upkeep.verify.resume",
