@@ -231,7 +231,6 @@ SHAPE: Json = {
             "wal_retain_closed": "int",
         },
         "quantization_config": "NoneType",
-        "strict_mode_config": {"enabled": "bool"},
         "metadata": {"of": "str"},
     },
     "payload_schema": {"sha256": {"data_type": "str", "points": "int"}},
@@ -245,6 +244,8 @@ def test_a_collection_is_described_in_one_shape(server: Server) -> None:
     server.fill(3)
     info = server.ask("GET", server.path).result
     info.pop("warnings", None)
+    strict = info["config"].pop("strict_mode_config", {"enabled": False})  # as its file says
+    assert strict == {"enabled": False}
     assert shape(info) == SHAPE
     assert info["payload_schema"] == {"sha256": {"data_type": "keyword", "points": 3}}
 
@@ -281,6 +282,13 @@ def test_a_patch_of_the_metadata_merges_one_level_and_null_takes_a_key_away(
     config = server.ask("GET", server.path).result["config"]
     assert config["hnsw_config"]["m"] == 0
     assert config["strict_mode_config"]["max_query_limit"] == 3
+
+
+def test_the_first_metadata_keeps_its_nulls(server: Server) -> None:
+    server.create()
+    assert server.patch(metadata={"a": None, "b": 1}).result is True
+    config = server.ask("GET", server.path).result["config"]
+    assert config["metadata"] == {"a": None, "b": 1}
 
 
 def test_a_name_is_taken_once(server: Server) -> None:

@@ -11,12 +11,13 @@ only what is its own:
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -90,17 +91,25 @@ Function = Callable[..., int | None]
 
 
 def command(
-    *, without: Collection[str] = (), rivals: Sequence[tuple[str, str]] = ()
+    *,
+    without: Collection[str] = (),
+    unchecked: Collection[str] = (),
+    rivals: Sequence[tuple[str, str]] = (),
 ) -> Callable[[Function], Callable[..., int | None]]:
     """Add the shared options to a command whose first parameter is its session.
 
-    `without` names shared options that it has no use for. Of two `rivals` (`--json` against
+    `without` names shared options that it has no use for, `unchecked` those whose values it judges
+    itself. Of two `rivals` (`--json` against
     `--paths`) the nearer one holds: the command line before the environment before the file.
     """
 
     def with_session(function: Function) -> Callable[..., int | None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        shared = [parameter for parameter in _shared() if parameter.name not in without]
+        shared = [
+            _unchecked(parameter) if parameter.name in unchecked else parameter
+            for parameter in _shared()
+            if parameter.name not in without
+        ]
 
         def run(context: typer.Context, **given: Any) -> int | None:
             if (ending := context.find_object(Ending)) is not None:
@@ -135,6 +144,13 @@ def _shared() -> list[inspect.Parameter]:
         )
         for name, annotation in get_type_hints(Shared, include_extras=True).items()
     ]
+
+
+def _unchecked(parameter: inspect.Parameter) -> inspect.Parameter:
+    kind, option = get_args(parameter.annotation)
+    free = copy.copy(option)
+    free.parser = None
+    return parameter.replace(annotation=Annotated[kind, free])
 
 
 def _open(context: typer.Context, common: dict[str, Any]) -> Session:

@@ -25,7 +25,7 @@ def _tolerant(context: typer.Context, path: Path | None) -> Path | None:
         return path
 
 
-@command(without=("url", "config", "log_file"))
+@command(without=("url", "config", "log_file"), unchecked=("collection", "source"))
 def doctor(
     session: Session,
     url: Annotated[
