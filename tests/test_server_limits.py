@@ -265,21 +265,31 @@ def test_a_connection_that_is_cut_twice_is_tried_with_less(strict: Stale) -> Non
     store.close()
 
 
-def test_batches_keep_to_the_points_that_a_server_takes_in_a_minute(strict: Stale) -> None:
-    limit(strict, write_rate_limit=60, enabled=False)  # in force without strict mode
+def test_batches_keep_to_the_points_that_a_server_takes_in_a_minute() -> None:
+    rates = {"write_rate_limit": 60, "read_rate_limit": 5}
+    for strict in ({**rates, "enabled": True}, rates):  # in force without strict mode
+        limits = limits_of(strict)
+        assert (limits.upsert, limits.retrieve) == (30, 5)  # a write is charged twice
+
+
+def test_a_request_above_what_a_server_takes_in_a_minute_is_halved(strict: Stale) -> None:
+    words = "Write rate limit exceeded, request larger than rate limiter capacity, please split"
+
+    def is_over(request: Request) -> bool:
+        return is_upsert(request) and len(request.body["points"]) > most
+
     store = opened(strict)
-    write_verified(store, [point(seed) for seed in range(61)])
-    assert store.estimate() == 61
-    config(strict, "photos")["strict_mode_config"]["write_rate_limit"] = 30
-    write_verified(store, [point(seed) for seed in range(31)])  # it was changed meanwhile
-    config(strict, "photos")["strict_mode_config"]["write_rate_limit"] = 0
+    strict.fail("429", value=words, times=999, when=is_over)
+    most = 8
+    write_verified(store, [point(seed) for seed in range(31)])
+    assert store.estimate() == 31
+    most = 0
     before = upserts(strict)
     with pytest.raises(StoreError, match="never takes as much in a minute") as caught:
         write_verified(store, [point(31)])
     assert upserts(strict) == before + 1  # waiting does not help
     assert "write_rate_limit" in caught.value.hint
     store.close()
-    assert limits_of({"read_rate_limit": 5}).retrieve == 5
 
 
 # --- what is stored --------------------------------------------------------------------------
