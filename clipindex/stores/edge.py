@@ -175,9 +175,11 @@ class EdgePoints:
         )
         return self._try("be searched", partial(self._shard.query, request))
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
-        offset = None
+        offset = start
         while True:
             request = engine.ScrollRequest(
                 limit=PAGE,

@@ -113,8 +113,10 @@ class Points(Protocol):
         what `search_method` returned."""
         ...
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
-        """Ids and payloads of all points that match the filter."""
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
+        """Ids and payloads of all points that match the filter, by id, beginning at `start`."""
         ...
 
     def index_field(self, name: str) -> None:
