@@ -30,7 +30,7 @@ def server(url: str | None) -> Server | None:
     return Server(url, os.environ.get(API_KEY, ""))
 
 
-def seconds(duration: str | None) -> float | None:
+def seconds(duration: str | None, option: str = "--max-duration") -> float | None:
     """`90s`, `30m`, `4h`, `1d` or a bare number of seconds. Raises UsageError.
 
     >>> seconds("1.5m")
@@ -41,7 +41,7 @@ def seconds(duration: str | None) -> float | None:
     match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([smhd]?)", duration.strip().lower())
     if match is None:
         raise UsageError(
-            f"--max-duration: '{duration}' is not a duration", hint="such as 90s, 30m, 4h or 1d"
+            f"{option}: '{duration}' is not a duration", hint="such as 90s, 30m, 4h or 1d"
         )
     return float(match[1]) * SECONDS[match[2] or "s"]
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from clipindex.collection import lock
 from clipindex.collection.catalogue import INDEXED, Catalogue, Row
 from clipindex.collection.contract import (
     Contract,
@@ -154,14 +153,15 @@ def _opened(
 ) -> Iterator[tuple[Collection, Opened]]:
     """Take the lock, then open points and catalogue."""
     _make_folder(place)
-    with lock.locked(place.lock, purpose):
+    with place.hold(purpose) as hold:
         opened = place.open(wanted, create=create)
         with closing(opened.points), closing(Catalogue(opened.catalogue)) as catalogue:
             contract = opened.stored.contract
             collection = Collection(
                 place=place, contract=contract, points=opened.points, catalogue=catalogue
             )
-            yield collection, opened
+            with hold.answer_from(opened.points):
+                yield collection, opened
 
 
 def is_doubtful(collection: Collection, finished_before: bool) -> bool:

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from clipindex.collection.contract import bundle_for, recipe_of
+from clipindex.collection.kept import Kept
+from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
 from clipindex.errors import UsageError
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
@@ -18,7 +20,7 @@ from clipindex.model.encoder import Encoder, Model
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, tags_of
-from clipindex.stores.points import Points
+from clipindex.stores.points import ReadablePoints
 
 CONTENTS_AT_ONCE = 100
 TIE_MARGIN = 10  # contents fetched beyond the limit: among equal scores the first path wins
@@ -60,11 +62,13 @@ def find(
     *,
     model: str | None = None,
     load: Callable[[Bundle], Encoder] = Model,
+    kept: Kept | None = None,
 ) -> list[Hit]:
     """The pictures of a collection nearest to the weighted sum of the terms.
 
-    `model` names the bundle's folder where it was moved; `load` opens the bundle. Raises
-    UsageError for terms that give no query, StoreError, ModelError and their kin.
+    `model` names the bundle's folder where it was moved; `load` opens the bundle; `kept`
+    holds a collection open between queries. Raises UsageError for terms that give no query,
+    CollectionBusy, StoreError, ModelError and their kin.
     """
     located = place.locate()
     stored = located.require()
@@ -72,11 +76,16 @@ def find(
     if not terms:
         raise UsageError("a query needs a term")
     query = embed_query(terms, load(bundle), recipe_of(stored.contract))
-    with located.place.open_for_reading(stored, "query") as points:
+    place = located.place
+    with (
+        place.open_for_reading(stored, QUERY)
+        if kept is None
+        else kept.open_for_reading(place, stored, QUERY)
+    ) as points:
         return search(points, query, options)
 
 
-def search(points: Points, query: Query, options: QueryOptions) -> list[Hit]:
+def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:
     """The best different pictures: own content first, then by score, then by path."""
     only = _filter(options)
     scores = _best_contents(points, query, only, options)
@@ -102,7 +111,7 @@ def _filter(options: QueryOptions) -> Filter:
 
 
 def _best_contents(
-    points: Points, query: Query, only: Filter, options: QueryOptions
+    points: ReadablePoints, query: Query, only: Filter, options: QueryOptions
 ) -> dict[str, float]:
     """Digest -> score of the contents that may be hits: the best, and those with the same score
     as the last of them."""
@@ -122,7 +131,7 @@ def _best_contents(
     }
 
 
-def _copies(points: Points, only: Filter, contents: Iterable[str]) -> dict[str, list[Copy]]:
+def _copies(points: ReadablePoints, only: Filter, contents: Iterable[str]) -> dict[str, list[Copy]]:
     """All points of each content, a hundred contents a request: a server may be far away."""
     copies: dict[str, list[Copy]] = {}
     remaining = iter(contents)

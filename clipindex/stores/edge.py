@@ -8,6 +8,7 @@ no process may fork while it is open.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -58,6 +59,7 @@ class EdgePoints:
         self.location = str(copy_of or folder)
         self._folder = folder
         self._dimension = dimension
+        self._turn = threading.RLock()
         if copy_of is None:
             self._check_free_space(0)
         self._check_address_space()
@@ -84,6 +86,10 @@ class EdgePoints:
         shard.flush()
         new_shard.settle(self._folder)
         return shard
+
+    def turn(self) -> AbstractContextManager[object]:
+        """A batch of the writer's, or one request of a reader's, at a time."""
+        return self._turn
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """Write points. Raises VerificationFailed for a vector that is not a unit vector, and
@@ -151,19 +157,26 @@ class EdgePoints:
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
-        offset = None
+        after = None
         while True:
-            request = engine.ScrollRequest(
-                limit=PAGE,
-                offset=offset,
-                filter=engine_filter(only.conditions()),
-                with_payload=True,
-                with_vector=False,
-            )
-            page, offset = self._try("be read", partial(self._shard.scroll, request))
-            yield from ((record.id, record.payload) for record in page)
-            if offset is None:
+            page, after = self.scroll_page(only, after)
+            yield from page
+            if after is None:
                 return
+
+    def scroll_page(
+        self, only: Filter, after: uuid.UUID | None
+    ) -> tuple[list[tuple[uuid.UUID, Payload]], uuid.UUID | None]:
+        """One page of a scroll, and where the next one begins; None: there is no next one."""
+        request = engine.ScrollRequest(
+            limit=PAGE,
+            offset=after,
+            filter=engine_filter(only.conditions()),
+            with_payload=True,
+            with_vector=False,
+        )
+        page, following = self._try("be read", partial(self._shard.scroll, request))
+        return [(record.id, record.payload) for record in page], following
 
     def index_field(self, name: str) -> None:
         """Create a keyword index on a payload field."""

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,11 +58,36 @@ def check_unit_vectors(batch: Sequence[Point], dimension: int) -> None:
             )
 
 
-class Points(Protocol):
-    """The points of one open collection. Errors of the engine are raised as StoreError and its
-    kin."""
+class ReadablePoints(Protocol):
+    """The points of one collection, for reading. Errors of the engine are raised as StoreError
+    and its kin."""
 
     location: str
+
+    def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
+        """The existing points among `ids`, with vectors and payloads."""
+        ...
+
+    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
+        """The nearest different contents by cosine, best first; copies count as one."""
+        ...
+
+    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+        """Ids and payloads of all points that match the filter."""
+        ...
+
+    def count(self, only: Filter = Filter()) -> int:
+        """The exact number of points that match the filter."""
+        ...
+
+
+class Points(ReadablePoints, Protocol):
+    """The points of one open collection, for reading and writing."""
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Held by one thread of this process at a time: by the writer for a whole batch, from
+        its first point to its verification, and by whoever reads meanwhile."""
+        ...
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """Write points, replacing those with the same ids. Raises VerificationFailed for a
@@ -71,10 +96,6 @@ class Points(Protocol):
 
     def flush(self) -> None:
         """Make everything written so far durable."""
-        ...
-
-    def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
-        """The existing points among `ids`, with vectors and payloads."""
         ...
 
     def same(self, written: Point, stored: Point) -> bool:
@@ -87,20 +108,8 @@ class Points(Protocol):
         faster."""
         ...
 
-    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
-        """The nearest different contents by cosine, best first; copies count as one."""
-        ...
-
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
-        """Ids and payloads of all points that match the filter."""
-        ...
-
     def index_field(self, name: str) -> None:
         """Create a keyword index on a payload field; does nothing where one exists."""
-        ...
-
-    def count(self, only: Filter = Filter()) -> int:
-        """The exact number of points that match the filter."""
         ...
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
@@ -109,4 +118,16 @@ class Points(Protocol):
 
     def close(self) -> None:
         """Release the collection."""
+        ...
+
+
+@runtime_checkable
+class PagedPoints(Points, Protocol):
+    """Points of an engine in this process. A page does not depend on the one before: other
+    processes can be handed one at a time."""
+
+    def scroll_page(
+        self, only: Filter, after: uuid.UUID | None
+    ) -> tuple[list[tuple[uuid.UUID, Payload]], uuid.UUID | None]:
+        """One page of a scroll, and where the next one begins; None: there is no next one."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -65,6 +65,10 @@ class ServerPoints:
         for field in (*INDEXED_FIELDS, "source", "path"):
             if field not in self._info.indexed_fields:
                 self.index_field(field)
+
+    def turn(self) -> AbstractContextManager[object]:
+        """The server takes the turns."""
+        return nullcontext()
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """Write points; they are applied when this returns. Raises VerificationFailed for a

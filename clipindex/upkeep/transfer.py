@@ -19,7 +19,7 @@ from clipindex.collection.status import remembered_roots
 from clipindex.errors import StoreError, UsageError, VerificationFailed
 from clipindex.files.identity import path_from_payload, point_id
 from clipindex.stores.payload import TAG, Payload
-from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
+from clipindex.stores.points import POINTS_AT_ONCE, Point, Points, ReadablePoints
 from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import write_verified
 from clipindex.upkeep.export_files import prepare_folder, write_manifest, write_pair
@@ -192,14 +192,14 @@ def _adopt(point: Point, origin_source: str, target_source: str) -> Point:
     return Point(name, point.vector, {**point.payload, "source": target_source})
 
 
-def _pages(points: Points, size: int) -> Iterator[Page]:
+def _pages(points: ReadablePoints, size: int) -> Iterator[Page]:
     """All points, without their vectors, `size` at a time."""
     remaining = iter(points.scroll())
     while page := list(islice(remaining, size)):
         yield page
 
 
-def _sound_points(points: Points, page: Page, stored: StoredContract) -> list[Point]:
+def _sound_points(points: ReadablePoints, page: Page, stored: StoredContract) -> list[Point]:
     """A page's points with vectors. Raises StoreError when one was deleted meanwhile,
     VerificationFailed for one that is damaged."""
     names = [name for name, _ in page]
