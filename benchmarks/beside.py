@@ -34,6 +34,7 @@ from benchmarks.measure import ROOT
 from benchmarks.programs import OFFLINE
 from benchmarks.report import rows_table
 from benchmarks.scale import PER_FOLDER, fill
+from clipindex.collection.folder_place import FolderPlace
 from clipindex.errors import CollectionBusy
 from clipindex.files.file_system import FileRecord
 from clipindex.index import Index
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = (f"/made/{n // PER_FOLDER:04d}/{n:07d}.jpg" for n in range(options.points))
         records = (FileRecord(os.fsencode(name), 1, 1, 1) for name in names)
         bundle = find_bundle(DEFAULT_MODEL).folder
-        fill(work / "store", bundle, records, np.random.default_rng(0))
+        fill(FolderPlace(work / "store"), bundle, records, np.random.default_rng(0))
         for figures in rows(work, options.pictures, options.at_once):
             print(rows_table([figures]) + "\n", flush=True)
     return 0

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -30,7 +31,8 @@ from benchmarks import machine, measure, pictures, report
 from benchmarks.programs import OFFLINE, WORK, weights
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.folder_place import FolderPlace
-from clipindex.collection.opening import Settings, choose, open_for_import
+from clipindex.collection.opening import Collection, Settings, choose, open_for_import
+from clipindex.collection.place import Place
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import LOCAL, point_id
 from clipindex.pictures.exif import PictureFacts
@@ -122,7 +124,7 @@ def plan(count: int, bundle: Path, work: Path, rounds: int) -> list[dict[str, An
     tree, store = work / f"tree-{count}", work / f"store-of-tree-{count}"
     records = list(make_tree(tree, count))
     shutil.rmtree(store, ignore_errors=True)
-    fill(store, bundle, records, np.random.default_rng(0))
+    fill(FolderPlace(store), bundle, records, np.random.default_rng(0))
     runs: dict[str, list[measure.Measured]] = {"find -printf": [], "clipindex ingest": []}
     for _ in range(rounds):
         find = ["find", str(tree), "-type", "f", "-printf", "%s %T@ %p\\n"]
@@ -164,7 +166,8 @@ def query(
     rows = []
     for count in counts:
         names = (f"/photographs/{n // PER_FOLDER:04d}/{n:07d}.jpg" for n in range(there, count))
-        fill(store, bundle, (FileRecord(os.fsencode(name), 1, 1, 1) for name in names), rng)
+        records = (FileRecord(os.fsencode(name), 1, 1, 1) for name in names)
+        fill(FolderPlace(store), bundle, records, rng)
         there = count
         runs = [clipindex(work, "query", "a dog on a beach", store=store) for _ in range(rounds)]
         engine = measured_here(["search", str(FolderPlace(store).shard)], work)
@@ -232,30 +235,42 @@ def clipindex(work: Path, command: str, *what: str, store: Path) -> measure.Meas
 
 
 def fill(
-    store: Path, bundle: Path, records: Iterable[FileRecord], rng: np.random.Generator
+    place: Place, bundle: Path, records: Iterable[FileRecord], rng: np.random.Generator
 ) -> None:
     """Points and rows of files as an ingest leaves them, with made vectors."""
-    place = FolderPlace(store)
     with open_for_import(place, choose(None, Settings(str(bundle))).stored) as collection:
-        centres = unit(np.random.default_rng(1).standard_normal((CLUSTERS, 512)))
         rest = iter(records)
         while batch := list(islice(rest, AT_ONCE)):
-            noise = unit(rng.standard_normal((len(batch), 512)))
-            chosen = centres[rng.integers(CLUSTERS, size=len(batch))]
-            vectors = unit(TIGHTNESS * chosen + noise)
-            pairs = list(zip(batch, vectors, strict=True))
-            write_verified(collection.points, [_point(record, vector) for record, vector in pairs])
-            collection.catalogue.write(
-                Row(
-                    path=record.path,
-                    size=record.size,
-                    mtime_ns=record.mtime_ns,
-                    ctime_ns=record.ctime_ns,
-                    sha256=_digest(record),
-                    state=INDEXED,
-                )
-                for record in batch
-            )
+            write(collection, batch, rng)
+
+
+def write(
+    collection: Collection, batch: Sequence[FileRecord], rng: np.random.Generator, size: int = 0
+) -> None:
+    """Made points of some files, verified in batches of `size` (0: all at once), and their rows."""
+    vectors = made_vectors(len(batch), rng)
+    pairs = zip(batch, vectors, strict=True)
+    points = iter([_point(record, vector, collection.source) for record, vector in pairs])
+    while part := list(islice(points, size or len(batch))):
+        write_verified(collection.points, part)
+    collection.catalogue.write(
+        Row(
+            path=record.path,
+            size=record.size,
+            mtime_ns=record.mtime_ns,
+            ctime_ns=record.ctime_ns,
+            sha256=_digest(record),
+            state=INDEXED,
+        )
+        for record in batch
+    )
+
+
+def made_vectors(count: int, rng: np.random.Generator) -> Vector:
+    """Unit vectors in clusters as CLIP's are, float32 [count, 512]."""
+    centres = unit(np.random.default_rng(1).standard_normal((CLUSTERS, 512)))
+    noise = unit(rng.standard_normal((count, 512)))
+    return unit(TIGHTNESS * centres[rng.integers(CLUSTERS, size=count)] + noise)
 
 
 def unit(rows: np.ndarray[tuple[int, ...], np.dtype[Any]]) -> Vector:
@@ -264,9 +279,10 @@ def unit(rows: np.ndarray[tuple[int, ...], np.dtype[Any]]) -> Vector:
     return scaled
 
 
-def _point(record: FileRecord, vector: Vector) -> Point:
-    payload = make_payload(LOCAL, record, _digest(record), FACTS, {})
-    return Point(point_id(LOCAL, record.path), vector, payload)
+def _point(record: FileRecord, vector: Vector, source: str) -> Point:
+    tags = {"half": str(zlib.crc32(record.path) % 2), "set": str(zlib.crc32(record.path) % 100)}
+    payload = make_payload(source, record, _digest(record), FACTS, tags)
+    return Point(point_id(source, record.path), vector, payload)
 
 
 def _digest(record: FileRecord) -> bytes:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.search.terms import Term as Term
     from clipindex.search.terms import TermKind as TermKind
     from clipindex.stores.address import Server as Server
+    from clipindex.stores.search_method import Accuracy as Accuracy
     from clipindex.stores.verified import BatchVerified as BatchVerified
 
 _EXPORTS = {  # module -> its public names
@@ -76,6 +77,7 @@ _EXPORTS = {  # module -> its public names
     "search.query": "Hit QueryOptions",
     "search.terms": "Term TermKind",
     "stores.address": "Server",
+    "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}

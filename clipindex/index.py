@@ -133,7 +133,7 @@ class Index:
         self, options: IngestOptions = IngestOptions(), *, part: Part = Part()
     ) -> Generator[Event, None, None]:
         """`reindex`, step by step, as `ingest_events` is `ingest`."""
-        located = self.place.locate()
+        located = self.place.locate(for_writing=True)
         located.require()
         return runs.reindex(located, part, options, self._settings, self._loaded)
 

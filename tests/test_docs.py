@@ -44,6 +44,8 @@ WORDS_OF_README = 1500
 NOT_RUN = {  # why a block of a page is not run here
     "a crontab line",
     "a systemd unit",
+    "a file of another program",
+    "changes the crontab",
     "needs a cluster",
     "needs a server of that name",
     "needs torch and a checkpoint",

@@ -170,7 +170,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(glob=gitignore, paths=st.lists(below, min_size=1, max_size=8))
 @settings(
-    max_examples=4000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_git_excludes_the_same_paths(repository: Path, glob: str, paths: list[str]) -> None:
     assume(not glob.rstrip("/").endswith("\\"))

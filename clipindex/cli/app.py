@@ -28,6 +28,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "untag": "Tags",
     "relocate": "Upkeep",
     "forget": "Upkeep",
+    "schedule": "Upkeep",
     "export": "Copies",
     "import": "Copies",
     "alias": "Qdrant server",

@@ -56,7 +56,7 @@ class Ending:
                 self.output.problem(f"terminated; {FAREWELL}")
                 self.output.log(f"terminated; {FAREWELL}")
                 code = ExitCode.TERMINATED
-        return self._with_lost_output(int(code))
+        return self.output.end(self._with_lost_output(int(code)))
 
     def _outcome(self, command: Callable[[], object]) -> int:
         try:

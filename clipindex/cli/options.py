@@ -70,6 +70,20 @@ class Shared:
             rich_help_panel=WHERE,
         ),
     ] = None
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            "--timeout",
+            min=1,
+            max=86_400,
+            metavar="SECONDS",
+            envvar="CLIPINDEX_TIMEOUT",
+            help="How long a server may take to answer a request. Default: 10 to read, 60 to "
+            "write.",
+            show_default=False,
+            rich_help_panel=WHERE,
+        ),
+    ] = None
     json: Annotated[
         bool,
         typer.Option(
@@ -142,7 +156,7 @@ class Waiting:
     ] = None
 
 
-PLACE: Collection[str] = ("store", "url", "collection", "source")
+PLACE: Collection[str] = ("store", "url", "collection", "source", "timeout")
 
 Model = Annotated[
     str | None,
@@ -218,5 +232,17 @@ PartText = Annotated[
         help="Index only part K of N, by a hash of the path: N machines share the work.",
         show_default=False,
         rich_help_panel=SPEED,
+    ),
+]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file",
+        metavar="FILE",
+        envvar="CLIPINDEX_METRICS_FILE",
+        help="Replace this file with the run's metrics at its end, for Prometheus's textfile "
+        "collector; its name must end with .prom there.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
     ),
 ]

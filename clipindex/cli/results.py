@@ -177,6 +177,7 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         *([("aliases", ", ".join(status.aliases))] if status.aliases else []),
         ("model", f"{status.model}, revision {status.revision} ({status.bundle})"),
         ("preprocessing", f"{status.preprocessing}, {status.precision}"),
+        *([("search", f"approximate, ef {status.ef}")] if status.ef is not None else []),
         ("pictures", f"{status.indexed:,}"),
         ("in quarantine", f"{status.quarantined:,}"),
         ("skipped", f"{status.skipped:,}"),

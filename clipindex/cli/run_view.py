@@ -41,6 +41,7 @@ from clipindex.ingest.events import (
     Scanning,
     SlowFile,
     Status,
+    Summary,
     Untouched,
 )
 from clipindex.stores.verified import BatchVerified
@@ -53,8 +54,13 @@ STEPS = 1000  # of the bar
 tqdm.set_lock(RLock())
 
 
-def show_run(events: Generator[Event, None, None], output: Output) -> int:
-    """Show a run's events as they come; returns its exit code."""
+def show_run(
+    events: Generator[Event, None, None],
+    output: Output,
+    finished: Callable[[Summary], object] = lambda _: None,
+) -> int:
+    """Show a run's events as they come; returns its exit code. `finished` is called with the
+    summary of a run that was not interrupted."""
     view: RunView = JsonView(output) if output.json else PeopleView(output)
     code = int(ExitCode.DONE)
     with closing(view), closing(events):
@@ -64,6 +70,7 @@ def show_run(events: Generator[Event, None, None], output: Output) -> int:
             view.show(event)
             if isinstance(event, RunFinished):
                 code = event.summary.exit_code
+                finished(event.summary)
     return code
 
 

@@ -12,6 +12,7 @@ only what is its own:
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
+from clipindex._version import __version__
 from clipindex.cli import values
 from clipindex.cli.exits import Ending
 from clipindex.cli.options import Shared, Waiting
@@ -29,6 +31,7 @@ from clipindex.errors import UsageError
 if TYPE_CHECKING:
     from clipindex.collection.place import Place
     from clipindex.index import Index
+    from clipindex.ingest.events import Summary
     from clipindex.stores.address import Server
 
 SOURCES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")  # of an option's value, nearest first
@@ -44,7 +47,9 @@ class Session:
     collection: str = DEFAULT_COLLECTION
     source: str | None = None
     wait: float | None = None  # seconds; None: the default
+    timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
+    context: typer.Context | None = field(default=None, repr=False)
 
     def index(self, **settings: Any) -> Index:
         """The collection that the options name; `settings` are `Index`'s others."""
@@ -64,6 +69,17 @@ class Session:
         from clipindex.collection.places import place_at
 
         return place_at(self.store, self.server, self.collection, self.source)
+
+    def metrics(self, file: Path | None) -> Callable[[Summary], object]:
+        """Have the metrics of this run written at its end, if a file is named; returns what
+        takes the run's summary. Raises UsageError when the file cannot be written."""
+        if file is None:
+            return lambda _: None
+        from clipindex.cli.metrics import RunMetrics  # its library takes 40 ms to load
+
+        metrics = RunMetrics(file, self.place())
+        self.output.at_end(lambda code: metrics.write(code, self.output))
+        return metrics.finished
 
     def refuse_typed(self, options: Collection[str], why: str) -> None:
         """Raises UsageError for options that were typed although they would be ignored."""
@@ -135,13 +151,16 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
     )
     if (ending := context.find_object(Ending)) is not None:
         ending.output = output
+    output.log(f"started: {context.command_path}, version {__version__}, process {os.getpid()}")
     return Session(
         output=output,
         store=common.get("store"),
-        server=values.server(common.get("url")),
+        server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
         source=common.get("source"),
         wait=values.seconds(common.get("wait"), "--wait"),
+        context=context,
+        timeout=common.get("timeout"),
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )
 

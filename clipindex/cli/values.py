@@ -17,7 +17,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LARGEST_PART = 1_000_000
 
 
-def server(url: str | None) -> Server | None:
+def server(url: str | None, timeout: int | None = None) -> Server | None:
     """The server of a URL, with the key from the environment; None without a URL.
 
     Raises UsageError and Refused, as `Server` does.
@@ -27,7 +27,7 @@ def server(url: str | None) -> Server | None:
 
     if not url.isprintable():
         raise UsageError("--url holds characters that no URL has", hint="type it again")
-    return Server(url, os.environ.get(API_KEY, ""))
+    return Server(url, os.environ.get(API_KEY, ""), timeout)
 
 
 def seconds(duration: str | None, option: str = "--max-duration") -> float | None:

@@ -11,6 +11,7 @@ from clipindex.collection.contract import StoredContract
 from clipindex.collection.sharing.hold import Hold
 from clipindex.errors import StoreError, UsageError
 from clipindex.stores.points import Points, ReadablePoints
+from clipindex.stores.search_method import EXACT, SearchMethod
 
 
 class Place(Protocol):
@@ -43,8 +44,9 @@ class Place(Protocol):
     def for_part(self, number: int, of: int) -> Place:
         """The place of a run that takes part `number` of `of`."""
 
-    def locate(self) -> Located:
-        """Look once for the collection: follow an alias, read the contract.
+    def locate(self, *, for_writing: bool = False) -> Located:
+        """Look once for the collection: follow an alias, read the contract. A command that is
+        going to write waits as long for a server as its writes do.
 
         Whoever switches the alias later does not move a run that has begun.
         """
@@ -89,6 +91,7 @@ class Located:
     place: Place  # under the collection's own name
     stored: StoredContract | None  # None: there is no collection
     aliases: tuple[str, ...] = ()  # other names of the collection, on a server
+    search: SearchMethod = EXACT  # how a query is answered
 
     def require(self) -> StoredContract:
         """The contract. Raises StoreError when there is no collection."""

@@ -46,6 +46,10 @@ STEPS: tuple[Step, ...] = (
         ) WITHOUT ROWID""",
         "CREATE TABLE moves (old BLOB PRIMARY KEY, new BLOB NOT NULL) WITHOUT ROWID",
     ),
+    (
+        "ALTER TABLE runs ADD COLUMN points INTEGER",  # of this source, when the run ended
+        "CREATE TABLE newest (number INTEGER PRIMARY KEY, path BLOB NOT NULL)",
+    ),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds

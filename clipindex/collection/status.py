@@ -31,6 +31,8 @@ class CollectionStatus:
     roots: list[str]
     last_run: dict[str, object] | None
     aliases: list[str]  # names on a server that stand for this collection
+    search: str = "exact"  # how a query is answered: exact or approximate
+    ef: int | None = None  # how many candidates an approximate search keeps
 
 
 def status_of(place: Place) -> CollectionStatus:
@@ -56,6 +58,8 @@ def status_of(place: Place) -> CollectionStatus:
         roots=[],
         last_run=None,
         aliases=list(located.aliases),
+        search=located.search.name,
+        ef=located.search.ef,
     )
     with open_catalogue(located) as catalogue:
         if catalogue is None:

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 
-from clipindex.collection.opening import Collection, is_doubtful, reconcile
+from clipindex.collection.agreement import PointCount, begin_run, count_points, end_run
+from clipindex.collection.opening import Collection
 from clipindex.errors import ExitCode
 from clipindex.files.access import is_folder
 from clipindex.files.file_system import FileRecord
@@ -48,16 +48,15 @@ def ingest(
     """
     start = time.monotonic()
     catalogue = collection.catalogue
-    number, finished_before = catalogue.begin_run(_now())
-    missing = reconcile(collection) if is_doubtful(collection, finished_before) else 0
+    number, loss = begin_run(collection)
     yield RunStarted(
         model=collection.contract.model,
         preprocessing=collection.preprocessing.value,
         store=collection.place.name,
         collection=collection.place.collection,
     )
-    if missing:
-        yield PointsMissing(missing)
+    if loss.pictures:
+        yield PointsMissing(loss.pictures, loss.remembered)
     files = yield from survey(scope, memory_from(catalogue), decoders())
     _remember_roots(collection, scope, files)
     plan = files.plan
@@ -75,9 +74,10 @@ def ingest(
     if late:
         yield Untouched(source=collection.source, deferred=late)
 
-    counts = _Counts(deferred=len(deferred) + len(late), tagged=tagged, start=start)
+    points = count_points(collection)
+    counts = _Counts(deferred=len(deferred) + len(late), tagged=tagged, points=points, start=start)
     summary = _summary(collection, model, files, recorder.tally, counts)
-    catalogue.finish_run(number, _now(), asdict(summary))
+    end_run(collection, number, points, asdict(summary))
     yield RunFinished(summary)
 
 
@@ -149,12 +149,13 @@ def _tag_unchanged(
     return tagged
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Counts:
     """What a run knows beside the survey and the tally; `start` is a time.monotonic() value."""
 
     deferred: int
     tagged: int
+    points: PointCount
     start: float
 
 
@@ -181,7 +182,7 @@ def _summary(
         tagged=counts.tagged,
         vanished=len(plan.vanished) - statuses[Status.MOVED],
         unreadable=unreadable,
-        points=collection.points.count(),
+        points=counts.points.total,
         embedded=tally.embedded,
         written=tally.written + counts.tagged,
         seconds=round(seconds, 3),
@@ -192,7 +193,3 @@ def _summary(
         collection=collection.place.collection,
         exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE),
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -21,6 +21,7 @@ from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, tags_of
 from clipindex.stores.points import ReadablePoints
+from clipindex.stores.search_method import Accuracy, SearchMethod
 
 CONTENTS_AT_ONCE = 100
 TIE_MARGIN = 10  # contents fetched beyond the limit: among equal scores the first path wins
@@ -42,6 +43,8 @@ class Hit:
     tags: dict[str, str] = field(default_factory=dict)
     sha256: str = ""
     exact_path: bytes = b""  # as the file system has it
+    search: str = "exact"  # or "approximate": by an index that may miss a picture
+    ef: int | None = None  # how many candidates an approximate search kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class QueryOptions:
     under: Path | None = None
     where: tuple[tuple[str, str], ...] = ()  # tags that a picture must have
     where_not: tuple[tuple[str, str], ...] = ()  # tags that it must not have
+    accuracy: Accuracy = Accuracy.AUTO
 
 
 def find(
@@ -88,7 +92,8 @@ def find(
 def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:
     """The best different pictures: own content first, then by score, then by path."""
     only = _filter(options)
-    scores = _best_contents(points, query, only, options)
+    method = points.search_method(options.accuracy)
+    scores = _best_contents(points, query, only, options, method)
     copies = _copies(points, only, scores)
     hits = [
         _hit(query, copies[content], content, score)
@@ -97,7 +102,10 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
-    return [replace(hit, rank=rank) for rank, hit in enumerate(hits[: options.limit], 1)]
+    return [
+        replace(hit, rank=rank, search=method.name, ef=method.ef)
+        for rank, hit in enumerate(hits[: options.limit], 1)
+    ]
 
 
 def _filter(options: QueryOptions) -> Filter:
@@ -111,7 +119,11 @@ def _filter(options: QueryOptions) -> Filter:
 
 
 def _best_contents(
-    points: ReadablePoints, query: Query, only: Filter, options: QueryOptions
+    points: ReadablePoints,
+    query: Query,
+    only: Filter,
+    options: QueryOptions,
+    method: SearchMethod,
 ) -> dict[str, float]:
     """Digest -> score of the contents that may be hits: the best, and those with the same score
     as the last of them."""
@@ -120,7 +132,8 @@ def _best_contents(
         digest = query.sha256.hex()
         if any(True for _ in points.scroll(only.also(("sha256", digest)))):
             own[digest] = 1.0  # even where a GPU or bfloat16 embedded it
-    nearest = points.search(query.vector, limit=options.limit + TIE_MARGIN, only=only)
+    most = options.limit + TIE_MARGIN
+    nearest = points.search(query.vector, limit=most, only=only, method=method)
     scores = {content.sha256: _cosine(content.score) for content in nearest} | own
     last = min(nlargest(options.limit, scores.values()), default=1.0)
     least = -1.0 if options.min_score is None else options.min_score

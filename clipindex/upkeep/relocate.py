@@ -8,13 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from clipindex.collection.agreement import reconcile, row_from_payload
 from clipindex.collection.catalogue import INDEXED
-from clipindex.collection.opening import (
-    Collection,
-    open_for_change,
-    reconcile,
-    row_from_payload,
-)
+from clipindex.collection.opening import Collection, open_for_change
 from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.errors import UsageError
@@ -75,6 +71,7 @@ def rewrite_paths(collection: Collection, old: bytes, new: bytes) -> Iterator[Ba
         catalogue.write(
             [row_from_payload(point.payload) for point in batch if _is_sound(point)],
             [path_from_payload(point.payload) for point in outdated],
+            [path_from_payload(point.payload) for point in batch],
         )
         yield BatchVerified(len(batch), tuple(str(point.id) for point in batch))
     _move_notes(collection, old, new)

@@ -90,7 +90,7 @@ def export(
         to_store,
         collection=to_collection or session.collection,
         source=to_source,
-        server=values.server(to_url),
+        server=values.server(to_url, session.timeout),
     )
     with points_bar(session.output) as moved:
         count = index.copy_to(target, moved)

@@ -137,6 +137,7 @@ def ingest(
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,
+    metrics_file: options.MetricsFile = None,
 ) -> int | None:
     """Index all pictures in folders, or bring their index up to date.
 
@@ -172,6 +173,7 @@ def ingest(
         workers=workers,
         max_seconds=values.seconds(max_duration),
     )
+    finished = session.metrics(None if dry_run else metrics_file)
     index = session.index(model=model, preprocessing=preprocessing, provider=provider)
     if share.of > 1 and session.server is not None and session.source is None:
         output.note("without --source each machine's files count as its own")
@@ -186,7 +188,7 @@ def ingest(
     events = index.ingest_events(
         paths or [], how, policy=policy, files=files, part=share, tags=tags
     )
-    return show_run(events, output)
+    return show_run(events, output, finished)
 
 
 def _refuse_what_would_be_ignored(

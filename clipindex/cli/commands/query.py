@@ -17,7 +17,9 @@ WHICH = "Which pictures"
 MOST_HITS = 1_000_000
 
 
-@command(without=("source",), rivals=(("json", "paths"), ("json", "null")))
+@command(
+    without=("source",), rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate"))
+)
 def query(
     session: Session,
     terms: Annotated[
@@ -109,6 +111,23 @@ def query(
             rich_help_panel=WHICH,
         ),
     ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Compare with every picture. Default on a server up to 1,000,000 points; an "
+            "embedded store always does.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate",
+            help="Ask the server's index, which is faster and may miss a picture.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
     model: options.Model = None,
     paths: Annotated[
         bool,
@@ -140,6 +159,7 @@ def query(
     from clipindex.cli.query_terms import read_terms
     from clipindex.search.query import QueryOptions, find
     from clipindex.stores.payload import parse_tag
+    from clipindex.stores.search_method import Accuracy
 
     if min_score is not None and min_score != min_score:  # not a number
         raise UsageError(
@@ -152,8 +172,18 @@ def query(
         session.output.note(f"there is no folder '{under}'; searching what was indexed below it")
     with_tags = tuple(map(parse_tag, where or ()))
     without = tuple(map(parse_tag, where_not or ()))
+    accuracy = Accuracy.EXACT if exact else Accuracy.AUTO
+    if approximate:
+        accuracy = Accuracy.APPROXIMATE
+        if session.server is None:
+            session.output.note("an embedded store is always searched exactly")
     wanted = QueryOptions(
-        limit=limit, min_score=min_score, under=under, where=with_tags, where_not=without
+        limit=limit,
+        min_score=min_score,
+        under=under,
+        where=with_tags,
+        where_not=without,
+        accuracy=accuracy,
     )
     hits = find(session.place(), reading.terms, wanted, model=model)
     if paths or null:

@@ -18,6 +18,7 @@ def reindex(
     batch_size: options.BatchSize = BATCH_SIZE,
     workers: options.Workers = None,
     provider: options.Provider = Provider.AUTO,
+    metrics_file: options.MetricsFile = None,
 ) -> int:
     """Bring every remembered folder up to date, with the options it was ingested with.
 
@@ -33,5 +34,7 @@ def reindex(
         workers=workers,
         max_seconds=values.seconds(max_duration),
     )
+    finished = session.metrics(metrics_file)
     index = session.index(model=model, provider=provider)
-    return show_run(index.reindex_events(how, part=values.part(part)), session.output)
+    events = index.reindex_events(how, part=values.part(part))
+    return show_run(events, session.output, finished)

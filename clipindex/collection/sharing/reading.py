@@ -18,6 +18,7 @@ from clipindex.collection.sharing.hold import answering
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import Payload
 from clipindex.stores.points import PagedPoints, Point, ScoredContent, Vector
+from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 
 BUSY_PATIENCE = 0.8  # seconds: where nobody answers, a query says "busy" within a second
 READER_PATIENCE = 10.0  # seconds a query waits for its turn behind other queries
@@ -86,7 +87,18 @@ class Reader:
             self._is_ended = True
             self.close()
 
-    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
+    def search_method(self, accuracy: Accuracy) -> SearchMethod:  # noqa: ARG002
+        """The embedded engine compares every vector."""
+        return EXACT
+
+    def search(
+        self,
+        vector: Vector,
+        *,
+        limit: int,
+        only: Filter = Filter(),
+        method: SearchMethod = EXACT,  # noqa: ARG002
+    ) -> list[ScoredContent]:
         """As `Points.search`."""
         return self._use(lambda points: points.search(vector, limit=limit, only=only))
 
