@@ -7,7 +7,9 @@ shown a point that is not verified yet.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -23,8 +25,9 @@ AT_ONCE = 64  # connections; more wait to be accepted
 GREETING_PATIENCE = 5.0  # seconds for a process that connected to say who it is
 SENDING_PATIENCE = 10.0  # seconds for it to take an answer
 OPENING_PATIENCE = 60.0  # seconds that the engine may take to open before a request is refused
-LINGER = 2.0  # seconds at the end for the requests in hand
-WAKE_UP = 0.5  # seconds; only where a socket's shutdown does not wake accept()
+LINGER = 1.0  # seconds at the end for those who have asked
+NEXT = 0.1  # seconds until the next request of a query that has had an answer
+WAKE_UP = 0.5  # seconds; only where `Listener.stop` does not wake accept()
 
 
 class Answering:
@@ -39,11 +42,10 @@ class Answering:
         self._hand_over = hand_over
         self._points: PagedPoints | None = None
         self._is_open = threading.Event()
-        self._is_closing = False
+        self._is_closing = self._is_over = False
         self._places = threading.Semaphore(AT_ONCE)
         self._state = threading.Condition()
-        self._channels: set[Channel] = set()
-        self._in_hand = 0
+        self._channels: dict[Channel, float] = {}  # when each may be cut off, by time.monotonic()
         self._accepting = threading.Thread(target=self._accept, name="answers", daemon=True)
         self._accepting.start()
 
@@ -63,44 +65,62 @@ class Answering:
             self.close()
 
     def close(self) -> None:
-        """Finish the requests in hand, within two seconds, and drop all connections: whoever
-        asked opens the collection itself, or asks the next holder."""
+        """Answer who has connected, within a second, and drop all connections: whoever has more
+        to ask opens the collection itself, or asks the next holder."""
         if self._is_closing:
             return
         self._is_closing = True
-        self._listener.close()
+        self._listener.stop()
+        self._accepting.join(2 * WAKE_UP)
         self._is_open.set()  # whoever still waits for the points is let go
+        deadline = time.monotonic() + LINGER
         with self._state:
-            self._state.wait_for(lambda: not self._in_hand, LINGER)
+            while (now := time.monotonic()) < min(
+                deadline, max(self._channels.values(), default=0)
+            ):
+                self._state.wait(min(deadline, max(self._channels.values())) - now)
+            self._is_over = True
             for channel in self._channels:
                 channel.shut()
-        self._accepting.join(2 * WAKE_UP)
+        self._listener.socket.close()
+
+    def _busy_until(self) -> float:
+        return max(self._channels.values(), default=0.0)
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            self._listener.socket.settimeout(WAKE_UP)
-        while not self._is_closing:
+        """Until nobody is left who had connected when `close` was called."""
+        listener = self._listener.socket
+        while True:
             try:
-                connection, _ = self._listener.socket.accept()
+                listener.settimeout(0 if self._is_closing else WAKE_UP)
+                connection, _ = listener.accept()
             except TimeoutError:
                 continue
-            except OSError:
-                return
+            except OSError:  # nobody is left, or the process has no descriptors left
+                if self._is_closing:
+                    return
+                time.sleep(WAKE_UP)
+                continue
             self._places.acquire()
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+            channel = Channel(connection)
+            self._note(channel, math.inf)
+            talk = threading.Thread(target=self._talk, args=(channel, connection), daemon=True)
+            talk.start()
 
-    def _talk(self, connection: socket) -> None:
+    def _note(self, channel: Channel, until: float) -> None:
+        with self._state:
+            self._channels[channel] = until
+            self._state.notify_all()
+
+    def _talk(self, channel: Channel, connection: socket) -> None:
         """One connection, from greeting to end. Nothing that it says can end the run."""
         try:
-            with closing(Channel(connection)) as channel, suppress(ChannelClosed, TimeoutError):
-                with self._state:
-                    self._channels.add(channel)
-                try:
-                    self._converse(channel, is_allowed(connection))
-                finally:
-                    with self._state:
-                        self._channels.discard(channel)
+            with closing(channel), suppress(ChannelClosed, TimeoutError):
+                self._converse(channel, is_allowed(connection))
         finally:
+            with self._state:
+                self._channels.pop(channel, None)
+                self._state.notify_all()
             self._places.release()
 
     def _converse(self, channel: Channel, allowed: bool) -> None:
@@ -109,16 +129,11 @@ class Answering:
         channel.send(reply if allowed else reply | {"forbidden": True}, SENDING_PATIENCE)
         if not allowed or greeting.get("protocol") != wire.PROTOCOL:
             return
-        while not self._is_closing:
+        while not self._is_over:
             request = channel.receive(None, wire.LONGEST_REQUEST)
-            with self._state:
-                self._in_hand += 1
-            try:
-                channel.send(self._answer(request), SENDING_PATIENCE)
-            finally:
-                with self._state:
-                    self._in_hand -= 1
-                    self._state.notify_all()
+            self._note(channel, math.inf)
+            channel.send(self._answer(request), SENDING_PATIENCE)
+            self._note(channel, time.monotonic() + NEXT)
 
     def _answer(self, request: Message) -> Message:
         try:
@@ -129,7 +144,7 @@ class Answering:
             with self._points.turn():
                 return ANSWERS[request["ask"]](self._points, request)
         except ClipIndexError as error:
-            if self._is_closing:  # the points may be closed already
+            if self._is_over:  # the points may be closed already
                 raise ChannelClosed from error
             return wire.error_to(error)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -35,17 +35,18 @@ class Listener:
     socket: socket.socket
     path: Path
 
-    def close(self) -> None:
-        """Stop listening and delete the file. To be called while the lock is still held: the next
-        holder has no socket there yet."""
+    def stop(self) -> None:
+        """Wake the thread that accepts, and delete the file, so that nobody else connects; who has
+        can still be accepted. To be called while the lock is still held: the next holder has no
+        socket there yet."""
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+            knock.setblocking(False)
+            knock.connect(os.fspath(self.path))
         with suppress(OSError):
             self.path.unlink()
-        if self.path.name == NAME and self.path.parent.name.startswith(PRIVATE):
+        if self.path.parent.name.startswith(PRIVATE):
             with suppress(OSError):
                 self.path.parent.rmdir()
-        with suppress(OSError):  # wakes the thread in accept()
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
 
 
 def listen(folder: Path) -> Listener | None:
