@@ -17,6 +17,7 @@ from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.files.walk import WalkPolicy
 from clipindex.ingest import runs
+from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.dry_run import DryRun, dry_run
 from clipindex.ingest.events import Event, Summary
 from clipindex.ingest.options import IngestOptions
@@ -32,6 +33,8 @@ from clipindex.stores.address import Server
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tagging, transfer
 from clipindex.upkeep.transfer import Progress
+from clipindex.upkeep.verify import run as verifying
+from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOptions
 
 
 class Index:
@@ -173,7 +176,7 @@ class Index:
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
         """Take tags off every indexed picture at or below the paths; returns how many had them.
-        Raises as `tag` does."""
+        Raises as `tag` does, and for a key that none of them has."""
         return tagging.untag(self.place, keys, paths)
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:
@@ -189,6 +192,23 @@ class Index:
         Raises UsageError when it is not remembered.
         """
         roots.forget(self.place, path)
+
+    def verify(self, options: VerifyOptions = VerifyOptions()) -> Verification:
+        """Read every point back and check it: vector, payload, id, the catalogue's row; with
+        `options.files` also the files' bytes, with `options.embed` their embeddings.
+
+        What is wrong is counted in the result, and listed by `verify_events`.
+        """
+        return verifying.verify_all(self.verify_events(options))[0]
+
+    def verify_events(
+        self, options: VerifyOptions = VerifyOptions()
+    ) -> Generator[VerifyEvent, None, None]:
+        """`verify`, step by step: the work is done while the events are read. A `Finding` is a
+        point, row or file that is not as it should be; the last event has the result. Closed
+        early, the next call with the same options goes on."""
+        model, cores = self._settings.model, usable_cores()
+        return verifying.verify(self.place, options, self._loaded, model=model, cores=cores)
 
     def status(self) -> CollectionStatus:
         """Contract, counts, roots and latest run; works while another process ingests."""

@@ -93,6 +93,9 @@ OWN_FILES = {
     "upkeep.export_files",
     "upkeep.export_reading",
     "upkeep.transfer",
+    "upkeep.doctor.store",
+    "upkeep.verify.remembered",
+    "upkeep.verify.resume",
 }
 WHERE = (
     "put the file into one of the rooms {rooms}, or enter a new room in ROOMS of "

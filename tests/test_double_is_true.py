@@ -193,6 +193,51 @@ def test_a_name_that_no_file_may_have_is_a_422(server: Server, name: str) -> Non
 
 # --- collections -----------------------------------------------------------------------------
 
+SHAPE: Json = {
+    "status": "str",
+    "optimizer_status": "str",
+    "indexed_vectors_count": "int",
+    "points_count": "int",
+    "segments_count": "int",
+    "config": {
+        "params": {
+            "vectors": {"size": "int", "distance": "str"},
+            "shard_number": "int",
+            "replication_factor": "int",
+            "write_consistency_factor": "int",
+            "on_disk_payload": "bool",
+        },
+        "hnsw_config": {
+            "m": "int",
+            "ef_construct": "int",
+            "full_scan_threshold": "int",
+            "max_indexing_threads": "int",
+            "on_disk": "bool",
+        },
+        "optimizer_config": {
+            "deleted_threshold": "float",
+            "vacuum_min_vector_number": "int",
+            "default_segment_number": "int",
+            "max_segment_size": "NoneType",
+            "memmap_threshold": "NoneType",
+            "indexing_threshold": "int",
+            "flush_interval_sec": "int",
+            "max_optimization_threads": "NoneType",
+            "prevent_unoptimized": "NoneType",
+        },
+        "wal_config": {
+            "wal_capacity_mb": "int",
+            "wal_segments_ahead": "int",
+            "wal_retain_closed": "int",
+        },
+        "quantization_config": "NoneType",
+        "strict_mode_config": {"enabled": "bool"},
+        "metadata": {"of": "str"},
+    },
+    "payload_schema": {"sha256": {"data_type": "str", "points": "int"}},
+    "update_queue": {"length": "int"},
+}
+
 
 def test_a_collection_is_described_in_one_shape(server: Server) -> None:
     server.create(metadata={"of": "a test"})
@@ -200,50 +245,7 @@ def test_a_collection_is_described_in_one_shape(server: Server) -> None:
     server.fill(3)
     info = server.ask("GET", server.path).result
     info.pop("warnings", None)
-    assert shape(info) == {
-        "status": "str",
-        "optimizer_status": "str",
-        "indexed_vectors_count": "int",
-        "points_count": "int",
-        "segments_count": "int",
-        "config": {
-            "params": {
-                "vectors": {"size": "int", "distance": "str"},
-                "shard_number": "int",
-                "replication_factor": "int",
-                "write_consistency_factor": "int",
-                "on_disk_payload": "bool",
-            },
-            "hnsw_config": {
-                "m": "int",
-                "ef_construct": "int",
-                "full_scan_threshold": "int",
-                "max_indexing_threads": "int",
-                "on_disk": "bool",
-            },
-            "optimizer_config": {
-                "deleted_threshold": "float",
-                "vacuum_min_vector_number": "int",
-                "default_segment_number": "int",
-                "max_segment_size": "NoneType",
-                "memmap_threshold": "NoneType",
-                "indexing_threshold": "int",
-                "flush_interval_sec": "int",
-                "max_optimization_threads": "NoneType",
-                "prevent_unoptimized": "NoneType",
-            },
-            "wal_config": {
-                "wal_capacity_mb": "int",
-                "wal_segments_ahead": "int",
-                "wal_retain_closed": "int",
-            },
-            "quantization_config": "NoneType",
-            "strict_mode_config": {"enabled": "bool"},
-            "metadata": {"of": "str"},
-        },
-        "payload_schema": {"sha256": {"data_type": "str", "points": "int"}},
-        "update_queue": {"length": "int"},
-    }
+    assert shape(info) == SHAPE
     assert info["payload_schema"] == {"sha256": {"data_type": "keyword", "points": 3}}
 
 

@@ -220,3 +220,21 @@ def test_what_is_written_last_is_read_back_at_the_next_start_and_no_more(
     fresh = clipindex.Index(index.place.store, model=str(TINY))
     assert ingest(fresh, tmp_path / "photos").summary.unchanged == 70
     assert asked == [50]
+
+
+def test_a_strict_server_without_exact_counts_costs_no_page_of_ids_unless_points_are_gone(
+    double: Double, tmp_path: Path
+) -> None:
+    double.strict = {"enabled": True, "search_allow_exact": False}
+    make_pictures(tmp_path / "photos", 6)
+    ingest(on(double), tmp_path / "photos")
+    double.log.clear()
+    assert ingest(on(double), tmp_path / "photos").summary.points == 6
+    assert double.requests("/points/scroll") == double.requests("/points/count") == []
+    lose(double, [point["id"] for point in snapshot(double)[:2]])
+    double.log.clear()
+    run = ingest(on(double), tmp_path / "photos")
+    assert losses(run) == [PointsMissing(2, 6)]
+    assert double.requests("/points/scroll") != []
+    assert double.requests("/points/count") == []
+    assert run.summary.points == 6

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from qdrant_double import Cluster, Double
-from test_double_is_true import Json, Server, made
+from qdrant_double.faults import TROUBLE
+from test_double_is_true import SIZE, Json, Server, made
 
 
 @pytest.fixture
@@ -21,14 +22,13 @@ def server(double: Double) -> Iterator[Server]:
 
 
 @pytest.fixture
-def three(tmp_path: Path) -> Iterator[tuple[Cluster, list[Server]]]:
+def three(cluster: Cluster) -> Iterator[tuple[Cluster, list[Server]]]:
     """Three nodes, three copies of a collection, and a client of each node."""
-    with Cluster(tmp_path / "cluster", 3) as cluster:
-        asked = [Server(httpx.Client(base_url=n.url), "", "photos") for n in cluster.nodes]
-        asked[0].create(replication_factor=3)
-        yield cluster, asked
-        for each in asked:
-            each.client.close()
+    asked = [Server(httpx.Client(base_url=n.url), "", "photos") for n in cluster.nodes]
+    asked[0].create(replication_factor=3)
+    yield cluster, asked
+    for each in asked:
+        each.client.close()
 
 
 def scores(server: Server, query: list[float], **params: Any) -> list[float]:
@@ -133,6 +133,29 @@ def test_a_server_that_restarts_refuses_connections_meanwhile(
         server.ask("GET", server.path)
     double.start()
     assert server.on("points/count", {}).result == {"count": 2}
+
+
+def test_a_collection_of_named_vectors_is_described_and_not_filled(server: Server) -> None:
+    named = {"text": {"size": SIZE, "distance": "Cosine"}}
+    assert server.ask("PUT", server.path, {"vectors": named}).result is True
+    assert server.ask("GET", server.path).result["config"]["params"]["vectors"] == named
+    answer = server.on("points?wait=true", {"points": made(1)}, "PUT")
+    assert (answer.status, "Not existing vector name" in answer.error) == (400, True)
+
+
+@pytest.mark.parametrize("kind", list(TROUBLE))
+def test_a_server_in_trouble_says_so_in_its_own_words(
+    double: Double, server: Server, kind: str
+) -> None:
+    double.fail(kind)
+    answer = server.ask("GET", "/aliases")
+    assert (answer.status, answer.error) == TROUBLE[kind]
+    assert server.ask("GET", "/aliases").status == 200
+
+
+def test_what_the_double_does_not_know_is_no_silent_success(server: Server) -> None:
+    server.create()
+    assert server.on("points/scroll", {"order_by": "path"}).status == 501
 
 
 # --- a cluster -------------------------------------------------------------------------------

@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli import values
 from clipindex.cli.config import configure
+from clipindex.cli.origins import checked
 from clipindex.collection.names import DEFAULT_COLLECTION
+from clipindex.errors import UsageError
 from clipindex.model.providers import Provider as ProviderChoice
 
 # Panels of the help, in the order in which a command's own options name them; these come last.
@@ -18,7 +21,6 @@ MODEL = "Model"
 SPEED = "Amount and speed"
 OUTPUT = "Output"
 
-API_KEY = "CLIPINDEX_API_KEY"  # never an option: every user of a machine can read those
 LARGEST = 2**63 - 1  # what SQLite and Qdrant can count
 
 
@@ -41,6 +43,7 @@ class Shared:
         typer.Option(
             "--url",
             metavar="URL",
+            parser=checked(values.url),
             envvar="CLIPINDEX_URL",
             help="A Qdrant server instead of a folder, such as http://localhost:6333. An API key "
             "is read from the environment: CLIPINDEX_API_KEY.",
@@ -53,6 +56,7 @@ class Shared:
         typer.Option(
             "--collection",
             metavar="NAME",
+            parser=checked(values.collection),
             envvar="CLIPINDEX_COLLECTION",
             help="Name of the collection.",
             rich_help_panel=WHERE,
@@ -63,6 +67,7 @@ class Shared:
         typer.Option(
             "--source",
             metavar="NAME",
+            parser=checked(values.source),
             envvar="CLIPINDEX_SOURCE",
             help="Whose files these are, where several machines fill one collection: a run judges "
             "only its own. Default: 'local', with --url this machine's name.",
@@ -109,7 +114,7 @@ class Shared:
             "--verbose",
             "-v",
             envvar="CLIPINDEX_VERBOSE",
-            help="Report every file.",
+            help="Say more: every file of a run, the details of an unexpected error.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -119,7 +124,7 @@ class Shared:
             "--log-file",
             metavar="FILE",
             envvar="CLIPINDEX_LOG_FILE",
-            help="Also append what happens to this file, each line with its time.",
+            help="Also append a log to this file, each line with its time.",
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
@@ -147,6 +152,7 @@ class Waiting:
         typer.Option(
             "--wait",
             metavar="TIME",
+            parser=checked(values.seconds),
             envvar="CLIPINDEX_WAIT",
             help="While another command writes to the collection, wait for it as long as this "
             "(90s, 30m, 4h) before giving up with exit code 11. Default: 10s.",
@@ -158,6 +164,20 @@ class Waiting:
 
 PLACE: Collection[str] = ("store", "url", "collection", "source", "timeout")
 
+
+def _refuse_store(store: Path | None) -> None:
+    if store is not None:
+        raise UsageError(
+            "--store: only a Qdrant server has aliases, an embedded store has none",
+            hint="name the server with --url, or the collection itself with --collection",
+        )
+
+
+# Earlier versions listed it for `alias` and `unalias`, where it never worked.
+NoStore = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="FOLDER", callback=_refuse_store, hidden=True, help="Unused."),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -218,6 +238,7 @@ MaxDuration = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
+        parser=checked(values.seconds),
         envvar="CLIPINDEX_MAX_DURATION",
         help="Stop between batches after this time (90s, 30m, 4h); the rest is deferred.",
         show_default=False,
@@ -229,6 +250,7 @@ PartText = Annotated[
     typer.Option(
         "--part",
         metavar="K/N",
+        parser=checked(values.part),
         help="Index only part K of N, by a hash of the path: N machines share the work.",
         show_default=False,
         rich_help_panel=SPEED,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from clipindex.cli.words import printable, printable_json
+from clipindex.cli.words import printable, printable_json, quotes
 from clipindex.errors import ClipIndexError, UsageError
 from clipindex.files.user_folders import expand_user
 
@@ -122,7 +122,7 @@ class Output:
                     "hint": error.hint,
                 }
             )
-        where = f" ({error.path})" if error.path and error.path not in error.message else ""
+        where = f" ({error.path})" if error.path and not quotes(error.message, error.path) else ""
         self.problem(f"clipindex: {error.message}{where}")
         if error.hint:
             self.problem(f"  {error.hint}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 
 from clipindex._version import __version__
-from clipindex.cli import values
+from clipindex.cli import memory, values
 from clipindex.cli.exits import Ending
 from clipindex.cli.options import Shared, Waiting
 from clipindex.cli.output import LogFile, Output
@@ -42,6 +42,7 @@ class Session:
     """One command under way."""
 
     output: Output
+    context: typer.Context
     store: Path | None = None
     server: Server | None = None
     collection: str = DEFAULT_COLLECTION
@@ -49,7 +50,6 @@ class Session:
     wait: float | None = None  # seconds; None: the default
     timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
-    context: typer.Context | None = field(default=None, repr=False)
 
     def index(self, **settings: Any) -> Index:
         """The collection that the options name; `settings` are `Index`'s others."""
@@ -109,6 +109,9 @@ def command(
         shared = [parameter for parameter in _shared(writes) if parameter.name not in without]
 
         def run(context: typer.Context, **given: Any) -> int | None:
+            if (ending := context.find_object(Ending)) is not None:
+                ending.context = context
+            memory.check()
             for pair in (("store", "url"), ("quiet", "verbose"), *rivals):
                 _nearest(context, given, *pair)
             common = {parameter.name: given.pop(parameter.name) for parameter in shared}
@@ -142,7 +145,7 @@ def _shared(writes: bool) -> list[inspect.Parameter]:
 
 
 def _open(context: typer.Context, common: dict[str, Any]) -> Session:
-    log_file = common["log_file"]
+    log_file = common.get("log_file")
     output = Output(
         json=common["json"],
         quiet=common["quiet"],
@@ -154,12 +157,12 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
     output.log(f"started: {context.command_path}, version {__version__}, process {os.getpid()}")
     return Session(
         output=output,
+        context=context,
         store=common.get("store"),
         server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
         source=common.get("source"),
-        wait=values.seconds(common.get("wait"), "--wait"),
-        context=context,
+        wait=values.seconds(common.get("wait")),
         timeout=common.get("timeout"),
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )
@@ -173,7 +176,8 @@ def _nearest(context: typer.Context, given: dict[str, Any], one: str, other: str
     if distances[0] == distances[1]:
         names = " and ".join("--" + name.replace("_", "-") for name in (one, other))
         raise UsageError(f"{names} exclude each other", hint="give one of them")
-    given[one if distances[0] > distances[1] else other] = None
+    farther = one if distances[0] > distances[1] else other
+    given[farther] = context.params[farther] = None
 
 
 def _distance(context: typer.Context, name: str) -> int:

@@ -38,12 +38,12 @@ NO_LOSS = Loss(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class PointCount:
-    """How many points a collection has, how many of them are of the run's own source, and how
-    many pictures its catalogue remembers."""
+    """How many points a collection has, about, how many of them are of the run's own source, and
+    how many of these there should be at least."""
 
     total: int
     own: int
-    remembered: int
+    expected: int
 
 
 def begin_run(collection: Collection) -> tuple[int, Loss]:
@@ -63,13 +63,15 @@ def end_run(
     collection.catalogue.finish_run(number, _now(), summary, points=count.own)
 
 
-def count_points(collection: Collection) -> PointCount:
-    """Count them. The source's own are counted apart only where the catalogue does not account
-    for all: there are others' points, or old ones of files gone bad."""
-    total = collection.points.count()
+def count_points(collection: Collection, expected: int = 0) -> PointCount:
+    """Count the points. The source's own are counted apart, and exactly, only where there are not
+    as many points in all as the catalogue accounts for, or as are `expected`: there are others'
+    points, or old ones of files gone bad, or points are gone."""
+    total = collection.points.estimate()
     remembered = collection.catalogue.counts().get(INDEXED, 0)
-    own = total if total <= remembered else collection.points.count(_of_source(collection))
-    return PointCount(total, own, remembered)
+    expected = max(expected, remembered)
+    own = total if total == expected else collection.points.count(_of_source(collection))
+    return PointCount(total, own, expected)
 
 
 def _are_all_there(collection: Collection) -> bool:
@@ -79,8 +81,8 @@ def _are_all_there(collection: Collection) -> bool:
     and a renamed picture's old point, back from a snapshot, makes up for the new one.
     """
     catalogue, source = collection.catalogue, collection.source
-    count = count_points(collection)
-    if count.own < max(count.remembered, catalogue.noted_points() or 0):
+    count = count_points(collection, catalogue.noted_points() or 0)
+    if count.own < count.expected:
         return False
     newest = {point_id(source, row.path): row for row in catalogue.newest()}
     stored = collection.points.retrieve(list(newest)) if newest else {}

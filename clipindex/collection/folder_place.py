@@ -15,7 +15,7 @@ from clipindex.collection.sharing.hold import Hold, held
 from clipindex.collection.sharing.reading import Readable, Reader
 from clipindex.errors import StoreError
 from clipindex.files.identity import LOCAL
-from clipindex.stores import edge
+from clipindex.stores import readable_shard
 from clipindex.stores.edge import EdgePoints
 
 
@@ -118,6 +118,6 @@ class FolderPlace:
         def open_points(alone: bool) -> AbstractContextManager[EdgePoints]:
             """A collection that may not be written to is read from a temporary copy."""
             dimension = stored.contract.dimension
-            return edge.open_for_reading(self.shard, dimension, in_place=alone)
+            return readable_shard.open_for_reading(self.shard, dimension, in_place=alone)
 
         return Readable(lock=self.lock, location=str(self.shard), check=check, opened=open_points)

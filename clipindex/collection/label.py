@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from clipindex.collection.contract import StoredContract
 from clipindex.errors import StoreError
@@ -21,7 +20,7 @@ from clipindex.stores import server_collections
 from clipindex.stores.connection import Connection
 from clipindex.stores.points import Point
 from clipindex.stores.server import ServerPoints
-from clipindex.stores.server_collections import CollectionInfo, describe
+from clipindex.stores.server_collections import CollectionInfo, describe, identity
 
 ID = "collection"  # a note in the contract: tells a collection from an earlier namesake
 LOOKS = (0.0, 0.5, 2.0)  # seconds before each look
@@ -75,7 +74,7 @@ class LabelledPoints(ServerPoints):
         self, connection: Connection, collection: str, dimension: int, info: CollectionInfo
     ) -> None:
         super().__init__(connection, collection, dimension, info)
-        self._label = _identity(info.note)
+        self._label = identity(info.note)
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """As ServerPoints. Raises StoreError when the name means another collection by now."""
@@ -93,7 +92,7 @@ class LabelledPoints(ServerPoints):
         for pause in LOOKS:
             time.sleep(pause)
             info = describe(self._connection, self._collection)
-            if info is not None and _identity(info.note) == self._label:
+            if info is not None and identity(info.note) == self._label:
                 return
         now = "is gone" if info is None else "is another collection by now"
         raise StoreError(
@@ -103,8 +102,3 @@ class LabelledPoints(ServerPoints):
             hint="what was verified is safe where it was written, and nothing was written to the "
             "other one. Run the same command again: it takes the collection that is there",
         )
-
-
-def _identity(note: Any) -> object:
-    """What stays the same in a label while a collection lives: contract, versions, id."""
-    return (note.get("contract"), note.get("noted")) if isinstance(note, Mapping) else None

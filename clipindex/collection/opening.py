@@ -17,11 +17,11 @@ from clipindex.collection.contract import (
     contract_of,
     recipe_of,
 )
+from clipindex.collection.noted import computed_with
 from clipindex.collection.place import Located, Opened, Place
 from clipindex.errors import ClipIndexWarning
 from clipindex.files.durable import disk_errors
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
-from clipindex.pictures.decode import library_versions
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.points import Points
 
@@ -74,7 +74,7 @@ def choose(current: StoredContract | None, settings: Settings) -> Choice:
         bundle = find_bundle(settings.model or DEFAULT_MODEL)
         preprocessing = settings.preprocessing or Preprocessing.DCT_SCALED
         contract = contract_of(bundle, preprocessing.value, preprocessing.version)
-        return Choice(StoredContract(contract, str(bundle.folder), library_versions()), bundle)
+        return Choice(StoredContract(contract, str(bundle.folder), computed_with()), bundle)
     recipe = recipe_of(current.contract)
     bundle = bundle_for(current, settings.model)
     wanted = settings.preprocessing or recipe

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,9 @@ from clipindex.collection.contract import (
 from clipindex.collection.label import LabelledPoints
 from clipindex.collection.lock import PATIENCE
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
-from clipindex.collection.place import Located, Opened, required
+from clipindex.collection.place import Health, Located, Opened, required
 from clipindex.collection.sharing.hold import Hold, held_alone
-from clipindex.errors import ContractMismatch, StoreError, UsageError
+from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL, escaped
 from clipindex.files.user_folders import state_folder
 from clipindex.stores import server_collections
@@ -95,6 +96,7 @@ class ServerPlace:
             place,
             place._stored(info),
             aliases=tuple(sorted(a for a, c in aliases.items() if c == own_name)),
+            health=None if info is None else _health(info),
             search=EXACT if info is None else method_for(info),
         )
 
@@ -153,6 +155,11 @@ class ServerPlace:
         stored = required(stored, self)
         assert info is not None  # it has a contract
         stored.contract.check(wanted.contract)
+        health = _health(info)
+        if health.status == "red":
+            warnings.warn(
+                f"'{self.collection}' on {self.name} is {health}", ClipIndexWarning, stacklevel=2
+            )
         points = LabelledPoints(connection, self.collection, dimension, info)
         points.index_missing_fields()
         return Opened(
@@ -224,6 +231,11 @@ class ServerPlace:
             yield connection
         finally:
             connection.close()
+
+
+def _health(info: CollectionInfo) -> Health:
+    error = None if info.optimizer_error is None else escaped(info.optimizer_error[:300])
+    return Health(escaped(info.status), error)
 
 
 def host_source() -> str:

@@ -117,11 +117,14 @@ def _read(
     """Read and record the files; returns those that were not read before the deadline."""
     # Closed here, whatever ends the loop: the workers use the catalogue, which is closed next.
     with closing(workers.run(records, deadline)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, EmbeddingOn | SlowFile):
-                yield outcome
-            else:
-                yield from recorder.take(outcome)
+        try:
+            for outcome in outcomes:
+                if isinstance(outcome, EmbeddingOn | SlowFile):
+                    yield outcome
+                else:
+                    yield from recorder.take(outcome)
+        finally:
+            recorder.write_notes()
     yield from recorder.finish()
     return [record for record in records if record.path not in recorder.tally.paths]
 

@@ -14,6 +14,7 @@ from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
 from clipindex.errors import UsageError
+from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder, Model
@@ -90,7 +91,10 @@ def find(
 
 
 def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:
-    """The best different pictures: own content first, then by score, then by path."""
+    """The best different pictures: own content first, then by score, then by path.
+
+    Raises UsageError when nothing is indexed below the folder that the options name.
+    """
     only = _filter(options)
     method = points.search_method(options.accuracy)
     scores = _best_contents(points, query, only, options, method)
@@ -101,6 +105,8 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
         if content in copies
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
+    if not hits and options.under is not None:
+        _check_folder(points, options.under)
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
     return [
         replace(hit, rank=rank, search=method.name, ef=method.ef)
@@ -115,7 +121,29 @@ def _filter(options: QueryOptions) -> Filter:
     )
     if options.under is None:
         return only
-    return only.also(("folders", display_path(resolve_root(options.under))))
+    return only.also(_below(options.under))
+
+
+def _below(folder: Path) -> tuple[str, str]:
+    return "folders", display_path(resolve_root(folder))
+
+
+def _check_folder(points: ReadablePoints, folder: Path) -> None:
+    """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
+    if any(True for _ in points.scroll(Filter().also(_below(folder)))):
+        return
+    path = resolve_root(folder)
+    if is_file(path):
+        raise UsageError(
+            "this is a file, and --under takes a folder",
+            path=display_path(path),
+            hint="name the folder that it is in",
+        )
+    raise UsageError(
+        "nothing is indexed below this folder",
+        path=display_path(path),
+        hint="correct --under, or ingest the folder first; `clipindex status` lists the folders",
+    )
 
 
 def _best_contents(

@@ -25,7 +25,7 @@ class Server:
     timeout: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", _normalised(self.url))
+        object.__setattr__(self, "url", normalised(self.url))
         object.__setattr__(self, "key", self.key.strip())
         if self.timeout is not None and self.timeout < 1:
             raise UsageError("the timeout is below a second", hint="60 suits a slow server")
@@ -50,7 +50,7 @@ class Server:
             return host == "localhost"
 
 
-def _normalised(url: str) -> str:
+def normalised(url: str) -> str:
     """Scheme, host, port and path in one spelling, because the URL is part of a catalogue's key.
 
     Raises UsageError for anything but a server's URL.
@@ -72,4 +72,4 @@ def _normalised(url: str) -> str:
 
 
 def _invalid_url() -> UsageError:
-    return UsageError("--url is not the URL of a server", hint="example: http://localhost:6333")
+    return UsageError("this is not the URL of a server", hint="example: http://localhost:6333")

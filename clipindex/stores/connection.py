@@ -31,7 +31,7 @@ from clipindex.stores.failures import AnswerFault, ErrorAnswer, Failure, status_
 FIRST_WAIT = 0.25  # seconds; doubled each time, and varied so that writers do not retry in step
 LONGEST_WAIT = 10.0  # seconds
 LARGEST_ANSWER = 64 << 20  # bytes; 250 points of 4,096 numbers have 13 MB
-SILENT_FOR = 5.0  # seconds; a longer wait is reported
+SILENT_FOR = 3.0  # seconds; a longer wait is reported
 NOTE_EVERY = 30.0  # seconds between two such reports
 GRACE = 1.0  # seconds; a timeout of the request itself says more than ours
 SLICE = 1.0  # seconds; on Windows Ctrl-C does not end a wait for a thread
@@ -137,14 +137,14 @@ class Connection:
                 if status is not None and status in instead:
                     return instead[status]
                 failure = understand(error, self._policy.timeout)
-                failed = self._failed(action, failure, attempt)
+                failed = self._failed(action, failure, time.monotonic() - started)
                 if can_split and (failure.too_large or (failure.was_cut and attempt > 1)):
                     raise TooLarge(failed) from error
                 left = started + self._policy.patience - time.monotonic()
                 if not failure.passing or left <= max(0.0, failure.retry_after or 0.0):
                     raise failed from error
             if self._policy.patience - left > SILENT_FOR:
-                self._note(f"{failure.reason}; trying again for up to {left:.0f} s")
+                self._note(f"{failure.reason}; trying for up to {self._policy.patience:.0f} s")
             time.sleep(min(left, _pause(failure, attempt)))
         raise AssertionError("unreachable: count() never ends")
 
@@ -188,9 +188,9 @@ class Connection:
         message = self._printable(f"the server {self.url} {text}")
         warnings.warn(message, ClipIndexWarning, stacklevel=4)
 
-    def _failed(self, action: str, failure: Failure, attempts: int) -> StoreError | DiskFull:
-        tries = f", after {attempts} attempts" if attempts > 1 else ""
-        message = f"{action} failed: the server {self.url} {failure.reason}{tries}"
+    def _failed(self, action: str, failure: Failure, seconds: float) -> StoreError | DiskFull:
+        tried = f", tried for {seconds:.0f} s" if failure.passing and seconds >= 1 else ""
+        message = f"{action} failed: the server {self.url} {failure.reason}{tried}"
         kind = DiskFull if failure.disk_full else StoreError
         return kind(self._printable(message), path=self.url, hint=failure.hint)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -34,7 +34,6 @@ from clipindex.stores.points import (
     Vector,
     check_unit_vectors,
 )
-from clipindex.stores.readable_shard import readable
 from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 
 with guarded_import():  # interrupted, the engine's own import panics
@@ -183,12 +182,11 @@ class EdgePoints:
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
-        after = None
-        while True:
+        page, after = self.scroll_page(only, None)
+        yield from page
+        while after is not None:
             page, after = self.scroll_page(only, after)
             yield from page
-            if after is None:
-                return
 
     def scroll_page(
         self, only: Filter, after: uuid.UUID | None
@@ -266,18 +264,6 @@ class EdgePoints:
                 hint="check the folder's permissions and the disk; restore a damaged collection "
                 "from a backup, or ingest the pictures into a new --collection",
             ) from error
-
-
-@contextmanager
-def open_for_reading(folder: Path, dimension: int, *, in_place: bool) -> Iterator[EdgePoints]:
-    """The shard in `folder`, or a temporary copy where the engine cannot write to it or the caller
-    may not let it (`in_place`). Raises as `EdgePoints` does."""
-    is_new = new_shard.is_new(folder)
-    with (
-        readable(folder, in_place=in_place) as shard,
-        closing(EdgePoints(shard, dimension, make=is_new, copy_of=folder)) as points,
-    ):
-        yield points
 
 
 def _tells_of_no_room(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from qdrant_client import models
 
 from clipindex.errors import ClipIndexError, ClipIndexWarning
 from clipindex.stores.connection import Connection, RetryPolicy
-from clipindex.stores.server_collections import METADATA_KEY, CollectionInfo
+from clipindex.stores.server_collections import METADATA_KEY, CollectionInfo, describe, identity
 
 LARGE = 100_000  # points of a first load from which on this pays
 ON_THE_WAY_OUT = RetryPolicy(5, 5.0)  # an interrupt does not wait for a server
@@ -60,7 +60,11 @@ def _try_to_restore(
 def _set_graph(
     connection: Connection, collection: str, links: int, note: Mapping[str, object]
 ) -> bool:
-    """Whether the key may do it."""
+    """Whether the key may do it. Nothing is done to another collection that has taken the name:
+    its own note would be lost."""
+    info = describe(connection, collection)
+    if info is None or identity(info.note) != identity(note):
+        return True
     return connection.call(
         f"setting the index of '{collection}'",
         lambda client: client.update_collection(

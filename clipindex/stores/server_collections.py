@@ -36,6 +36,8 @@ class CollectionInfo:
     is_quantised: bool  # searched by smaller copies of the vectors
     defers: bool  # writes are acknowledged only once they are indexed (prevent_unoptimized)
     limits: Limits
+    status: str  # green, yellow, grey or red
+    optimizer_error: str | None
 
 
 def describe(connection: Connection, collection: str) -> CollectionInfo | None:
@@ -74,7 +76,19 @@ def _info(answer: Mapping[str, Any]) -> CollectionInfo:
         is_quantised=bool(config.get("quantization_config") or vectors.get("quantization_config")),
         defers=bool((config.get("optimizer_config") or {}).get("prevent_unoptimized")),
         limits=limits_of(config.get("strict_mode_config")),
+        status=str(result.get("status") or "green"),
+        optimizer_error=_error_in(result.get("optimizer_status")),
     )
+
+
+def _error_in(status: object) -> str | None:
+    """Qdrant spells an optimizer's status "ok" or {"error": words}."""
+    return str(status.get("error")) if isinstance(status, Mapping) else None
+
+
+def identity(note: object) -> object:
+    """What stays the same in a note while a collection lives: contract, versions, id."""
+    return (note.get("contract"), note.get("noted")) if isinstance(note, Mapping) else None
 
 
 def create(

@@ -28,19 +28,20 @@ class Limits:
 
 
 def limits_of(strict: Mapping[str, Any] | None) -> Limits:
-    """The limits in a collection's `strict_mode_config`; none where strict mode is off."""
-    if not strict or not strict.get("enabled"):
-        return Limits()
+    """The limits in a collection's `strict_mode_config`; where strict mode is off only those of
+    rates are in force."""
+    strict = strict or {}
+    write, read = strict.get("write_rate_limit"), strict.get("read_rate_limit")
+    if not strict.get("enabled"):
+        strict = {}
 
     def least(*values: int | None) -> int:
         return max(1, min(value for value in values if value is not None))
 
     return Limits(
         page=least(PAGE, strict.get("max_query_limit")),
-        upsert=least(
-            POINTS_AT_ONCE, strict.get("upsert_max_batchsize"), strict.get("write_rate_limit")
-        ),
-        retrieve=least(POINTS_AT_ONCE, strict.get("read_rate_limit")),
+        upsert=least(POINTS_AT_ONCE, strict.get("upsert_max_batchsize"), write),
+        retrieve=least(POINTS_AT_ONCE, read),
         exact=strict.get("search_allow_exact") is not False,
         ef=strict.get("search_max_hnsw_ef"),
         oversampling=strict.get("search_max_oversampling"),

@@ -63,5 +63,5 @@ class Fault:
     times: int = 1
     when: Callable[[Request], bool] = lambda _request: True
     value: str | float = ""
-    plain: bool = False  # a 401 or 403 of the server itself is no JSON
+    plain: bool = False  # a 403 as of a token that has expired, which is no JSON
     headers: dict[str, str] = field(default_factory=dict)

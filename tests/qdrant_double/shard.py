@@ -215,9 +215,9 @@ def _hnsw(settings: Json) -> Any:
 
 
 def _datatype(name: str | None) -> Any:
-    if name is None:
-        return None
-    return getattr(engine.VectorStorageDatatype, {"turbo4": "Turbo8"}.get(name, name.capitalize()))
+    """The engine's name; where it has none, as of a later version, it keeps whole numbers."""
+    names = {"float32": "Float32", "float16": "Float16", "uint8": "Uint8", "turbo4": "Turbo8"}
+    return getattr(engine.VectorStorageDatatype, names[name]) if name in names else None
 
 
 def _quantization(settings: Json | None) -> Any:

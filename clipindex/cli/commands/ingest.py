@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import options, streams, values
+from clipindex.cli.origins import checked
 from clipindex.cli.results import show_dry_run
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
@@ -56,6 +57,7 @@ def ingest(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
+            parser=checked(values.tag),
             help="Tag every file that is found, unchanged ones too. Repeatable.",
             show_default=False,
             rich_help_panel=WHAT,

@@ -120,11 +120,10 @@ def _show(form: Form, job: Job, session: Session) -> None:
             session.output.result(line)
 
 
-def _check(context: typer.Context | None, options: list[str]) -> None:
+def _check(context: typer.Context, options: list[str]) -> None:
     """Raises UsageError for options that `reindex` does not take: cron would tell at night."""
-    commands: Any = context.find_root().command if context is not None else None
-    if commands is not None:
-        commands.commands["reindex"].make_context("clipindex reindex", list(options))
+    program: Any = context.find_root().command
+    program.commands["reindex"].make_context("clipindex reindex", list(options))
 
 
 def _line(session: Session, options: list[str]) -> list[str]:
@@ -137,7 +136,7 @@ def _line(session: Session, options: list[str]) -> list[str]:
         line += ["--collection", session.collection]
     if session.source is not None:
         line += ["--source", session.source]
-    config = session.context.params.get("config") if session.context is not None else None
+    config = session.context.params.get("config")
     if config is not None:
         line += ["--config", os.path.abspath(expand_user(config))]
     log = session.output.log_file
