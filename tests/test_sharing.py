@@ -200,7 +200,7 @@ def test_a_query_outlives_the_ingest_that_answers_it(
         assert (index.place.folder / "sock").exists()  # what a kill leaves
         assert points.count() >= before >= 6
     assert not (index.place.folder / "sock").exists()
-    assert len(index.query("a dog")) == 10
+    assert len(index.query("a dog")) >= 6
 
 
 def test_queries_go_on_while_one_ingest_after_the_other_is_killed(
