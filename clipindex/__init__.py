@@ -34,8 +34,10 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import EmbeddingOn as EmbeddingOn
     from clipindex.ingest.events import Event as Event
     from clipindex.ingest.events import FileDone as FileDone
+    from clipindex.ingest.events import FileVanished as FileVanished
     from clipindex.ingest.events import FolderFault as FolderFault
     from clipindex.ingest.events import PointsMissing as PointsMissing
+    from clipindex.ingest.events import RootRenamed as RootRenamed
     from clipindex.ingest.events import RunFinished as RunFinished
     from clipindex.ingest.events import RunPlanned as RunPlanned
     from clipindex.ingest.events import RunStarted as RunStarted
@@ -66,8 +68,8 @@ _EXPORTS = {  # module -> its public names
     "index": "Index",
     "ingest.dry_run": "DryRun",
     "ingest.events": (
-        "EmbeddingOn Event FileDone FolderFault RunFinished RunPlanned RunStarted "
-        "PointsMissing Scanning SlowFile Status Summary Untouched"
+        "EmbeddingOn Event FileDone FileVanished FolderFault PointsMissing RootRenamed "
+        "RunFinished RunPlanned RunStarted Scanning SlowFile Status Summary Untouched"
     ),
     "ingest.options": "IngestOptions",
     "ingest.scope": "Part",

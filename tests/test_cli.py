@@ -28,7 +28,8 @@ STATUSES = ("new", "changed", "duplicate", "moved", "unchanged", "quarantined", 
 SUMMARY_FIELDS = {
     *("type", "found", *STATUSES, "newly_quarantined", "deferred", "left_out", "vanished"),
     *("points", "embedded", "written", "seconds", "pictures_per_second", "model", "provider"),
-    *("store", "collection", "exit_code", "tagged"),
+    *("store", "collection", "exit_code", "tagged", "newly_vanished", "vanished_notes"),
+    *("pruned", "accepted", "quarantine_reasons", "skip_reasons"),
 }
 HIT_FIELDS = {"rank", "score", "path", "paths", "id", "width", "height", "taken", "tags"}
 PREVIEW_FIELDS = {
@@ -38,6 +39,7 @@ PREVIEW_FIELDS = {
 STATUS_FIELDS = {
     *("type", "store", "collection", "model", "revision", "preprocessing", "precision"),
     *("dimension", "bundle", "indexed", "quarantined", "skipped", "roots", "last_run", "aliases"),
+    *("vanished", "accepted"),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|4[0-7]|48|9[0-7])\b[0-9;]*m")

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipindex.collection.schema import Database, transaction
+from clipindex.collection.marks import QUARANTINED as QUARANTINED
+from clipindex.collection.marks import Marks
+from clipindex.collection.schema import transaction
 from clipindex.files.file_system import FileRecord
 
-INDEXED, QUARANTINED, SKIPPED = "indexed", "quarantined", "skipped"
+INDEXED, SKIPPED = "indexed", "skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ def _values(row: Row) -> Values:
     )
 
 
-class Catalogue(Database):
+class Catalogue(Marks):
     """The remembered files of one collection and source; one writer, many threads reading."""
 
     # --- files -----------------------------------------------------------------------------
@@ -140,6 +142,15 @@ class Catalogue(Database):
                 ).fetchall()
             )
 
+    def folders_with_rows(self) -> dict[bytes, int]:
+        """How many indexed files each folder holds of which any file is remembered."""
+        with self._held() as database:
+            return dict(
+                database.execute(
+                    "SELECT folder, sum(state = ?) FROM files GROUP BY folder", (INDEXED,)
+                ).fetchall()
+            )
+
     def counts(self) -> dict[str, int]:
         """Rows by state."""
         with self._held():
@@ -157,8 +168,8 @@ class Catalogue(Database):
 
     def write(self, rows: Iterable[Row] = (), gone: Iterable[bytes] = ()) -> None:
         """Write rows, delete paths, and forget the moves of those, in one durable transaction."""
-        values = list(map(_values, rows))
-        deletions = list(gone)
+        written, deletions = list(rows), list(gone)
+        values = list(map(_values, written))
         if not values and not deletions:
             return
         with self._held() as database, transaction(database):
@@ -169,6 +180,8 @@ class Catalogue(Database):
             database.executemany(
                 f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values
             )
+            marks = ((row.path, row.size, row.mtime_ns, row.state) for row in written)
+            self._mark(database, marks, deletions)
 
     # --- moves -----------------------------------------------------------------------------
 

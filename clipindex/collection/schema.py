@@ -46,6 +46,15 @@ STEPS: tuple[Step, ...] = (
         ) WITHOUT ROWID""",
         "CREATE TABLE moves (old BLOB PRIMARY KEY, new BLOB NOT NULL) WITHOUT ROWID",
     ),
+    (
+        """CREATE TABLE missing (
+            path BLOB PRIMARY KEY, since TEXT NOT NULL, doubt TEXT
+        ) WITHOUT ROWID""",
+        """CREATE TABLE quarantine (
+            path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+            first_seen TEXT NOT NULL, accepted INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID""",
+    ),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds

@@ -26,11 +26,14 @@ from clipindex.ingest.events import (
     Summary,
     Untouched,
 )
+from clipindex.ingest.labels import is_accepted
 from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.plan import defer, quarantined
+from clipindex.ingest.reasons import grouped
 from clipindex.ingest.recorder import Recorder, Tally
 from clipindex.ingest.scope import Scope, memory_of
 from clipindex.ingest.survey import Survey, memory_from, survey
+from clipindex.ingest.vanished import note_vanished, renamed_roots
 from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
@@ -59,6 +62,7 @@ def ingest(
     if missing:
         yield PointsMissing(missing)
     files = yield from survey(scope, memory_from(catalogue), decoders())
+    renamed = list(renamed_roots(catalogue, scope, files))
     _remember_roots(collection, scope, files)
     plan = files.plan
     deferred = defer(plan, options.limit)
@@ -75,7 +79,15 @@ def ingest(
     if late:
         yield Untouched(source=collection.source, deferred=late)
 
-    counts = _Counts(deferred=len(deferred) + len(late), tagged=tagged, start=start)
+    newly_vanished = yield from note_vanished(collection, files, recorder.tally.moved_from)
+    yield from renamed
+    counts = _Counts(
+        deferred=len(deferred) + len(late),
+        tagged=tagged,
+        newly_vanished=newly_vanished,
+        start=start,
+        fail_on_vanished=options.fail_on_vanished,
+    )
     summary = _summary(collection, model, files, recorder.tally, counts)
     catalogue.finish_run(number, _now(), asdict(summary))
     yield RunFinished(summary)
@@ -149,13 +161,15 @@ def _tag_unchanged(
     return tagged
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Counts:
     """What a run knows beside the survey and the tally; `start` is a time.monotonic() value."""
 
     deferred: int
     tagged: int
+    newly_vanished: int
     start: float
+    fail_on_vanished: bool
 
 
 def _summary(
@@ -164,8 +178,11 @@ def _summary(
     plan, statuses = files.plan, tally.statuses
     seconds = time.monotonic() - counts.start
     known_quarantine = quarantined(plan)
+    marks = collection.catalogue.refusals()
+    reasons = [(Status(row.state), row.reason) for row in plan.known_faults] + tally.reasons
     unreadable = tally.unreadable + len(files.faults)
-    attention = tally.newly_quarantined or unreadable
+    vanished = len(plan.vanished) - statuses[Status.MOVED]
+    attention = tally.newly_quarantined or unreadable or (counts.fail_on_vanished and vanished)
     return Summary(
         found=files.found,
         new=statuses[Status.NEW],
@@ -179,7 +196,10 @@ def _summary(
         deferred=counts.deferred,
         left_out=len(files.left_out),
         tagged=counts.tagged,
-        vanished=len(plan.vanished) - statuses[Status.MOVED],
+        vanished=vanished,
+        newly_vanished=counts.newly_vanished,
+        vanished_notes=len(plan.vanished_notes),
+        accepted=tally.accepted + sum(is_accepted(marks, row) for row in plan.known_faults),
         unreadable=unreadable,
         points=collection.points.count(),
         embedded=tally.embedded,
@@ -191,6 +211,8 @@ def _summary(
         store=collection.place.name,
         collection=collection.place.collection,
         exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE),
+        quarantine_reasons=grouped(why for status, why in reasons if status is Status.QUARANTINED),
+        skip_reasons=grouped(why for status, why in reasons if status is Status.SKIPPED),
     )
 
 
