@@ -47,6 +47,11 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import Summary as Summary
     from clipindex.ingest.events import Untouched as Untouched
     from clipindex.ingest.options import IngestOptions as IngestOptions
+    from clipindex.ingest.options import PruneOptions as PruneOptions
+    from clipindex.ingest.prunable import Kept as Kept
+    from clipindex.ingest.prunable import Prunable as Prunable
+    from clipindex.ingest.prunable import PrunePlan as PrunePlan
+    from clipindex.ingest.prune import PruneReport as PruneReport
     from clipindex.ingest.scope import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
@@ -56,6 +61,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.search.terms import TermKind as TermKind
     from clipindex.stores.address import Server as Server
     from clipindex.stores.verified import BatchVerified as BatchVerified
+    from clipindex.upkeep.quarantine import Quarantined as Quarantined
 
 _EXPORTS = {  # module -> its public names
     "collection.status": "CollectionStatus",
@@ -71,7 +77,9 @@ _EXPORTS = {  # module -> its public names
         "EmbeddingOn Event FileDone FileVanished FolderFault PointsMissing RootRenamed "
         "RunFinished RunPlanned RunStarted Scanning SlowFile Status Summary Untouched"
     ),
-    "ingest.options": "IngestOptions",
+    "ingest.options": "IngestOptions PruneOptions",
+    "ingest.prunable": "Kept Prunable PrunePlan",
+    "ingest.prune": "PruneReport",
     "ingest.scope": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
@@ -79,6 +87,7 @@ _EXPORTS = {  # module -> its public names
     "search.terms": "Term TermKind",
     "stores.address": "Server",
     "stores.verified": "BatchVerified",
+    "upkeep.quarantine": "Quarantined",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 

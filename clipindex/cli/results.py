@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clipindex.ingest.dry_run import DryRun
     from clipindex.ingest.events import Summary
     from clipindex.search.query import Hit
+    from clipindex.upkeep.quarantine import Quarantined
 
 REASONS_SHOWN = 8  # why files were refused or skipped: the most frequent
 
@@ -168,12 +169,34 @@ def _show_hit_table(hits: Iterable[Hit]) -> None:
 # --- a collection ----------------------------------------------------------------------------
 
 
-def show_count(verb: str, count: int, output: Output) -> None:
-    """How many pictures a command changed."""
+def show_count(verb: str, count: int, output: Output, words: str = "") -> None:
+    """How many pictures a command changed; `words` say it to people, where `verb` is too short."""
     if output.json:
         output.record({"type": verb, "count": count})
     elif not output.quiet:
-        output.result(f"{count:,} {verb}")
+        output.result(f"{count:,} {words or verb}")
+
+
+def show_quarantine(files: Sequence[Quarantined], output: Output) -> None:
+    """Refused pictures: a line each of fields parted by tabs, on a terminal two lines each."""
+    if output.json:
+        for file in files:
+            line = asdict(file)
+            del line["exact_path"]
+            output.record({"type": "quarantine", **line})
+        return
+    if not files:
+        output.say("nothing is in quarantine")
+    for file in files:
+        path = printable_path(file.exact_path)
+        since = (file.first_seen or "unknown")[:10]
+        accepted = "accepted" if file.accepted else ""
+        if sys.stdout.isatty():
+            facts = [file.reason, f"{file.bytes:,} bytes", f"since {since}", accepted]
+            output.result(path)
+            output.result("  " + "; ".join(filter(None, facts)))
+        else:
+            print(since, file.bytes, accepted, printable(file.reason), path, sep="\t")
 
 
 def show_alias(alias: str, collection: str | None, before: str | None, output: Output) -> None:

@@ -29,7 +29,7 @@ from clipindex.cli.output import Output
 from clipindex.cli.progress import ProgressEstimate
 from clipindex.cli.results import show_summary, show_unmatched
 from clipindex.cli.words import printable
-from clipindex.errors import ExitCode
+from clipindex.errors import ClipIndexError, ExitCode
 from clipindex.files.identity import display_path
 from clipindex.ingest.events import (
     EmbeddingOn,
@@ -52,6 +52,7 @@ from clipindex.stores.verified import BatchVerified
 
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal: a cron mail wants few lines
 STEPS = 1000  # of the bar
+Then = Callable[[Summary], tuple[Summary, ClipIndexError | None]]
 VANISHED_SHOWN = 3  # paths of pictures that vanished; the log has all
 
 # Only threads draw. tqdm's own lock is for processes too: where multiprocessing starts afresh
@@ -59,18 +60,35 @@ VANISHED_SHOWN = 3  # paths of pictures that vanished; the log has all
 tqdm.set_lock(RLock())
 
 
-def show_run(events: Generator[Event, None, None], output: Output) -> int:
-    """Show a run's events as they come; returns its exit code."""
+def show_run(events: Generator[Event, None, None], output: Output, then: Then | None = None) -> int:
+    """Show a run's events as they come; returns its exit code.
+
+    `then` goes on when the run is done and its collection is closed. It returns the summary to
+    show in place of the run's own, and the error that is raised after that.
+    """
     view: RunView = JsonView(output) if output.json else PeopleView(output)
-    code = int(ExitCode.DONE)
+
+    def show(event: Event) -> None:
+        if (line := log_line(event)) is not None:
+            output.log(line)
+        view.show(event)
+
+    summary, error = None, None
     with closing(view), closing(events):
         for event in events:
-            if (line := log_line(event)) is not None:
-                output.log(line)
-            view.show(event)
             if isinstance(event, RunFinished):
-                code = event.summary.exit_code
-    return code
+                summary = event.summary
+            else:
+                show(event)
+        if summary is None:
+            return int(ExitCode.DONE)
+        if then is not None:
+            view.close()  # it may ask a question
+            summary, error = then(summary)
+        show(RunFinished(summary))
+    if error is not None:
+        raise error
+    return summary.exit_code
 
 
 @contextmanager
@@ -203,10 +221,10 @@ class PeopleView:
     def _finished(self, summary: Summary) -> None:
         """What vanished is said with --quiet too, in the run that misses it first."""
         self.close()
-        if self._vanished:
+        if self._vanished and summary.vanished:
             first, count = self._vanished[:VANISHED_SHOWN], len(self._vanished)
             self._output.problem(vanished_line(first, count, summary.deferred))
-            if not summary.pruned:
+            if not summary.pruned and summary.exit_code != ExitCode.REFUSED:
                 self._output.say("  what was indexed stays; `clipindex prune` removes it")
         if not self._output.quiet:
             show_summary(summary, self._output)

@@ -17,6 +17,7 @@ from clipindex.collection.marks import QUARANTINED as QUARANTINED
 from clipindex.collection.marks import Marks
 from clipindex.collection.schema import transaction
 from clipindex.files.file_system import FileRecord
+from clipindex.files.identity import is_below
 
 INDEXED, SKIPPED = "indexed", "skipped"
 
@@ -216,6 +217,12 @@ class Catalogue(Marks):
             values = [(path, str(known.inode), known.is_mount) for path, known in folders.items()]
             with self._held() as database, transaction(database):
                 database.executemany("INSERT OR REPLACE INTO folders VALUES (?,?,?)", values)
+
+    def forget_folders(self, path: bytes) -> None:
+        """Forget the folders at and below a path."""
+        below = [(folder,) for folder in self.folders() if is_below(folder, path)]
+        with self._held() as database, transaction(database):
+            database.executemany("DELETE FROM folders WHERE path = ?", below)
 
     # --- roots and runs --------------------------------------------------------------------
 

@@ -186,6 +186,11 @@ class Summary:
     quarantine_reasons: dict[str, int] = field(default_factory=dict)  # group -> files
     skip_reasons: dict[str, int] = field(default_factory=dict)
 
+    def needs_attention(self, *, fail_on_vanished: bool) -> bool:
+        """Whether the run ends with exit code 3."""
+        vanished = fail_on_vanished and self.vanished
+        return bool(self.newly_quarantined or self.unreadable or vanished)
+
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:

@@ -23,6 +23,7 @@ class Evidence:
     landmarks: Landmarks = field(default_factory=lambda: Landmarks({}, ()))
     roots: Set[bytes] = frozenset()
     whole: Set[bytes] = frozenset()
+    listed: Set[bytes] = frozenset()  # every folder that the walk listed
     _of_places: dict[bytes, Doubt | None] = field(init=False, default_factory=dict)
 
     def doubt(self, path: bytes) -> Doubt | None:

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from clipindex.collection.opening import Collection, is_doubtful, reconcile
@@ -181,9 +181,7 @@ def _summary(
     marks = collection.catalogue.refusals()
     reasons = [(Status(row.state), row.reason) for row in plan.known_faults] + tally.reasons
     unreadable = tally.unreadable + len(files.faults)
-    vanished = len(plan.vanished) - statuses[Status.MOVED]
-    attention = tally.newly_quarantined or unreadable or (counts.fail_on_vanished and vanished)
-    return Summary(
+    summary = Summary(
         found=files.found,
         new=statuses[Status.NEW],
         changed=statuses[Status.CHANGED],
@@ -196,7 +194,7 @@ def _summary(
         deferred=counts.deferred,
         left_out=len(files.left_out),
         tagged=counts.tagged,
-        vanished=vanished,
+        vanished=len(plan.vanished) - statuses[Status.MOVED],
         newly_vanished=counts.newly_vanished,
         vanished_notes=len(plan.vanished_notes),
         accepted=tally.accepted + sum(is_accepted(marks, row) for row in plan.known_faults),
@@ -210,10 +208,11 @@ def _summary(
         provider=model.provider_in_use if tally.embedded else "",
         store=collection.place.name,
         collection=collection.place.collection,
-        exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE),
         quarantine_reasons=grouped(why for status, why in reasons if status is Status.QUARANTINED),
         skip_reasons=grouped(why for status, why in reasons if status is Status.SKIPPED),
     )
+    attention = summary.needs_attention(fail_on_vanished=counts.fail_on_vanished)
+    return replace(summary, exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE))
 
 
 def _now() -> str:

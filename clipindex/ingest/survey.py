@@ -16,6 +16,7 @@ from clipindex.ingest.landmarks import Landmarks
 from clipindex.ingest.moves import Absent
 from clipindex.ingest.plan import Plan, add_vanished, plan_folder
 from clipindex.ingest.scope import Scope, check_roots, refuse_empty
+from clipindex.pictures.decode import decoders
 
 SCANNING_EVERY = 1000  # files between two Scanning events
 
@@ -55,9 +56,9 @@ def memory_from(catalogue: Catalogue | None) -> Memory:
 
 
 def survey(
-    scope: Scope, memory: Memory, decoders: str
+    scope: Scope, memory: Memory, versions: str
 ) -> Generator[Scanning | FolderFault, None, Survey]:
-    """Walk the roots and plan each folder as it comes.
+    """Walk the roots and plan each folder as it comes; `versions` are those of the decoders.
 
     Raises UsageError for a root that does not exist, DiskNotMounted for one that is empty or
     missing although pictures below it are remembered.
@@ -83,7 +84,7 @@ def survey(
             listed.add(folder.path)
             if not _is_unlisted(folder):
                 landmarks.add(folder.path, recognised=_is_recognised(folder, rows))
-        _add_folder(result, scope, folder, rows, decoders)
+        _add_folder(result, scope, folder, rows, versions)
         if result.found - last_reported >= SCANNING_EVERY:
             last_reported = result.found
             yield Scanning(result.found)
@@ -93,8 +94,19 @@ def survey(
     return result
 
 
+def surveyed(scope: Scope, catalogue: Catalogue | None) -> Survey:
+    """A survey run to its end, for a caller that wants none of its events."""
+    steps = survey(scope, memory_from(catalogue), decoders())
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Survey = end.value
+            return result
+
+
 def _add_folder(
-    result: Survey, scope: Scope, folder: Folder, rows: Mapping[bytes, Row], decoders: str
+    result: Survey, scope: Scope, folder: Folder, rows: Mapping[bytes, Row], versions: str
 ) -> None:
     """Plan one folder's files, of the scope's part only."""
     result.left_out += folder.left_out
@@ -108,7 +120,7 @@ def _add_folder(
         rows = {path: row for path, row in rows.items() if part.holds(path)}
     result.found += len(files)
     if not _is_unlisted(folder):  # otherwise nothing in it is known to be gone
-        plan_folder(result.plan, files, rows, decoders)
+        plan_folder(result.plan, files, rows, versions)
         for path in folder.left_out:
             result.plan.vanished.pop(path, None)
             result.plan.vanished_notes.pop(path, None)
@@ -122,7 +134,7 @@ def _find_absent(
     faulty = {above for path, _ in result.faults for above in (path, *folders_of(path))}
     whole = {root.path for root in scope.roots if root.path not in faulty}
     roots = {root.path for root in scope.roots}
-    result.evidence = Evidence(landmarks=landmarks, roots=roots, whole=whole)
+    result.evidence = Evidence(landmarks=landmarks, roots=roots, whole=whole, listed=listed)
     for folder in memory.indexed_by_folder:
         if folder in listed or topmost(folder, whole) is None:
             continue

@@ -76,14 +76,15 @@ def renamed_roots(catalogue: Catalogue, scope: Scope, files: Survey) -> Iterator
     for old in gone:
         held = sum(count for folder, count in counts.items() if is_below(folder, old))
         for root in new:
-            same = 0
+            read = same = 0
             for record in files.plan.to_read:
                 if is_below(record.path, root):
+                    read += 1
                     row = catalogue.get(old + record.path[len(root) :])
                     same += row is not None and (row.state, row.size, row.mtime_ns) == (
                         INDEXED,
                         record.size,
                         record.mtime_ns,
                     )
-            if same and 2 * same >= held:
+            if same and 2 * same >= min(held, read):
                 yield RootRenamed(old=display_path(old), new=display_path(root), files=same)
