@@ -70,9 +70,10 @@ def summary(ended: Ended) -> dict[str, object]:
 
 
 def in_terminal(
-    *args: object, columns: int = 80, env: dict[str, str] | None = None
+    *args: object, columns: int = 80, env: dict[str, str] | None = None, answer: bytes = b""
 ) -> tuple[int, str]:
-    """`clipindex ARGS` in a pseudo-terminal: exit code, and all that it wrote there."""
+    """`clipindex ARGS` in a pseudo-terminal: exit code, and all that it wrote there. `answer` is
+    typed when it asks."""
     pty = pytest.importorskip("pty")
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     plain = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
@@ -81,7 +82,10 @@ def in_terminal(
     command = [sys.executable, "-m", "clipindex", *map(str, args)]
     actions = [(os.POSIX_SPAWN_DUP2, terminal, number) for number in (0, 1, 2)]
     plain |= {"TERM": "xterm-256color", **(env or {})}
-    pid = os.posix_spawn(sys.executable, command, plain, file_actions=actions)
+    if answer:  # a session of its own, whose terminal this is: Ctrl-C is a signal there
+        actions.insert(0, (os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), os.O_RDWR, 0))
+        del actions[1]
+    pid = os.posix_spawn(sys.executable, command, plain, file_actions=actions, setsid=bool(answer))
     os.close(terminal)
     seen, deadline = b"", time.monotonic() + 60
     try:
@@ -95,6 +99,9 @@ def in_terminal(
             if not more:
                 break
             seen += more
+            if answer and b"[y/N]" in seen:
+                os.write(control, answer)
+                answer = b""
     finally:
         os.close(control)
         _, status = os.waitpid(pid, 0)

@@ -104,9 +104,12 @@ class Output:
         return sys.stdin.isatty() and sys.stderr.isatty()
 
     def ask(self, question: str) -> bool:
-        """A question on the terminal; whatever is not a yes is a no, the end of input too."""
+        """A question on the terminal. Whatever is not a yes is a no, also the end of input."""
         print(printable(question), "[y/N]", end=" ", file=sys.stderr, flush=True)
-        answer = sys.stdin.readline()
+        try:
+            answer = sys.stdin.readline()
+        except OSError:  # the terminal is gone
+            answer = ""
         if not answer.endswith("\n"):
             print(file=sys.stderr)
         return answer.strip().lower() in ("y", "yes")

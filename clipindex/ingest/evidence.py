@@ -10,7 +10,7 @@ import os
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from clipindex.files.identity import display_path, folders_of
+from clipindex.files.identity import display_path, folders_of, is_below
 from clipindex.ingest.landmarks import Doubt, Landmarks
 
 NOT_WALKED = "this folder was not walked to its end"
@@ -44,6 +44,17 @@ class Evidence:
                 else self.landmarks.doubt(folder, root)
             )
         return self._of_places[folder]
+
+
+def doubt_of_swap(evidence: Evidence, path: bytes, returned: Set[bytes]) -> str | None:
+    """Why a picture that is missed for the first time may exist: others, in `returned`, came back
+    to the very place that vouches for it. Two disks may take turns there."""
+    place = evidence.landmarks.voucher(os.path.dirname(path))
+    if place is None or not any(is_below(other, place) for other in returned):
+        return None
+    return (
+        f"missing pictures came back to this folder, it may be another disk: {display_path(place)}"
+    )
 
 
 def topmost(folder: bytes, roots: Set[bytes]) -> bytes | None:

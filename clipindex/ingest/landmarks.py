@@ -116,6 +116,13 @@ class Landmarks:
                 return None
         return None
 
+    def voucher(self, folder: bytes) -> bytes | None:
+        """The nearest folder at or above `folder` that is recognised."""
+        for path in (folder, *folders_of(folder)):
+            if path in self._recognised:
+                return path
+        return None
+
     def learned(self) -> dict[bytes, KnownFolder]:
         """What is to be remembered: folders that were recognised or are new, and look different
         from what is remembered. Where pictures are missing, the old memory stays."""

@@ -10,10 +10,11 @@ from clipindex.collection.catalogue import INDEXED, Catalogue, Row
 from clipindex.errors import Refused
 from clipindex.files.access import is_file, is_folder
 from clipindex.files.identity import display_path, is_below
-from clipindex.ingest.evidence import topmost
+from clipindex.ingest.evidence import doubt_of_swap, topmost
 from clipindex.ingest.options import PruneOptions
 from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey, surveyed
+from clipindex.ingest.vanished import returned_pictures
 
 NOT_FOUND, EXCLUDED = "not found", "excluded"
 MAY_HAVE_MOVED = "it may have moved: a new file has its size. Run `clipindex reindex` first"
@@ -79,7 +80,7 @@ def plan_prune(
         else:
             plan.kept.append(Kept(row, reason))
     _keep_what_may_have_moved(plan, files, catalogue)
-    _keep_what_was_in_doubt(plan, catalogue)
+    _keep_what_was_in_doubt(plan, files, catalogue)
     if options.excluded:
         for row in _excluded(files, scope, catalogue):
             if _is_wanted(row.path, below):
@@ -127,13 +128,19 @@ def _has_size(row: Row, sizes: set[int]) -> bool:
     return row.state == INDEXED and row.size in sizes
 
 
-def _keep_what_was_in_doubt(plan: PrunePlan, catalogue: Catalogue) -> None:
-    """The first run that missed a picture may have had reason to doubt that it is gone."""
+def _keep_what_was_in_doubt(plan: PrunePlan, files: Survey, catalogue: Catalogue) -> None:
+    """The first run that missed a picture may have had reason to doubt that it is gone; where
+    this is the first, it is asked here."""
     marks = catalogue.missing()
+    returned = returned_pictures(catalogue, marks, files.plan.vanished) if plan.prunable else set()
     doubtful = []
     for file in plan.prunable:
         mark = marks.get(file.row.path)
-        if mark is not None and mark.doubt is not None:
+        if mark is None:
+            doubt = doubt_of_swap(files.evidence, file.row.path, returned)
+            if doubt is not None and file.is_picture:
+                doubtful.append((file, doubt))
+        elif mark.doubt is not None:
             doubtful.append((file, f"when it was first missed, {mark.since}: {mark.doubt}"))
     _keep(plan, doubtful)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Sized
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from datetime import UTC, datetime
 
 from clipindex.collection.catalogue import INDEXED, Catalogue
@@ -12,6 +12,7 @@ from clipindex.collection.opening import Collection
 from clipindex.files.access import exists, is_gone
 from clipindex.files.identity import display_path, is_below, point_id
 from clipindex.ingest.events import FileVanished, RootRenamed
+from clipindex.ingest.evidence import Evidence, doubt_of_swap
 from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey
 
@@ -30,15 +31,16 @@ def note_vanished(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = catalogue.missing()
     vanished = [path for path in sorted(files.plan.vanished) if path not in moved_from]
-    returned = _returned(catalogue, before, set(vanished))
+    returned = returned_pictures(catalogue, before, set(vanished))
     lifted = {before[path].doubt for path in returned}
     marks: dict[bytes, Missing] = {}
     for path in vanished:
         known = before.get(path)
-        if known is None or (known.doubt is not None and known.doubt in lifted):
+        if known is None:
+            marks[path] = Missing(now, _first_doubt(evidence, path, returned))
+        elif known.doubt is not None and known.doubt in lifted:
             doubt = evidence.doubt_of_place(path)
-            since = now if known is None else known.since
-            marks[path] = Missing(since, None if doubt is None else doubt.reason)
+            marks[path] = Missing(known.since, None if doubt is None else doubt.reason)
     catalogue.note_missing(marks, returned)
     for path in vanished:
         yield FileVanished(
@@ -50,17 +52,22 @@ def note_vanished(
     return sum(path not in before for path in vanished)
 
 
-def _returned(
-    catalogue: Catalogue, before: dict[bytes, Missing], vanished: set[bytes]
-) -> list[bytes]:
+def _first_doubt(evidence: Evidence, path: bytes, returned: set[bytes]) -> str | None:
+    doubt = evidence.doubt_of_place(path)
+    return doubt_of_swap(evidence, path, returned) if doubt is None else doubt.reason
+
+
+def returned_pictures(
+    catalogue: Catalogue, before: Mapping[bytes, Missing], vanished: Sized[bytes]
+) -> set[bytes]:
     """Pictures that were missing before and exist again, or are no longer remembered. Those
     below other roots than this run's stay as they are noted."""
-    returned = []
+    returned = set()
     for path in before:
         if path not in vanished:
             row = catalogue.get(path)
             if row is None or row.state != INDEXED or not is_gone(path):
-                returned.append(path)
+                returned.add(path)
     return returned
 
 
