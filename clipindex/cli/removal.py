@@ -84,7 +84,8 @@ def show_foreseen(plan: PrunePlan, source: str, output: Output) -> None:
     if output.json:
         output.record({"type": "prune", **_counts(plan, pruned=0), "dry_run": True, "points": None})
     else:
-        output.result(f"{_files(plan)} would leave the index{_staying(plan)}. Nothing was removed.")
+        kept = f"; {len(plan.kept):,} not found stay" if plan.kept else ""
+        output.result(f"{_files(plan)} would leave the index{kept}. Nothing was removed.")
 
 
 def show_pruned(report: PruneReport, output: Output) -> None:

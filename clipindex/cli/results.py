@@ -189,7 +189,7 @@ def show_quarantine(files: Sequence[Quarantined], output: Output) -> None:
         output.say("nothing is in quarantine")
     for file in files:
         path = printable_path(file.exact_path)
-        since = (file.first_seen or "unknown")[:10]
+        since = file.first_seen or "unknown"
         accepted = "accepted" if file.accepted else ""
         if sys.stdout.isatty():
             facts = [file.reason, f"{file.bytes:,} bytes", f"since {since}", accepted]

@@ -7,10 +7,10 @@ every folder between the file and a place that is recognised must be the one tha
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
-from clipindex.files.identity import display_path, folders_of, is_below
+from clipindex.files.identity import display_path, folders_of
 from clipindex.ingest.landmarks import Doubt, Landmarks
 
 NOT_WALKED = "this folder was not walked to its end"
@@ -46,15 +46,18 @@ class Evidence:
         return self._of_places[folder]
 
 
-def doubt_of_swap(evidence: Evidence, path: bytes, returned: Set[bytes]) -> str | None:
-    """Why a picture that is missed for the first time may exist: others, in `returned`, came back
-    to the very place that vouches for it. Two disks may take turns there."""
+def doubt_of_swap(evidence: Evidence, path: bytes, regained: Set[bytes]) -> str | None:
+    """Why a picture that is missed for the first time may exist: to the very place that vouches
+    for it others came back, at or below the folders in `regained`. Two disks may take turns."""
     place = evidence.landmarks.voucher(os.path.dirname(path))
-    if place is None or not any(is_below(other, place) for other in returned):
+    if place is None or place not in regained:
         return None
-    return (
-        f"missing pictures came back to this folder, it may be another disk: {display_path(place)}"
-    )
+    return f"missing pictures came back, it may be another disk: {display_path(place)}"
+
+
+def folders_above(paths: Iterable[bytes]) -> set[bytes]:
+    """Every folder above any of the paths."""
+    return {folder for path in paths for folder in folders_of(path)}
 
 
 def topmost(folder: bytes, roots: Set[bytes]) -> bytes | None:

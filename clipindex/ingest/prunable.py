@@ -10,7 +10,7 @@ from clipindex.collection.catalogue import INDEXED, Catalogue, Row
 from clipindex.errors import Refused
 from clipindex.files.access import is_file, is_folder
 from clipindex.files.identity import display_path, is_below
-from clipindex.ingest.evidence import doubt_of_swap, topmost
+from clipindex.ingest.evidence import doubt_of_swap, folders_above, topmost
 from clipindex.ingest.options import PruneOptions
 from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey, surveyed
@@ -132,12 +132,13 @@ def _keep_what_was_in_doubt(plan: PrunePlan, files: Survey, catalogue: Catalogue
     """The first run that missed a picture may have had reason to doubt that it is gone; where
     this is the first, it is asked here."""
     marks = catalogue.missing()
-    returned = returned_pictures(catalogue, marks, files.plan.vanished) if plan.prunable else set()
+    returned = returned_pictures(catalogue, marks, files.plan.vanished) if plan.prunable else ()
+    regained = folders_above(returned)
     doubtful = []
     for file in plan.prunable:
         mark = marks.get(file.row.path)
         if mark is None:
-            doubt = doubt_of_swap(files.evidence, file.row.path, returned)
+            doubt = doubt_of_swap(files.evidence, file.row.path, regained)
             if doubt is not None and file.is_picture:
                 doubtful.append((file, doubt))
         elif mark.doubt is not None:

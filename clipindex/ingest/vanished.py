@@ -12,7 +12,7 @@ from clipindex.collection.opening import Collection
 from clipindex.files.access import exists, is_gone
 from clipindex.files.identity import display_path, is_below, point_id
 from clipindex.ingest.events import FileVanished, RootRenamed
-from clipindex.ingest.evidence import Evidence, doubt_of_swap
+from clipindex.ingest.evidence import Evidence, doubt_of_swap, folders_above
 from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey
 
@@ -32,12 +32,13 @@ def note_vanished(
     before = catalogue.missing()
     vanished = [path for path in sorted(files.plan.vanished) if path not in moved_from]
     returned = returned_pictures(catalogue, before, set(vanished))
+    regained = folders_above(returned)
     lifted = {before[path].doubt for path in returned}
     marks: dict[bytes, Missing] = {}
     for path in vanished:
         known = before.get(path)
         if known is None:
-            marks[path] = Missing(now, _first_doubt(evidence, path, returned))
+            marks[path] = Missing(now, _first_doubt(evidence, path, regained))
         elif known.doubt is not None and known.doubt in lifted:
             doubt = evidence.doubt_of_place(path)
             marks[path] = Missing(known.since, None if doubt is None else doubt.reason)
@@ -52,9 +53,9 @@ def note_vanished(
     return sum(path not in before for path in vanished)
 
 
-def _first_doubt(evidence: Evidence, path: bytes, returned: set[bytes]) -> str | None:
+def _first_doubt(evidence: Evidence, path: bytes, regained: set[bytes]) -> str | None:
     doubt = evidence.doubt_of_place(path)
-    return doubt_of_swap(evidence, path, returned) if doubt is None else doubt.reason
+    return doubt_of_swap(evidence, path, regained) if doubt is None else doubt.reason
 
 
 def returned_pictures(
