@@ -60,8 +60,13 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.search.terms import Term as Term
     from clipindex.search.terms import TermKind as TermKind
     from clipindex.stores.address import Server as Server
+    from clipindex.stores.search_method import Accuracy as Accuracy
     from clipindex.stores.verified import BatchVerified as BatchVerified
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
+    from clipindex.upkeep.verify.findings import Finding as Finding
+    from clipindex.upkeep.verify.findings import Sample as Sample
+    from clipindex.upkeep.verify.findings import Verification as Verification
+    from clipindex.upkeep.verify.findings import VerifyOptions as VerifyOptions
 
 _EXPORTS = {  # module -> its public names
     "collection.status": "CollectionStatus",
@@ -86,8 +91,10 @@ _EXPORTS = {  # module -> its public names
     "search.query": "Hit QueryOptions",
     "search.terms": "Term TermKind",
     "stores.address": "Server",
+    "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
     "upkeep.quarantine": "Quarantined",
+    "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 

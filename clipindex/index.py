@@ -15,6 +15,7 @@ from clipindex.collection.status import CollectionStatus, open_catalogue, status
 from clipindex.files.walk import WalkPolicy
 from clipindex.ingest import prune as pruning
 from clipindex.ingest import runs
+from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.dry_run import DryRun, dry_run
 from clipindex.ingest.events import Event, Summary
 from clipindex.ingest.options import IngestOptions, PruneOptions
@@ -35,6 +36,8 @@ from clipindex.upkeep import roots, tagging, transfer
 from clipindex.upkeep.quarantine import Quarantined
 from clipindex.upkeep.roots import Below
 from clipindex.upkeep.transfer import Progress
+from clipindex.upkeep.verify import run as verifying
+from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOptions
 
 
 class Index:
@@ -116,7 +119,7 @@ class Index:
         self, options: IngestOptions = IngestOptions(), *, part: Part = Part()
     ) -> Generator[Event, None, None]:
         """`reindex`, step by step, as `ingest_events` is `ingest`."""
-        located = self.place.locate()
+        located = self.place.locate(for_writing=True)
         located.require()
         return runs.reindex(located, part, options, self._settings, self._loaded)
 
@@ -157,7 +160,7 @@ class Index:
 
     def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
         """Take tags off every indexed picture at or below the paths; returns how many had them.
-        Raises as `tag` does."""
+        Raises as `tag` does, and for a key that none of them has."""
         return tagging.untag(self.place, keys, paths)
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:
@@ -227,6 +230,23 @@ class Index:
         """Accept that pictures are refused: until their files change they are counted, but
         neither reported nor a reason for exit code 3; returns how many."""
         return refused.accept(self.place, paths)
+
+    def verify(self, options: VerifyOptions = VerifyOptions()) -> Verification:
+        """Read every point back and check it: vector, payload, id, the catalogue's row; with
+        `options.files` also the files' bytes, with `options.embed` their embeddings.
+
+        What is wrong is counted in the result, and listed by `verify_events`.
+        """
+        return verifying.verify_all(self.verify_events(options))[0]
+
+    def verify_events(
+        self, options: VerifyOptions = VerifyOptions()
+    ) -> Generator[VerifyEvent, None, None]:
+        """`verify`, step by step: the work is done while the events are read. A `Finding` is a
+        point, row or file that is not as it should be; the last event has the result. Closed
+        early, the next call with the same options goes on."""
+        model, cores = self._settings.model, usable_cores()
+        return verifying.verify(self.place, options, self._loaded, model=model, cores=cores)
 
     def status(self) -> CollectionStatus:
         """Contract, counts, roots and latest run; works while another process ingests."""

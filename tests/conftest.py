@@ -25,11 +25,12 @@ from hypothesis import settings
 from PIL import Image
 
 import clipindex
+from clipindex.collection import label
 from clipindex.ingest.events import FileDone, RunFinished, Summary
 from clipindex.model.bundle import open_bundle
 from clipindex.model.encoder import Model
 from clipindex.stores import connection
-from qdrant_double import Double
+from qdrant_double import Cluster, Double
 
 # The same examples at each run, so that a change breaks the suite and chance does not. New ones:
 # `pytest --hypothesis-profile=default`, a few times before a release and after touching a parser.
@@ -109,11 +110,25 @@ def tiny_model() -> Model:
 
 
 @pytest.fixture
-def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
-    """A Qdrant server on this machine, and a state folder of the test's own."""
+def _impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state folder of the test's own, and short pauses before a server is asked again."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(label, "LOOKS", (0.0, 0.05, 0.2))
+    monkeypatch.setattr(label, "SETTLED", 0.2)
+
+
+@pytest.fixture
+def double(tmp_path: Path, _impatient: None) -> Iterator[Double]:
+    """A Qdrant server on this machine."""
     with Double(tmp_path / "qdrant") as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, _impatient: None) -> Iterator[Cluster]:
+    """Three nodes of a Qdrant cluster on this machine."""
+    with Cluster(tmp_path / "cluster", 3) as running:
         yield running
 
 

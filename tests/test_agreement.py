@@ -146,7 +146,7 @@ def test_a_store_without_its_points_is_filled_again_and_says_so(
     shutil.rmtree(index.place.folder / "shard")
     (index.place.folder / "contract.json").unlink()
     events = list(index.ingest_events([photos]))
-    assert PointsMissing(4) in events
+    assert PointsMissing(4, 4) in events
     summary = events[-1].summary  # type: ignore[union-attr]
     assert (summary.new, summary.unchanged, summary.points, summary.quarantined) == (4, 0, 4, 1)
     assert stored(index).keys() == before.keys()
@@ -168,7 +168,7 @@ def test_a_shard_from_an_older_backup_gets_its_missing_points_again(
     shutil.copytree(tmp_path / "backup", index.place.folder / "shard")
     run = run_clipindex("reindex", "--store", index.place.store)
     assert run.code == 0
-    assert "2 remembered pictures missing from the store" in run.err
+    assert "2 of 4 remembered pictures are gone from the collection" in run.err
     fresh = clipindex.Index(tmp_path / "fresh", model=str(TINY))
     ingest(fresh, photos)
     assert same_state(index, fresh)
@@ -185,7 +185,7 @@ def test_another_sources_points_do_not_hide_that_points_are_missing(tmp_path: Pa
     with open_for_change(ours.place, "test") as collection:
         point = stored_point(collection.points, tmp_path / "a" / "000.jpg")
         collection.points.delete([point.id])
-    assert PointsMissing(1) in list(ours.ingest_events([tmp_path / "a"]))
+    assert PointsMissing(1, 3) in list(ours.ingest_events([tmp_path / "a"]))
     assert len(stored(ours)) == 7
 
 

@@ -399,7 +399,31 @@ def test_a_catalogue_of_the_first_schema_is_brought_up_to_date_with_all_it_remem
     catalogue = Catalogue(place)
     assert catalogue.indexed_copies(b"\x01" * 32, 9) == [b"/p/1.jpg"]
     assert (catalogue.roots(), catalogue.folders()) == ({b"/p": {}}, {})
+    assert (catalogue.noted_points(), catalogue.newest()) == (None, [])
     catalogue.close()
+
+
+def test_the_number_of_points_is_that_of_the_latest_run_that_noted_it(catalogue: Catalogue) -> None:
+    """A run of an earlier version, or one that was interrupted, notes none."""
+    assert catalogue.noted_points() is None
+    for points in (7, 5, None):
+        number, _ = catalogue.begin_run("2026-01-01T00:00:00+00:00")
+        catalogue.finish_run(number, "2026-01-01T00:01:00+00:00", None, points)
+    catalogue.begin_run("2026-01-02T00:00:00+00:00")
+    assert catalogue.noted_points() == 5
+
+
+def test_only_the_last_fifty_paths_are_the_newest_and_only_while_they_are_indexed(
+    catalogue: Catalogue,
+) -> None:
+    rows = [replace(ROW, path=b"/p/%03d.jpg" % number) for number in range(120)]
+    for start in range(0, 120, 30):
+        batch = rows[start : start + 30]
+        catalogue.write(batch, newest=[row.path for row in batch])
+    catalogue.write([rows[0]])  # its point was not written
+    assert sorted(row.path for row in catalogue.newest()) == [row.path for row in rows[70:]]
+    catalogue.write([replace(rows[119], state=QUARANTINED)], gone=[rows[118].path])
+    assert len(catalogue.newest()) == 48
 
 
 def test_remembering_a_root_does_not_read_all_others(catalogue: Catalogue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from typer.testing import CliRunner
 
 import clipindex
 from clipindex.cli.app import app
+from clipindex.cli.exits import Ending
+from clipindex.errors import ModelError
 from clipindex.files.identity import point_id
 from conftest import TINY, Ended, make_pictures, picture_bytes, run_clipindex
 
@@ -649,3 +652,31 @@ def test_the_patterns_of_a_remembered_folder_are_not_told_again_each_night(tmp_p
     store = ["--store", str(tmp_path / "store")]
     run_clipindex("ingest", tmp_path / "photos", *store, "--model", TINY, "--exclude", "*.tmp")
     assert "matched nothing" not in run_clipindex("reindex", *store).err
+
+
+# --- errors for which nothing had better words -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a"), 1, "Permission denied (a)"),
+        (OSError(errno.ENOSPC, "No space left on device", b"a"), 9, "No space left on device (a)"),
+        (MemoryError(), 1, "there is not enough memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "there is not enough memory"),
+        (RuntimeError("can't start new thread"), 1, "no more threads can be started"),
+        (ModelError("cannot load: std::bad_alloc", path="m"), 4, "cannot load: std::bad_alloc (m)"),
+        (KeyError("x"), 1, "unexpected KeyError: 'x'"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_of_the_system_ends_in_words_and_a_hint(
+    error: Exception, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert Ending([]).run(fail) == code
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"clipindex: {said}")
+    assert "please report" not in hint or isinstance(error, KeyError)

@@ -16,7 +16,8 @@ import typer
 from PIL import Image
 
 import clipindex
-from clipindex.cli import options
+from clipindex import Finding, Verification
+from clipindex.cli import values
 from clipindex.cli.app import app
 from clipindex.collection.status import CollectionStatus
 from clipindex.errors import ClipIndexError, ExitCode
@@ -44,6 +45,8 @@ WORDS_OF_README = 1500
 NOT_RUN = {  # why a block of a page is not run here
     "a crontab line",
     "a systemd unit",
+    "a file of another program",
+    "changes the crontab",
     "needs a cluster",
     "needs a server of that name",
     "needs torch and a checkpoint",
@@ -275,7 +278,7 @@ def test_every_variable_is_in_the_reference_and_every_one_there_exists() -> None
         if parameter.envvar
     }
     listed = first_cells(section(DOCS["reference.md"], "Environment")) - {"NO_COLOR"}
-    assert known | {options.API_KEY} == listed  # the key is never an option
+    assert known | {values.API_KEY} == listed  # the key is never an option
     everywhere = "".join([README, *DOCS.values()])
     named = set(re.findall(r"\bCLIPINDEX_[A-Z_]+\b", everywhere))
     assert {name for name in named if "_TEST_" not in name} == listed
@@ -304,6 +307,9 @@ def names_of(kind: type, *left_out: str) -> set[str]:
         ("preview", {"type"} | names_of(DryRun)),
         ("hit", names_of(Hit, "sha256", "exact_path")),
         ("status", {"type"} | names_of(CollectionStatus)),
+        ("finding", {"type"} | names_of(Finding)),
+        ("verify", {"type", "exit_code"} | names_of(Verification)),
+        ("doctor", {"type", "checks", "settings", "problems", "exit_code"}),
         ("error", {"type", "code", "kind", "message", "path", "hint"}),
     ],
 )

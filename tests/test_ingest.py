@@ -609,3 +609,20 @@ def test_a_collection_can_be_exported_imported_and_copied_with_a_callback(
     assert same_state(index, imported)
     assert same_state(index, copied)
     assert index.copy_to(copied) == 0
+
+
+def test_refused_files_of_a_run_that_was_stopped_are_not_reported_again(
+    index: clipindex.Index, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    broken = picture_bytes(1)[:-400]
+    for number in range(20):
+        (tmp_path / "in" / f"{number}.jpg").write_bytes(broken)
+    events = index.ingest_events(tmp_path / "in")
+    files = (event.path for event in events if isinstance(event, clipindex.FileDone))
+    reported = set(itertools.islice(files, 5))
+    events.close()
+    run = ingest(index, tmp_path / "in")
+    assert len(reported) == 5
+    assert not reported & set(run.files)
+    assert (run.summary.quarantined, run.summary.newly_quarantined) == (20, 15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,11 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["a dog", "a beach"], [text("a dog"), text("a beach")]),
         (["a dog", "beach"], [text("a dog"), text("beach")]),
         (["2*cat.jpg"], [picture("2*cat.jpg")]),  # a file of that very name
+        (["1e1*beach"], [text("beach", 10.0)]),
+        (["+2*beach"], [text("beach", 2.0)]),
+        (["x*dog"], [text("x*dog")]),
+        (["5 * dog"], [text("5 * dog")]),
+        (["3*2*cat.jpg"], [picture("2*cat.jpg", 3.0)]),
         (["2*beach"], [text("beach", 2.0)]),
         ([".5*cat.jpg", "sea"], [picture("cat.jpg", 0.5), text("sea")]),
         (["2*a", "big", "dog"], [text("a", 2.0), text("big dog")]),
@@ -72,6 +78,8 @@ def test_words_read_as_one_text_are_told_once() -> None:
     "words",
     [
         *(["no.jpg"], ["./no"], ["/no/such"], ["beach/2.PNG"], ["2*no.heic"], ["dog", "no.NEF"]),
+        *(["nan*dog"], ["-1*dog"], ["inf*dog"], ["-inf*dog"], ["1,5*dog"], ["2*"], ["2*3*dog"]),
+        *(["a", "0*dog"], ["no.psd"], ["cat.jpg/x"], ["-", "-"]),
         *(["beach/"], ["./beach", "dog"], [""], ["dog", ""], ["0*dog"], ["9999999*dog"]),
         *(["M\udcfcller"], ["a", "M\udcfcller"]),  # as an argument that is not UTF-8
     ],
@@ -81,6 +89,12 @@ def test_what_can_only_be_a_mistake_is_a_usage_error(words: list[str]) -> None:
     with pytest.raises(UsageError) as raised:
         read_terms(words)
     assert raised.value.hint
+
+
+def test_an_empty_standard_input_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b" \n")))
+    with pytest.raises(UsageError, match="standard input is empty"):
+        read_terms(["-"])
 
 
 def test_options_say_what_a_term_is_and_subtract() -> None:

@@ -371,6 +371,33 @@ def test_two_undisturbed_indexes_of_one_folder_are_equal(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
+@pytest.mark.parametrize("mebibytes", [60, 110, 160, 210, 300, 900, 1100, 1300])
+def test_under_a_limit_on_memory_a_command_ends_with_one_message(
+    mebibytes: int, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "in", 8)
+    limited = f"ulimit -v {mebibytes << 10}; exec {sys.executable} -m clipindex "
+    for command in ("--version", f"ingest in --store store --workers 2 --model {TINY} --quiet"):
+        done = subprocess.run(
+            ["sh", "-c", limited + command],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if command == "--version" or done.returncode == 0:
+            assert (done.returncode, done.stderr) == (0, "")
+            continue
+        assert done.returncode in (1, 4, 6), done.stderr
+        message, hint = done.stderr.splitlines()
+        assert message.startswith("clipindex: the limit on memory")
+        assert "ulimit -v" in message + hint
+        assert "raise it" in hint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
 @pytest.mark.parametrize("mebibytes", [640, 690, 740])
 def test_too_little_address_space_ends_a_run_instead_of_hanging_it(
     tmp_path: Path, mebibytes: int

@@ -20,7 +20,7 @@ from clipindex.errors import DiskFull, StoreError, VerificationFailed
 from clipindex.files.identity import folders_of
 from clipindex.search.query import QueryOptions, search
 from clipindex.search.terms import Query
-from clipindex.stores import edge, server
+from clipindex.stores import edge, server, server_requests
 from clipindex.stores.address import Server
 from clipindex.stores.connection import WRITING, Connection
 from clipindex.stores.edge import EdgePoints
@@ -109,7 +109,7 @@ def test_points_are_there_after_closing_and_opening(reopen: Opener) -> None:
     store.flush()
     store.close()
     again = reopen()
-    assert again.count() == 2
+    assert (again.count(), again.estimate()) == (2, 2)
     again.close()
 
 
@@ -224,7 +224,7 @@ several = st.lists(
 @settings(deadline=None)
 @given(st.builds(Filter, equals=pairs, differs=pairs, among=several, outside=several))
 def test_a_server_is_sent_the_filter_that_the_folder_reads(only: Filter) -> None:
-    sent = server.rest_filter(only)
+    sent = server_requests.rest_filter(only)
     json = None if sent is None else sent.model_dump(mode="json", exclude_unset=True)
     assert json == only.conditions()
 

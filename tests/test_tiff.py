@@ -744,7 +744,7 @@ def test_an_empty_tail_is_told_from_a_dark_picture() -> None:
     end = 8 + COLOUR.size
     for part in (0.3, 0.5, 0.8):
         at = int(end * part)
-        assert "empty" in reason(made[:at] + bytes(end - at) + made[end:])
+        assert "zeros" in reason(made[:at] + bytes(end - at) + made[end:])
     dark = COLOUR.copy()
     dark[100:] = 0
     assert difference(seen(tiff(page(dark, 2))), plainly(Image.fromarray(dark))) == 0

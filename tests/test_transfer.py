@@ -532,9 +532,9 @@ def test_only_a_terminal_shows_how_far_a_transfer_is(
 def test_a_large_import_builds_the_index_once(
     filled: clipindex.Index, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipindex.stores import server
+    from clipindex.stores import server_bulk
 
-    monkeypatch.setattr(server, "BULK", 20)
+    monkeypatch.setattr(server_bulk, "LARGE", 20)
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.01)
     transfer.copy(filled.place, clipindex.Index(server=Server(double.url)).place)
     links = [r.body["hnsw_config"]["m"] for r in double.log if r.method == "PATCH"]

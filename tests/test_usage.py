@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import clipindex
 from clipindex.cli.app import COMMANDS, app
 from conftest import TINY, Ended, make_pictures, run_clipindex
 
@@ -175,6 +179,83 @@ def test_a_wrong_variable_is_blamed_on_the_environment() -> None:
     assert "CLIPINDEX_QUERY_LIMIT: 'x' is not a whole number" in done.err
 
 
+WRONG_VALUES = {  # option -> command, a value that it cannot have, what is said of it
+    "max-duration": ("ingest .", "x", "'x' is not a duration"),
+    "part": ("ingest .", "9/3", "'9/3' is not a part"),
+    "tag": ("ingest .", "x", "'x' is not a tag"),
+    "where": ("query a", "x", "'x' is not a tag"),
+    "where-not": ("query a", "a-b=1", "'a-b=1' is not a tag"),
+    "collection": ("status", ".x", "'.x' cannot name a collection"),
+    "source": ("status", ".x", "'.x' cannot name a source"),
+    "url": ("status", "ftp://x", "this is not the URL of a server"),
+    "to-url": ("export", "localhost", "this is not the URL of a server"),
+    "to-collection": ("export x", "-", "'-' cannot name a collection"),
+    "to-source": ("export x", "a b", "'a b' cannot name a source"),
+    "min-score": ("query a", "nan", "nan is not a number from -1 to 1"),
+    "limit": ("ingest .", "x", "'x' is not a whole number"),
+    "provider": ("ingest .", "abacus", "'abacus' is not one of"),
+}
+VARIABLES = sorted({"max-duration", "collection", "source", "url", "min-score", "limit"})
+
+
+@pytest.mark.parametrize("option", WRONG_VALUES)
+def test_a_wrong_value_is_blamed_on_the_line_or_the_file_that_has_it(
+    config: Path, option: str
+) -> None:
+    line, value, said = WRONG_VALUES[option]
+    typed = clip(*line.split(), f"--{option}", value)
+    assert (typed.code, f"--{option}: {said}" in typed.err) == (2, True)
+    many = option in ("tag", "where", "where-not")
+    config.write_text(f'{option} = ["{value}"]' if many else f'{option} = "{value}"')
+    done = clip(*line.split(), "--config", config, "--json")
+    (error,) = done.lines
+    name = option.replace("-", "_")
+    assert str(error["message"]).startswith(f"the configuration file's '{name}': {said}")
+    assert (done.code, error["path"]) == (2, str(config))
+    assert "correct the file" in str(error["hint"])
+
+
+@pytest.mark.parametrize("option", VARIABLES)
+def test_a_wrong_value_is_blamed_on_its_variable(option: str) -> None:
+    line, value, said = WRONG_VALUES[option]
+    variable = f"CLIPINDEX_{option.upper().replace('-', '_')}"
+    done = clip(*line.split(), env={variable: value})
+    assert done.code == 2
+    assert f"the environment's {variable}: {said}" in done.err
+    assert "correct the variable" in done.err
+
+
+def test_an_error_of_a_command_says_which_option_was_not_typed(
+    config: Path, tmp_path: Path, store: Path
+) -> None:
+    new = ["ingest", store.parent / "in", "--store", tmp_path / "new"]
+    done = clip(*new, env={"CLIPINDEX_MODEL": "nosuch"})
+    assert (done.code, "CLIPINDEX_MODEL sets --model" in done.err) == (4, True)
+    config.write_text(f'log-file = "{tmp_path / "no" / "log"}"\nstore = "{config}"')
+    done = clip("status", "--config", config)
+    assert f"the configuration file's 'log_file' ({config}) sets --log-file" in done.err
+    done = clip("status", "--config", config, "--log-file", tmp_path / "log")
+    assert (done.code, f"the configuration file's 'store' ({config}) sets" in done.err) == (6, True)
+    both = ["--log-file", tmp_path / "log", "--store", tmp_path / "new"]
+    typed = clip("status", "--config", config, *both)
+    assert (typed.code, "sets" in typed.err) == (6, False)
+
+
+def test_a_nul_in_the_configuration_is_blamed_on_the_file(config: Path) -> None:
+    config.write_text('store = "a\\u0000b"')
+    done = clip("status", "--config", config)
+    assert done.code == 2
+    assert f"the configuration file's 'store' contains a NUL character ({config})" in done.err
+
+
+def test_an_alias_refuses_the_store_that_earlier_versions_offered() -> None:
+    for command in ("alias", "unalias"):
+        assert "--store" not in clip(command, "--help").out
+        done = clip(command, "x", "--store", "folder")
+        assert done.code == 2
+        assert "name the server with --url" in done.err
+
+
 def test_a_tilde_is_the_home_in_every_path_of_the_configuration_and_the_environment(
     tmp_path: Path, config: Path
 ) -> None:
@@ -214,6 +295,86 @@ def test_a_tag_for_what_is_not_indexed_is_2_and_nothing_is_tagged(store: Path) -
     assert clip("tag", "c=d", folder, "--store", store).out == "3 tagged\n"
     assert clip("tag", "c=d", folder, "--store", store).out == "0 tagged\n"  # they have it
     assert clip("untag", "c", folder, "--store", store).out == "3 untagged\n"
+
+
+def test_untag_refuses_a_key_that_no_picture_has_and_changes_nothing(store: Path) -> None:
+    folder = store.parent / "in"
+    picture = folder / "000.jpg"
+    assert clip("tag", "owner=ann", picture, "--store", store).code == 0
+    done = clip("untag", "onwer", folder, "--store", store)
+    assert done.code == 2
+    assert "no picture at or below this path has the tag 'onwer'" in done.err
+    assert "their tags: owner" in done.err
+    with pytest.raises(clipindex.UsageError, match="onwer"):
+        clipindex.Index(store).untag(["owner", "onwer"], [folder])
+    done = clip("untag", "owner", folder / "001.jpg", folder / "002.jpg", "--store", store)
+    assert (done.code, "they have no tags" in done.err) == (2, True)
+    assert clip("untag", "owner", picture, folder, "--store", store).out == "1 untagged\n"
+
+
+# --- paths of the wrong kind -----------------------------------------------------------------
+
+LONG = "x" * 300
+KINDS = {  # command line, run beside the files `file` and `in/` -> exit code, what is said
+    "export file": (2, "a file is in the way"),
+    "export file/x": (2, "a file is in the way"),
+    f"export {LONG}": (2, "File name too long"),
+    "export --to-store file": (6, "a file is in the way"),
+    "import file": (6, "this is a file, not the folder of an export"),
+    "import file/x": (6, "no such folder"),
+    f"import {LONG}": (6, "no such folder"),
+    "relocate in file": (2, "this is a file, not a folder"),
+    "relocate nosuch in": (2, "remembers nothing below it"),
+    "demo file": (2, "the pictures cannot be copied"),
+    f"demo {LONG}": (2, "the pictures cannot be copied: File name too long"),
+    "ingest pipe": (2, "neither a file nor a folder"),
+    "ingest broken": (2, "neither a file nor a folder"),
+    "ingest in --model file": (4, "this is a file, and a model is a folder"),
+    f"ingest in --model {LONG}": (4, "no model named"),
+    "query a --under file": (2, "this is a file, and --under takes a folder"),
+    "query a --under nosuch": (2, "nothing is indexed below this folder"),
+    "query a --under new": (2, "nothing is indexed below this folder"),
+    "query pipe": (2, "this is not a regular file"),
+    "query broken": (2, "this is not a regular file"),
+    "query --image pipe": (2, "this is not a regular file"),
+    "query --image in": (2, "this is a folder, not a picture"),
+    "query file/x": (2, "there is no such picture"),
+    "query photo.psd": (2, "clipindex does not read .psd files"),
+    "status --config in": (2, "the configuration file cannot be read: Is a directory"),
+    "status --log-file in": (2, "the log file cannot be written: Is a directory"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
+@pytest.mark.parametrize("line", KINDS)
+def test_a_path_of_the_wrong_kind_is_named_for_what_it_is(
+    line: str, store: Path, tmp_path: Path
+) -> None:
+    code, said = KINDS[line]
+    for name in ("in", "new"):
+        (tmp_path / name).mkdir()
+    for name in ("file", "photo.psd"):
+        (tmp_path / name).write_bytes(b"8BPS" + bytes(100))
+    (tmp_path / "broken").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    where = [] if line.startswith("demo") else ["--store", tmp_path / "copy"]
+    shutil.copytree(store, tmp_path / "copy")
+    with contextlib.chdir(tmp_path):
+        done = clip(*line.split(), *where)
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert len(done.err.splitlines()) >= 2  # a hint
+    assert "should not happen" not in done.err
+
+
+@pytest.mark.parametrize("command", ["ingest in", "status", "query a", "export out"])
+def test_a_store_that_is_a_file_is_not_called_damaged(command: str, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "in", 1)
+    (tmp_path / "file").touch()
+    with contextlib.chdir(tmp_path):
+        for name in ("file", "file/x"):
+            done = clip(*command.split(), "--store", name)
+            assert (done.code, "a file is in the way" in done.err) == (6, True)
+            assert "name another folder with --store" in done.err
 
 
 # --- the summary -----------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from clipindex._version import __version__
 from clipindex.cli import streams
-from clipindex.cli.config import names_a_thing
 from clipindex.cli.exits import Ending
+from clipindex.cli.values import names_a_thing
 from clipindex.errors import ExitCode, UsageError
 
 COMMANDS = {  # command -> panel of the help; its module and function in `commands` have its name
@@ -30,6 +30,9 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "forget": "Upkeep",
     "prune": "Upkeep",
     "quarantine": "Upkeep",
+    "verify": "Upkeep",
+    "doctor": "Upkeep",
+    "schedule": "Upkeep",
     "export": "Copies",
     "import": "Copies",
     "alias": "Qdrant server",

@@ -18,19 +18,14 @@ from typing import Any
 
 import typer
 
-from clipindex.cli.exits import CONFIG_FILE, Ending
+from clipindex.cli.exits import Ending
+from clipindex.cli.origins import CONFIG_FILE
+from clipindex.cli.values import PATH_WORDS, names_a_thing
 from clipindex.errors import UsageError
 from clipindex.files.user_folders import config_folder, expand_user
 
 Values = dict[str, object]
 OptionsOf = Callable[[str], Collection[str]]
-PATH_WORDS = ("FOLDER", "FILE", "PATH", "DIR")  # in an option's metavar
-NAME_WORDS = ("NAME", "URL", "OLD", "NEW")
-
-
-def names_a_thing(metavar: str) -> bool:
-    """Whether an option or argument is a path or a name, and so never empty."""
-    return any(word in metavar for word in (*PATH_WORDS, *NAME_WORDS))
 
 
 def default_path() -> Path | None:
@@ -77,8 +72,9 @@ def read(path: Path | None) -> Configuration | None:
 
 
 def _broken(file: Path, error: Exception) -> UsageError:
+    reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
     return UsageError(
-        f"the configuration file cannot be read: {error}",
+        f"the configuration file cannot be read: {getattr(error, 'strerror', None) or reason}",
         path=str(file),
         hint="correct it, or name another one with --config",
     )
@@ -159,6 +155,8 @@ def _as_typed(configuration: Configuration, name: str, value: object, parameter:
     metavar = parameter.metavar or ""
     if "" in texts and names_a_thing(metavar):
         raise _mistyped(configuration, f"'{name}' is empty")
+    if any("\0" in text for text in texts):  # no path has one, and no command line can
+        raise _mistyped(configuration, f"'{name}' contains a NUL character")
     if "<path>" in str(parameter.type).lower() or any(word in metavar for word in PATH_WORDS):
         texts = [os.path.expanduser(text) for text in texts]
     return texts if many else texts[0]

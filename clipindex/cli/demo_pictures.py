@@ -19,16 +19,24 @@ EXTENSIONS = {".jpg", ".png"}  # their few TIFFs and GIFs are odd on purpose, fo
 def copy_pictures(folder: Path) -> list[Path]:
     """Copy the photographs that scikit-image and scikit-learn ship into a folder.
 
-    Raises UsageError when neither is installed.
+    Raises UsageError when neither is installed, or the folder cannot be written.
     """
     pictures = [path for package, below in SOURCES.items() for path in _pictures(package, below)]
     if not pictures:
         raise UsageError(
             "the demo uses pictures of scikit-image and scikit-learn, and neither is installed",
-            hint="pip install 'clipindex[demo]'",
+            hint="pip install 'clipindex[demo]'; a clone of the repository has photographs of its "
+            "own: clipindex ingest examples/photos",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copyfile(path, folder / path.name)) for path in pictures]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [Path(shutil.copyfile(path, folder / path.name)) for path in pictures]
+    except OSError as error:
+        raise UsageError(
+            f"the pictures cannot be copied: {error.strerror}",
+            path=str(error.filename2 or error.filename or folder),
+            hint="name a folder that can be made: clipindex demo FOLDER",
+        ) from error
 
 
 def _pictures(package: str, below: str) -> Iterator[Path]:

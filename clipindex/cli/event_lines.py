@@ -61,9 +61,10 @@ def started_line(event: RunStarted) -> str:
 
 
 def missing_line(event: PointsMissing) -> str:
+    verb = "is" if event.pictures == 1 else "are"
     return (
-        f"{count_of(event.pictures, 'remembered picture')} missing from the store; "
-        "those that are found are embedded again"
+        f"{event.pictures:,} of {count_of(event.remembered, 'remembered picture')} {verb} gone "
+        "from the collection; what this run finds of them is embedded again"
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +16,14 @@ from typing import Any, cast
 
 import typer
 
-from clipindex.cli import streams
+from clipindex.cli import memory, streams
+from clipindex.cli.origins import usage_error, with_origins
 from clipindex.cli.output import Output
-from clipindex.errors import ClipIndexError, ClipIndexWarning, ExitCode, UsageError
+from clipindex.errors import ClipIndexError, ClipIndexWarning, DiskFull, ExitCode
+from clipindex.files.durable import MORE_ROOM, NO_ROOM
 
+ONLY_READ = ("query", "status")  # commands that leave nothing unfinished
 FAREWELL = "finished batches are safe, the next run goes on from there"
-CONFIG_FILE = "clipindex.config_file"  # in a context's `meta`: the configuration file in use
 TRUE = {"1", "true", "t", "yes", "y", "on"}  # as click reads a flag's variable
 
 # click's own, from whichever click typer brings (newer ones carry a copy)
@@ -34,12 +35,14 @@ class _Terminated(BaseException):
 
 
 class Ending:
-    """Runs a command to its end. `output` is the command's own once its options are read."""
+    """Runs a command to its end. `output` and `context` are the command's own once its options are
+    read."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         before_dashes = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
         asked = os.environ.get("CLIPINDEX_JSON", "").strip().lower() in TRUE
         self.output = Output(json="--json" in before_dashes or asked)
+        self.context: typer.Context | None = None
         self._interrupts = 0
 
     def run(self, command: Callable[[], object]) -> int:
@@ -53,10 +56,8 @@ class Ending:
             except KeyboardInterrupt:
                 code = self._interrupted()
             except _Terminated:
-                self.output.problem(f"terminated; {FAREWELL}")
-                self.output.log(f"terminated; {FAREWELL}")
-                code = ExitCode.TERMINATED
-        return self._with_lost_output(int(code))
+                code = self._stopped("terminated", ExitCode.TERMINATED)
+        return self.output.end(self._with_lost_output(int(code)))
 
     def _outcome(self, command: Callable[[], object]) -> int:
         try:
@@ -64,7 +65,7 @@ class Ending:
         except typer.Exit as end:  # --help, --version
             return end.exit_code
         except ClipIndexError as error:
-            return self._failed(error)
+            return self._failed(memory.explained(error) or error)
         except _ClickUsageError as error:
             return self._failed(usage_error(error))
         except Exception as error:
@@ -75,22 +76,22 @@ class Ending:
 
                 for line in traceback.format_exc().splitlines():
                     self.output.problem(line)
-            return self._failed(
-                ClipIndexError(
-                    f"unexpected {type(error).__name__}: {error}",
-                    hint="this should not happen: please report it with the output of --verbose",
-                )
-            )
+            return self._failed(memory.explained(error) or _unexpected(error))
         return result if isinstance(result, int) else ExitCode.DONE
 
     def _failed(self, error: ClipIndexError) -> int:
-        self.output.error(error)
+        self.output.error(with_origins(error, self.context))
         return error.exit_code
 
     def _interrupted(self) -> int:
-        self.output.problem(f"interrupted; {FAREWELL}")
-        self.output.log(f"interrupted; {FAREWELL}")
-        return ExitCode.INTERRUPTED
+        return self._stopped("interrupted", ExitCode.INTERRUPTED)
+
+    def _stopped(self, how: str, code: int) -> int:
+        command = self.context.command.name if self.context is not None else ""
+        words = how if command in ONLY_READ else f"{how}; {FAREWELL}"
+        self.output.problem(words)
+        self.output.log(words)
+        return code
 
     def _with_lost_output(self, code: int) -> int:
         """The exit code, raised when results or log lines could not be written."""
@@ -130,35 +131,22 @@ class Ending:
         raise KeyboardInterrupt
 
 
-def usage_error(error: Any) -> UsageError:
-    """click's usage error as ours: it names what is wrong and where that was written."""
-    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
-    command = context.command_path if context is not None else "clipindex"
-    message = error.format_message().rstrip(".")
-    message, path = message[:1].lower() + message[1:], ""
-    hint = f"'{command} --help' lists what it takes"
-    if context is not None and parameter is not None and error.message:
-        source = getattr(context.get_parameter_source(parameter.name), "name", "")
-        if source == "DEFAULT_MAP":
-            where, path = f"the configuration file's '{parameter.name}'", context.meta[CONFIG_FILE]
-            hint = "correct the file, or override it on the command line"
-        elif source == "ENVIRONMENT":
-            where = f"the environment's {parameter.envvar}"
-            hint = "correct the variable, or override it on the command line"
-        else:
-            where = parameter.metavar or ""
-            if parameter.param_type_name == "option":
-                where = max((*parameter.opts, *parameter.secondary_opts), key=len)
-        message = f"{where}: {_plain(error.message)}"
-    return UsageError(message, path=path, hint=hint)
-
-
-def _plain(words: str) -> str:
-    """click's message about a value, in plain words."""
-    words = re.sub(r"(\S+)<=x<=(\S+?)\.?$", r"\1 to \2", words.rstrip("."))
-    words = re.sub(r"a valid int(eger)?( range)?\b", "a whole number", words)
-    words = re.sub(r"a valid float( range)?\b", "a number", words)
-    return words.partition(". Recognized values")[0]
+def _unexpected(error: Exception) -> ClipIndexError:
+    """An error for which nothing had better words: of the system, or a fault of ours."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return ClipIndexError(
+            f"unexpected {type(error).__name__}: {error}",
+            hint="this should not happen: please report it with the output of --verbose",
+        )
+    full = error.errno in NO_ROOM
+    kind = DiskFull if full else ClipIndexError
+    return kind(
+        error.strerror,
+        path=os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "",
+        hint=MORE_ROOM
+        if full
+        else "correct the path, its permissions or the disk; --verbose shows where it happened",
+    )
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

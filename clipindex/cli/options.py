@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli import values
 from clipindex.cli.config import configure
+from clipindex.cli.origins import checked
 from clipindex.collection.names import DEFAULT_COLLECTION
+from clipindex.errors import UsageError
 from clipindex.model.providers import Provider as ProviderChoice
 
 # Panels of the help, in the order in which a command's own options name them; these come last.
@@ -19,7 +22,6 @@ SPEED = "Amount and speed"
 OUTPUT = "Output"
 REMOVAL = "What vanished"
 
-API_KEY = "CLIPINDEX_API_KEY"  # never an option: every user of a machine can read those
 LARGEST = 2**63 - 1  # what SQLite and Qdrant can count
 
 
@@ -42,6 +44,7 @@ class Shared:
         typer.Option(
             "--url",
             metavar="URL",
+            parser=checked(values.url),
             envvar="CLIPINDEX_URL",
             help="A Qdrant server instead of a folder, such as http://localhost:6333. An API key "
             "is read from the environment: CLIPINDEX_API_KEY.",
@@ -54,6 +57,7 @@ class Shared:
         typer.Option(
             "--collection",
             metavar="NAME",
+            parser=checked(values.collection),
             envvar="CLIPINDEX_COLLECTION",
             help="Name of the collection.",
             rich_help_panel=WHERE,
@@ -64,9 +68,24 @@ class Shared:
         typer.Option(
             "--source",
             metavar="NAME",
+            parser=checked(values.source),
             envvar="CLIPINDEX_SOURCE",
             help="Whose files these are, where several machines fill one collection: a run judges "
             "only its own. Default: 'local', with --url this machine's name.",
+            show_default=False,
+            rich_help_panel=WHERE,
+        ),
+    ] = None
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            "--timeout",
+            min=1,
+            max=86_400,
+            metavar="SECONDS",
+            envvar="CLIPINDEX_TIMEOUT",
+            help="How long a server may take to answer a request. Default: 10 to read, 60 to "
+            "write.",
             show_default=False,
             rich_help_panel=WHERE,
         ),
@@ -96,7 +115,7 @@ class Shared:
             "--verbose",
             "-v",
             envvar="CLIPINDEX_VERBOSE",
-            help="Report every file.",
+            help="Say more: every file of a run, the details of an unexpected error.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -106,7 +125,7 @@ class Shared:
             "--log-file",
             metavar="FILE",
             envvar="CLIPINDEX_LOG_FILE",
-            help="Also append what happens to this file, each line with its time.",
+            help="Also append a log to this file, each line with its time.",
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
@@ -126,8 +145,22 @@ class Shared:
     ] = None
 
 
-PLACE: Collection[str] = ("store", "url", "collection", "source")
+PLACE: Collection[str] = ("store", "url", "collection", "source", "timeout")
 
+
+def _refuse_store(store: Path | None) -> None:
+    if store is not None:
+        raise UsageError(
+            "--store: only a Qdrant server has aliases, an embedded store has none",
+            hint="name the server with --url, or the collection itself with --collection",
+        )
+
+
+# Earlier versions listed it for `alias` and `unalias`, where it never worked.
+NoStore = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="FOLDER", callback=_refuse_store, hidden=True, help="Unused."),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -188,6 +221,7 @@ MaxDuration = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
+        parser=checked(values.seconds),
         envvar="CLIPINDEX_MAX_DURATION",
         help="Stop between batches after this time (90s, 30m, 4h); the rest is deferred.",
         show_default=False,
@@ -199,6 +233,7 @@ PartText = Annotated[
     typer.Option(
         "--part",
         metavar="K/N",
+        parser=checked(values.part),
         help="Index only part K of N, by a hash of the path: N machines share the work.",
         show_default=False,
         rich_help_panel=SPEED,
@@ -237,5 +272,17 @@ FailOnVanished = Annotated[
         "--fail-on-vanished",
         help="End with exit code 3 while remembered pictures are not found.",
         rich_help_panel=REMOVAL,
+    ),
+]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file",
+        metavar="FILE",
+        envvar="CLIPINDEX_METRICS_FILE",
+        help="Replace this file with the run's metrics at its end, for Prometheus's textfile "
+        "collector; its name must end with .prom there.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
     ),
 ]

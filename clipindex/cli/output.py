@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from clipindex.cli.words import printable, printable_json
+from clipindex.cli.words import printable, printable_json, quotes
 from clipindex.errors import ClipIndexError, UsageError
 from clipindex.files.user_folders import expand_user
 
@@ -66,6 +66,19 @@ class Output:
         self.verbose = verbose
         self.log_file = log
         self._write_line: Callable[[str], object] = _write_line
+        self._at_end: list[Callable[[int], int]] = []
+
+    def at_end(self, step: Callable[[int], int]) -> None:
+        """Call `step` with the exit code however the command ends; it returns the exit code."""
+        self._at_end.append(step)
+
+    def end(self, code: int) -> int:
+        """The last line of the log, and what else belongs to every ending; returns the exit
+        code."""
+        for step in self._at_end:
+            code = step(code)
+        self.log(f"ended: exit code {code}")
+        return code
 
     def write_lines_with(self, write_line: Callable[[str], object] | None) -> None:
         """Let a progress bar write the lines, so that they appear above it; None: no longer."""
@@ -127,7 +140,7 @@ class Output:
                     "hint": error.hint,
                 }
             )
-        where = f" ({error.path})" if error.path and error.path not in error.message else ""
+        where = f" ({error.path})" if error.path and not quotes(error.message, error.path) else ""
         self.problem(f"clipindex: {error.message}{where}")
         if error.hint:
             self.problem(f"  {error.hint}")

@@ -15,13 +15,13 @@ from itertools import groupby
 
 from clipindex.cli import streams
 from clipindex.errors import UsageError
-from clipindex.pictures.formats import PICTURE_NAMES
-from clipindex.search.terms import Term, TermKind, parse_term
+from clipindex.pictures.formats import OTHER_PICTURE_NAMES, PICTURE_NAMES
+from clipindex.search.terms import Term, TermKind, check_is_file, parse_term
 
-EXTENSIONS = tuple(os.fsdecode(extension) for extension in PICTURE_NAMES)
+EXTENSIONS = tuple(map(os.fsdecode, (*PICTURE_NAMES, *OTHER_PICTURE_NAMES)))
+STDIN = "-"
 SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 ROOTED = ("/", "./", "../", "~/", ".\\", "..\\", "~\\")
-LARGEST_WEIGHT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ def read_terms(
 
     Raises UsageError where there is none, or one names a picture that does not exist.
     """
+    if [*words, *minus, *images, *texts].count(STDIN) > 1:
+        raise UsageError("'-' is given twice", hint="standard input can be read only once")
     notes: list[str] = []
     terms = _arguments(words, notes)
     terms += [_stdin_or(Term(image, TermKind.IMAGE)) for image in images]
@@ -77,7 +79,7 @@ def _arguments(words: Sequence[str], notes: list[str]) -> list[Term]:
 def _is_bare(word: str) -> bool:
     """Whether a word among several belongs to a text."""
     return not (
-        word == "-"
+        word == STDIN
         or _has_spaces(word)
         or parse_term(word).value != word
         or _looks_like_picture(word)
@@ -87,30 +89,17 @@ def _is_bare(word: str) -> bool:
 
 def _term(word: str, notes: list[str]) -> Term:
     """One argument that stands for itself."""
-    if word == "-":
-        return Term(streams.read_input())
+    if word == STDIN:
+        return Term(_standard_input())
     if os.path.isfile(os.fsencode(word)):
         return Term(word, TermKind.IMAGE)
     weighted = parse_term(word)
     if weighted.value != word:
-        if not 0 < weighted.weight <= LARGEST_WEIGHT:
-            raise UsageError(
-                f"'{word}' has no usable weight",
-                hint=f"weights compare terms; they are above 0 and at most {LARGEST_WEIGHT:,}",
-            )
         return replace(_term(str(weighted.value), notes), weight=weighted.weight)
-    if os.path.isdir(os.fsencode(word)):
-        if any(separator in word for separator in SEPARATORS):
-            raise UsageError(
-                "this is a folder", path=word, hint="name a picture in it, or say --text for a text"
-            )
+    if os.path.isdir(os.fsencode(word)) and not _looks_like_picture(word):
         notes.append(f'searching for the text "{word}"; the folder of that name is not looked at')
-    if _looks_like_picture(word):
-        raise UsageError(
-            "there is no such picture",
-            path=word,
-            hint="correct the path, or search for it as a text with --text",
-        )
+    elif _exists(word) or _looks_like_picture(word):
+        check_is_file(os.fsencode(word), word)
     return _text(word)
 
 
@@ -125,16 +114,26 @@ def _text(text: str) -> Term:
     return Term(text, TermKind.TEXT)
 
 
+def _standard_input() -> bytes:
+    data = streams.read_input()
+    if not data.strip():
+        raise UsageError(
+            "standard input is empty",
+            hint="'-' reads a text or a picture from it: clipindex query - < cat.jpg",
+        )
+    return data
+
+
 def _stdin_or(term: Term) -> Term:
-    return replace(term, value=streams.read_input()) if term.value == "-" else term
+    return replace(term, value=_standard_input()) if term.value == STDIN else term
 
 
 def _looks_like_picture(word: str) -> bool:
-    """A path, by its extension, or because it says where to look: in a folder that exists."""
+    """A path, by its extension, or because it says where to look: below something that exists."""
     if word.lower().endswith(EXTENSIONS) or word.startswith(ROOTED):
         return True
     folder = os.path.dirname(word)
-    return bool(folder) and not _has_spaces(word) and os.path.isdir(os.fsencode(folder))
+    return bool(folder) and not _has_spaces(word) and _exists(folder)
 
 
 def _has_spaces(word: str) -> bool:

@@ -214,11 +214,14 @@ def show_status(status: CollectionStatus, output: Output) -> None:
     if output.json:
         output.record({"type": "status", **asdict(status)})
         return
+    health = status.health
     rows = [
         ("collection", f"{status.collection} in {status.store}"),
         *([("aliases", ", ".join(status.aliases))] if status.aliases else []),
+        *([("server", str(health))] if health is not None and not health.is_good else []),
         ("model", f"{status.model}, revision {status.revision} ({status.bundle})"),
         ("preprocessing", f"{status.preprocessing}, {status.precision}"),
+        *([("search", f"approximate, ef {status.ef}")] if status.ef is not None else []),
         ("pictures", f"{status.indexed:,}"),
         ("in quarantine", f"{status.quarantined:,}{_accepted(status)}"),
         ("skipped", f"{status.skipped:,}"),

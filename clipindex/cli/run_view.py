@@ -60,8 +60,14 @@ VANISHED_SHOWN = 3  # paths of pictures that vanished; the log has all
 tqdm.set_lock(RLock())
 
 
-def show_run(events: Generator[Event, None, None], output: Output, then: Then | None = None) -> int:
-    """Show a run's events as they come; returns its exit code.
+def show_run(
+    events: Generator[Event, None, None],
+    output: Output,
+    finished: Callable[[Summary], object] = lambda _: None,
+    then: Then | None = None,
+) -> int:
+    """Show a run's events as they come; returns its exit code. `finished` is called with the
+    summary of a run that was not interrupted.
 
     `then` goes on when the run is done and its collection is closed. It returns the summary to
     show in place of the run's own, and the error that is raised after that.
@@ -86,6 +92,7 @@ def show_run(events: Generator[Event, None, None], output: Output, then: Then | 
             view.close()  # it may ask a question
             summary, error = then(summary)
         show(RunFinished(summary))
+        finished(summary)
     if error is not None:
         raise error
     return summary.exit_code

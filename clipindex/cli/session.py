@@ -12,6 +12,7 @@ only what is its own:
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
-from clipindex.cli import values
+from clipindex._version import __version__
+from clipindex.cli import memory, values
 from clipindex.cli.exits import Ending
 from clipindex.cli.options import Shared
 from clipindex.cli.output import LogFile, Output
@@ -29,6 +31,7 @@ from clipindex.errors import UsageError
 if TYPE_CHECKING:
     from clipindex.collection.place import Place
     from clipindex.index import Index
+    from clipindex.ingest.events import Summary
     from clipindex.stores.address import Server
 
 SOURCES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")  # of an option's value, nearest first
@@ -39,10 +42,12 @@ class Session:
     """One command under way."""
 
     output: Output
+    context: typer.Context
     store: Path | None = None
     server: Server | None = None
     collection: str = DEFAULT_COLLECTION
     source: str | None = None
+    timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
 
     def index(self, **settings: Any) -> Index:
@@ -62,6 +67,17 @@ class Session:
         from clipindex.collection.places import place_at
 
         return place_at(self.store, self.server, self.collection, self.source)
+
+    def metrics(self, file: Path | None) -> Callable[[Summary], object]:
+        """Have the metrics of this run written at its end, if a file is named; returns what
+        takes the run's summary. Raises UsageError when the file cannot be written."""
+        if file is None:
+            return lambda _: None
+        from clipindex.cli.metrics import RunMetrics  # its library takes 40 ms to load
+
+        metrics = RunMetrics(file, self.place())
+        self.output.at_end(lambda code: metrics.write(code, self.output))
+        return metrics.finished
 
     def refuse_typed(self, options: Collection[str], why: str) -> None:
         """Raises UsageError for options that were typed although they would be ignored."""
@@ -87,6 +103,9 @@ def command(
         shared = [parameter for parameter in _shared() if parameter.name not in without]
 
         def run(context: typer.Context, **given: Any) -> int | None:
+            if (ending := context.find_object(Ending)) is not None:
+                ending.context = context
+            memory.check()
             for pair in (("store", "url"), ("quiet", "verbose"), *rivals):
                 _nearest(context, given, *pair)
             common = {parameter.name: given.pop(parameter.name) for parameter in shared}
@@ -119,7 +138,7 @@ def _shared() -> list[inspect.Parameter]:
 
 
 def _open(context: typer.Context, common: dict[str, Any]) -> Session:
-    log_file = common["log_file"]
+    log_file = common.get("log_file")
     output = Output(
         json=common["json"],
         quiet=common["quiet"],
@@ -128,12 +147,15 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
     )
     if (ending := context.find_object(Ending)) is not None:
         ending.output = output
+    output.log(f"started: {context.command_path}, version {__version__}, process {os.getpid()}")
     return Session(
         output=output,
+        context=context,
         store=common.get("store"),
-        server=values.server(common.get("url")),
+        server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
         source=common.get("source"),
+        timeout=common.get("timeout"),
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )
 
@@ -146,7 +168,8 @@ def _nearest(context: typer.Context, given: dict[str, Any], one: str, other: str
     if distances[0] == distances[1]:
         names = " and ".join("--" + name.replace("_", "-") for name in (one, other))
         raise UsageError(f"{names} exclude each other", hint="give one of them")
-    given[one if distances[0] > distances[1] else other] = None
+    farther = one if distances[0] > distances[1] else other
+    given[farther] = context.params[farther] = None
 
 
 def _distance(context: typer.Context, name: str) -> int:

@@ -29,6 +29,11 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def quotes(message: str, name: str) -> bool:
+    """Whether a message quotes a name or path; one such as `link` may also be a word of it."""
+    return repr(name) in message or ("/" in name and name in message)
+
+
 def printable(text: str) -> str:
     """Text for one line of a terminal or a log: what could steer it as escapes."""
     if text.isprintable():  # nearly always, and then no pattern need be compiled

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clipindex.collection.marks import QUARANTINED as QUARANTINED
 from clipindex.collection.marks import Marks
+from clipindex.collection.run_history import RunHistory
 from clipindex.collection.schema import transaction
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import is_below
 
 INDEXED, SKIPPED = "indexed", "skipped"
+NEWEST = 50  # points written last; of those in a lost shard of a cluster some are among them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def _values(row: Row) -> Values:
     )
 
 
-class Catalogue(Marks):
+class Catalogue(RunHistory, Marks):
     """The remembered files of one collection and source; one writer, many threads reading."""
 
     # --- files -----------------------------------------------------------------------------
@@ -167,8 +169,14 @@ class Catalogue(Marks):
             rows = self._database.execute(f"SELECT {_COLUMNS} FROM files").fetchall()
         yield from map(_row, rows)
 
-    def write(self, rows: Iterable[Row] = (), gone: Iterable[bytes] = ()) -> None:
-        """Write rows, delete paths, and forget the moves of those, in one durable transaction."""
+    def write(
+        self,
+        rows: Iterable[Row] = (),
+        gone: Iterable[bytes] = (),
+        newest: Sequence[bytes] = (),
+    ) -> None:
+        """Write rows, delete paths, and forget the moves of those, in one durable transaction.
+        `newest`: those of the rows whose points were written just now."""
         written, deletions = list(rows), list(gone)
         values = list(map(_values, written))
         if not values and not deletions:
@@ -183,6 +191,21 @@ class Catalogue(Marks):
             )
             marks = ((row.path, row.size, row.mtime_ns, row.state) for row in written)
             self._mark(database, marks, deletions)
+            if newest:
+                paths = zip(newest[-NEWEST:], strict=False)
+                database.executemany("INSERT INTO newest (path) VALUES (?)", paths)
+                database.execute(
+                    "DELETE FROM newest WHERE number <= (SELECT max(number) FROM newest) - ?",
+                    (NEWEST,),
+                )
+
+    def newest(self) -> list[Row]:
+        """The indexed files whose points were written last, at most 50: a run looks whether they
+        are still there."""
+        with self._held() as database:
+            paths = database.execute("SELECT DISTINCT path FROM newest").fetchall()
+        rows = [self.get(path) for (path,) in paths]
+        return [row for row in rows if row is not None and row.state == INDEXED]
 
     # --- moves -----------------------------------------------------------------------------
 
@@ -224,7 +247,7 @@ class Catalogue(Marks):
         with self._held() as database, transaction(database):
             database.executemany("DELETE FROM folders WHERE path = ?", below)
 
-    # --- roots and runs --------------------------------------------------------------------
+    # --- roots -----------------------------------------------------------------------------
 
     def roots(self) -> dict[bytes, dict[str, Any]]:
         """Every root that was ingested, with the options it had."""
@@ -249,38 +272,3 @@ class Catalogue(Marks):
         with self._held():
             deletion = self._database.execute("DELETE FROM roots WHERE path = ?", (path,))
         return deletion.rowcount > 0
-
-    def begin_run(self, started: str) -> tuple[int, bool]:
-        """Note that a run begins. Returns its number and whether the one before it finished."""
-        with self._held():
-            last = self._database.execute(
-                "SELECT finished FROM runs ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-            self._database.execute("UPDATE runs SET finished = '' WHERE finished IS NULL")
-            number = self._database.execute(
-                "INSERT INTO runs (started) VALUES (?)", (started,)
-            ).lastrowid
-        assert number is not None  # SQLite gives every insert a row id
-        return number, last is not None and last[0] is not None
-
-    def finish_run(self, number: int, finished: str, summary: dict[str, object] | None) -> None:
-        """Note that a run ended, so that the next one need not reconcile points and catalogue.
-        `summary` is None for a change that is not an ingest, such as tags."""
-        with self._held():
-            self._database.execute(
-                "UPDATE runs SET finished = ?, summary = ? WHERE id = ?",
-                (finished, summary and json.dumps(summary), number),
-            )
-
-    def last_run(self) -> tuple[str, str | None, dict[str, object] | None] | None:
-        """When the latest run started and finished, and its summary."""
-        with self._held():
-            run = self._database.execute(
-                "SELECT started, finished, summary FROM runs"
-                " WHERE finished IS NULL OR finished = '' OR summary IS NOT NULL"
-                " ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-        if run is None:
-            return None
-        started, finished, summary = run
-        return started, finished or None, json.loads(summary) if summary else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -48,7 +49,7 @@ class StoredContract:
 
     contract: Contract
     bundle: str  # folder of the model when it was last used
-    noted: dict[str, str]  # versions of Pillow and libjpeg when the collection was created
+    noted: dict[str, str]  # what it was first computed with, see `noted.computed_with`
 
     @classmethod
     def from_json(cls, raw: Any) -> StoredContract:
@@ -103,8 +104,16 @@ def read_contract(path: Path) -> StoredContract | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, OSError) and error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):
+            is_file = error.errno == errno.ENOTDIR
+            raise StoreError(
+                f"no store can be there: {'a file is in the way' if is_file else reason}",
+                path=str(path.parent.parent),
+                hint="name another folder with --store",
+            ) from error
         raise StoreError(
-            f"the collection's contract cannot be read: {error}",
+            f"the collection's contract cannot be read: {reason}",
             path=str(path),
             hint="check the folder's permissions, update clipindex if a newer one wrote the "
             "file, or restore it from a backup",

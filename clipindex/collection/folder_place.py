@@ -66,7 +66,7 @@ class FolderPlace:
         """All parts share one lock and one catalogue: they take turns."""
         return self
 
-    def locate(self) -> Located:
+    def locate(self, *, for_writing: bool = False) -> Located:  # noqa: ARG002
         return Located(self, read_contract(self.contract))
 
     def catalogue_for(self, stored: StoredContract) -> Path:  # noqa: ARG002

@@ -14,14 +14,20 @@ DEFAULT_COLLECTION = "image_embeddings"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+def check_name(what: str, name: str) -> str:
+    """The name itself. Raises UsageError when no `what` (a collection, a source) can have it."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a {what}",
+            hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
+        )
+    return name
+
+
 def check_names(collection: str, source: str) -> None:
     """Raises UsageError for a name that no collection or source can have."""
-    for what, name in (("collection", collection), ("source", source)):
-        if not NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} cannot name a {what}",
-                hint="letters, digits, '.', '_' and '-', beginning with a letter or digit",
-            )
+    check_name("collection", collection)
+    check_name("source", source)
 
 
 def require_named_source(place: Place) -> None:

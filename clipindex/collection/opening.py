@@ -1,16 +1,16 @@
-"""Opening a collection: lock, contract, points and catalogue, checked against one another."""
+"""Opening a collection: lock, contract, points and catalogue."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from clipindex.collection import lock
-from clipindex.collection.catalogue import INDEXED, Catalogue, Row
+from clipindex.collection.agreement import begin_run, count_points, end_run
+from clipindex.collection.catalogue import Catalogue
 from clipindex.collection.contract import (
     Contract,
     StoredContract,
@@ -18,16 +18,13 @@ from clipindex.collection.contract import (
     contract_of,
     recipe_of,
 )
+from clipindex.collection.noted import computed_with
 from clipindex.collection.place import Located, Opened, Place
+from clipindex.errors import ClipIndexWarning
 from clipindex.files.durable import disk_errors
-from clipindex.files.identity import path_from_payload, point_id
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
-from clipindex.pictures.decode import library_versions
 from clipindex.pictures.preprocessing import Preprocessing
-from clipindex.stores.filter import Filter
-from clipindex.stores.payload import Payload, mtime_of, tags_of
-from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
-from clipindex.stores.validation import healed_payload, payload_fault
+from clipindex.stores.points import Points
 
 if TYPE_CHECKING:
     from clipindex.model.encoder import Encoder
@@ -78,7 +75,7 @@ def choose(current: StoredContract | None, settings: Settings) -> Choice:
         bundle = find_bundle(settings.model or DEFAULT_MODEL)
         preprocessing = settings.preprocessing or Preprocessing.DCT_SCALED
         contract = contract_of(bundle, preprocessing.value, preprocessing.version)
-        return Choice(StoredContract(contract, str(bundle.folder), library_versions()), bundle)
+        return Choice(StoredContract(contract, str(bundle.folder), computed_with()), bundle)
     recipe = recipe_of(current.contract)
     bundle = bundle_for(current, settings.model)
     wanted = settings.preprocessing or recipe
@@ -109,7 +106,7 @@ def open_for_ingest(
 def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
     """Hold an existing collection for a change that needs no model. It is noted as a run, so that
     the next one reconciles points and catalogue when this one is interrupted."""
-    located = place.locate()
+    located = place.locate(for_writing=True)
     stored = located.require()
     with (
         _opened(located.place, stored, purpose=purpose, create=False) as (collection, _),
@@ -122,7 +119,7 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
 def open_for_import(place: Place, stored: StoredContract) -> Iterator[Collection]:
     """Hold a collection that is to receive points made elsewhere under `stored`, creating a
     missing one. Raises ContractMismatch when it has another contract."""
-    place = place.locate().place
+    place = place.locate(for_writing=True).place
     with (
         _opened(place, stored, purpose="import") as (collection, opened),
         _noted_run(collection),
@@ -134,12 +131,16 @@ def open_for_import(place: Place, stored: StoredContract) -> Iterator[Collection
 
 @contextmanager
 def _noted_run(collection: Collection) -> Iterator[None]:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    number, finished_before = collection.catalogue.begin_run(now)
-    if is_doubtful(collection, finished_before):
-        reconcile(collection)
+    number, loss = begin_run(collection)
+    if loss.pictures:
+        warnings.warn(
+            f"{loss.pictures:,} of the {loss.remembered:,} remembered pictures are gone from the "
+            "collection; the next reindex embeds them again",
+            ClipIndexWarning,
+            stacklevel=2,
+        )
     yield
-    collection.catalogue.finish_run(number, now, None)
+    end_run(collection, number, count_points(collection))
 
 
 def _make_folder(place: Place) -> None:
@@ -162,93 +163,3 @@ def _opened(
                 place=place, contract=contract, points=opened.points, catalogue=catalogue
             )
             yield collection, opened
-
-
-def is_doubtful(collection: Collection, finished_before: bool) -> bool:
-    """Whether points and catalogue may disagree: the run before did not finish, or the source has
-    fewer points than its catalogue remembers (a shard that was deleted, or an old backup)."""
-    if not finished_before:
-        return True
-    remembered = collection.catalogue.counts().get(INDEXED, 0)
-    points = collection.points.count() if remembered else 0
-    if points > remembered:  # others' points, or old ones of files gone bad: count exactly
-        points = collection.points.count(_of_source(collection))
-    return points < remembered
-
-
-def reconcile(collection: Collection) -> int:
-    """Make the catalogue agree with the points: after an interruption, or when one is new or was
-    lost. Returns how many remembered files have no point; their rows are deleted.
-
-    Flushes first: the run before may have been killed between a write and its flush. What is
-    believed here must survive a power cut.
-    """
-    catalogue = collection.catalogue
-    collection.points.flush()
-    unfinished = _finish_moves(collection)
-    remembered = {row.path: row for row in catalogue.rows()}
-    learned: list[Row] = []
-    with_point: set[bytes] = set()
-    for _, payload in collection.points.scroll(_of_source(collection)):
-        if payload_fault(healed_payload(payload)) is not None:
-            continue  # its file is read again, and its point written anew
-        row = row_from_payload(payload)
-        with_point.add(row.path)
-        known = remembered.get(row.path)
-        if known is None and row.path in unfinished:
-            continue  # its file is read again, and the move done once more
-        if known is None or (known.state == INDEXED and known.sha256 != row.sha256):
-            learned.append(row)
-    gone = [
-        path for path, row in remembered.items() if row.state == INDEXED and path not in with_point
-    ]
-    catalogue.write(learned, gone)
-    catalogue.forget_moves()
-    return len(gone)
-
-
-def _of_source(collection: Collection) -> Filter:
-    return Filter(equals=(("source", collection.source),))
-
-
-def _finish_moves(collection: Collection) -> set[bytes]:
-    """Finish the moves that were interrupted after their new point was written. Returns the new
-    paths of the others."""
-    unfinished: set[bytes] = set()
-    catalogue, points, source = collection.catalogue, collection.points, collection.source
-    begun = iter(catalogue.begun_moves().items())
-    while moves := list(islice(begun, POINTS_AT_ONCE // 2)):
-        stored = points.retrieve([point_id(source, path) for pair in moves for path in pair])
-        rows: dict[bytes, Row] = {}
-        for old, new in moves:
-            before, after = stored.get(point_id(source, old)), stored.get(point_id(source, new))
-            if (
-                after is not None
-                and payload_fault(healed_payload(after.payload)) is None
-                and (before is None or _took_over(points, before, after))
-            ):
-                rows[old] = row_from_payload(after.payload)
-            else:
-                unfinished.add(new)
-        points.delete([point_id(source, old) for old in rows])
-        points.flush()
-        catalogue.write(rows.values(), rows)
-    return unfinished
-
-
-def _took_over(points: Points, before: Point, after: Point) -> bool:
-    """Whether the point at the new path holds all that the old one does: vector and tags."""
-    tags = tags_of(before.payload).keys() <= tags_of(after.payload).keys()
-    return tags and points.same(replace(after, vector=before.vector), after)
-
-
-def row_from_payload(payload: Payload) -> Row:
-    """The catalogue's row of an indexed file; the change time is learned at the next stat."""
-    return Row(
-        path=path_from_payload(payload),
-        size=int(str(payload["bytes"])),
-        mtime_ns=mtime_of(payload),
-        ctime_ns=None,
-        sha256=bytes.fromhex(str(payload["sha256"])),
-        state=INDEXED,
-    )

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from clipindex.collection.contract import StoredContract
 from clipindex.errors import StoreError, UsageError
 from clipindex.stores.points import Points
+from clipindex.stores.search_method import EXACT, SearchMethod
 
 
 class Place(Protocol):
@@ -46,8 +47,9 @@ class Place(Protocol):
     def for_part(self, number: int, of: int) -> Place:
         """The place of a run that takes part `number` of `of`."""
 
-    def locate(self) -> Located:
-        """Look once for the collection: follow an alias, read the contract.
+    def locate(self, *, for_writing: bool = False) -> Located:
+        """Look once for the collection: follow an alias, read the contract. A command that is
+        going to write waits as long for a server as its writes do.
 
         Whoever switches the alias later does not move a run that has begun.
         """
@@ -77,12 +79,38 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """What a server says of a collection."""
+
+    status: str  # green, yellow, grey or red
+    error: str | None  # of its optimizer, in the server's words
+
+    @property
+    def is_good(self) -> bool:
+        """Whether there is nothing to say about it."""
+        return self.status == "green" and self.error is None
+
+    def __str__(self) -> str:
+        meaning = MEANINGS.get(self.status)
+        return self.status + "".join(f": {text}" for text in (meaning, self.error) if text)
+
+
+MEANINGS = {  # of each status but green
+    "yellow": "it is building its index, queries may be slower meanwhile",
+    "grey": "it was restarted, and builds its index after the next write",
+    "red": "an operation failed on the server, see its log",
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Located:
     """What one look at a place found; handed on, so that nothing is read twice in a run."""
 
     place: Place  # under the collection's own name
     stored: StoredContract | None  # None: there is no collection
     aliases: tuple[str, ...] = ()  # other names of the collection, on a server
+    search: SearchMethod = EXACT  # how a query is answered
+    health: Health | None = None  # None: embedded, or there is no collection
 
     def require(self) -> StoredContract:
         """The contract. Raises StoreError when there is no collection."""

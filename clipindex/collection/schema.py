@@ -47,6 +47,10 @@ STEPS: tuple[Step, ...] = (
         "CREATE TABLE moves (old BLOB PRIMARY KEY, new BLOB NOT NULL) WITHOUT ROWID",
     ),
     (
+        "ALTER TABLE runs ADD COLUMN points INTEGER",  # of this source, when the run ended
+        "CREATE TABLE newest (number INTEGER PRIMARY KEY, path BLOB NOT NULL)",
+    ),
+    (
         """CREATE TABLE missing (
             path BLOB PRIMARY KEY, since TEXT NOT NULL, doubt TEXT
         ) WITHOUT ROWID""",

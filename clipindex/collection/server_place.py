@@ -8,32 +8,35 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from clipindex.collection import label
 from clipindex.collection.contract import (
     StoredContract,
     foreign_contract,
     read_contract,
     write_contract,
 )
+from clipindex.collection.label import LabelledPoints
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
-from clipindex.collection.place import Located, Opened, required
-from clipindex.errors import ContractMismatch, StoreError, UsageError
+from clipindex.collection.place import Health, Located, Opened, required
+from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL, escaped
 from clipindex.files.user_folders import state_folder
 from clipindex.stores import server_collections
 from clipindex.stores.address import Server
 from clipindex.stores.connection import READING, WRITING, Connection, RetryPolicy
 from clipindex.stores.points import Points
+from clipindex.stores.search_method import EXACT
 from clipindex.stores.server import ServerPoints
 from clipindex.stores.server_collections import CollectionInfo, describe
+from clipindex.stores.server_search import method_for
 
 _OTHER_ALIAS = "choose another name for the alias"
-COLLECTION_KEY = "collection"  # a note in the contract: tells a collection from an earlier namesake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,16 +81,22 @@ class ServerPlace:
 
     # --- contract and points -----------------------------------------------------------------
 
-    def locate(self) -> Located:
-        with self._connected(READING) as connection:
+    def locate(self, *, for_writing: bool = False) -> Located:
+        with self._connected(WRITING if for_writing else READING) as connection:
             return self._locate(connection)
 
     def _locate(self, connection: Connection) -> Located:
         aliases = server_collections.aliases(connection)
         own_name = aliases.get(self.collection, self.collection)
         place = replace(self, collection=own_name)
-        stored = place._stored(describe(connection, own_name))
-        return Located(place, stored, tuple(sorted(a for a, c in aliases.items() if c == own_name)))
+        info = label.look(connection, own_name)
+        return Located(
+            place,
+            place._stored(info),
+            aliases=tuple(sorted(a for a, c in aliases.items() if c == own_name)),
+            health=None if info is None else _health(info),
+            search=EXACT if info is None else method_for(info),
+        )
 
     def _stored(self, info: CollectionInfo | None) -> StoredContract | None:
         """The contract in a collection's metadata. None: the collection is not there, or it is
@@ -115,7 +124,7 @@ class ServerPlace:
 
     def catalogue_for(self, stored: StoredContract) -> Path:
         """Named after this very collection: one created anew does not inherit the file."""
-        key = stored.noted.get(COLLECTION_KEY, "unknown")
+        key = stored.noted.get(label.ID, "unknown")
         if not re.fullmatch("[0-9a-f]{12}|unknown", key):  # anybody may have written it
             key = hashlib.sha256(key.encode()).hexdigest()[:12]
         return self.folder / f"{key}-{self.source}{self.part}.sqlite"
@@ -129,18 +138,27 @@ class ServerPlace:
             raise
 
     def _open(self, connection: Connection, wanted: StoredContract, *, create: bool) -> Opened:
-        """Whoever creates a collection last of several writers meets the one of the first."""
-        info = describe(connection, self.collection)
+        """Of several first writers one creates or labels the collection; the others meet it."""
+        dimension = wanted.contract.dimension
+        if create:  # the caller has just looked for a label
+            info = describe(connection, self.collection)
+        else:
+            info = label.look(connection, self.collection)
         stored = self._stored(info)
         is_new = stored is None
-        dimension = wanted.contract.dimension
         if stored is None and create:
-            server_collections.create(connection, self.collection, dimension, _note(wanted))
-            info = describe(connection, self.collection)
+            exists = info is not None
+            info = label.create(connection, self.collection, dimension, wanted, exists=exists)
             stored = self._stored(info)
         stored = required(stored, self)
+        assert info is not None  # it has a contract
         stored.contract.check(wanted.contract)
-        points = ServerPoints(connection, self.collection, dimension, info)
+        health = _health(info)
+        if health.status == "red":
+            warnings.warn(
+                f"'{self.collection}' on {self.name} is {health}", ClipIndexWarning, stacklevel=2
+            )
+        points = LabelledPoints(connection, self.collection, dimension, info)
         points.index_missing_fields()
         return Opened(
             points=points, catalogue=self.catalogue_for(stored), stored=stored, is_new=is_new
@@ -154,7 +172,7 @@ class ServerPlace:
     def open_for_reading(self, stored: StoredContract, purpose: str) -> Iterator[Points]:  # noqa: ARG002
         """Takes no lock: the server answers many at once."""
         with self._connected(READING) as connection:
-            info = describe(connection, self.collection)
+            info = label.look(connection, self.collection)
             current = required(self._stored(info), self)
             stored.contract.check(current.contract)
             yield ServerPoints(connection, self.collection, stored.contract.dimension, info)
@@ -209,13 +227,11 @@ class ServerPlace:
             connection.close()
 
 
+def _health(info: CollectionInfo) -> Health:
+    error = None if info.optimizer_error is None else escaped(info.optimizer_error[:300])
+    return Health(escaped(info.status), error)
+
+
 def host_source() -> str:
     """This machine's name, as the source of its files on a server."""
     return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", "", socket.gethostname()) or "unnamed"
-
-
-def _note(stored: StoredContract) -> dict[str, object]:
-    """The contract as metadata. The model's folder is reduced to its name: each machine has its
-    own path."""
-    noted = {**stored.noted, COLLECTION_KEY: uuid.uuid4().hex[:12]}
-    return asdict(replace(stored, bundle=Path(stored.bundle).name, noted=noted))

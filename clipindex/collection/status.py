@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue
-from clipindex.collection.place import Located, Place
+from clipindex.collection.place import Health, Located, Place
 from clipindex.collection.readable_catalogue import readable
 from clipindex.files.identity import display_path
 
@@ -33,6 +33,9 @@ class CollectionStatus:
     vanished: int  # of the indexed, those that the latest run did not find
     accepted: int  # of the quarantined, those that are no longer reported
     aliases: list[str]  # names on a server that stand for this collection
+    search: str = "exact"  # how a query is answered: exact or approximate
+    ef: int | None = None  # how many candidates an approximate search keeps
+    health: Health | None = None  # what a server says of it; None: embedded
 
 
 def status_of(place: Place) -> CollectionStatus:
@@ -60,6 +63,9 @@ def status_of(place: Place) -> CollectionStatus:
         vanished=0,
         accepted=0,
         aliases=list(located.aliases),
+        search=located.search.name,
+        ef=located.search.ef,
+        health=located.health,
     )
     with open_catalogue(located) as catalogue:
         if catalogue is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.opening import Collection
-from clipindex.files.identity import point_id
+from clipindex.files.identity import path_from_payload, point_id
 from clipindex.ingest.labels import Label
 from clipindex.ingest.outcomes import Embedded, Known
 from clipindex.ingest.scope import Scope
@@ -116,7 +116,8 @@ class BatchWriter:
         if moves:  # the one deletion that an ingest makes by itself
             self._points.delete(list(map(self.point_id, moves)))
             self._points.flush()
-        self._catalogue.write([_row(ready.picture) for ready in batch], moves)
+        newest = [path_from_payload(point.payload) for point in points]
+        self._catalogue.write([_row(ready.picture) for ready in batch], moves, newest)
         return BatchVerified(len(points), tuple(str(point.id) for point in points))
 
     def _is_stored(self, point: Point, stored: Stored) -> bool:

@@ -37,10 +37,12 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class PointsMissing:
-    """The store has lost the points of `pictures` remembered files, or was emptied. Those that
-    the run finds are embedded again; tags that were changed by hand are gone with the points."""
+    """The collection has lost the points of `pictures` files that still exist, of those that are
+    `remembered`. Those that the run finds are embedded again; tags that were changed by hand are
+    gone with the points."""
 
     pictures: int
+    remembered: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 
-from clipindex.collection.opening import Collection, is_doubtful, reconcile
+from clipindex.collection.agreement import PointCount, begin_run, count_points, end_run
+from clipindex.collection.opening import Collection
 from clipindex.errors import ExitCode
 from clipindex.files.access import is_folder
 from clipindex.files.file_system import FileRecord
@@ -51,16 +51,15 @@ def ingest(
     """
     start = time.monotonic()
     catalogue = collection.catalogue
-    number, finished_before = catalogue.begin_run(_now())
-    missing = reconcile(collection) if is_doubtful(collection, finished_before) else 0
+    number, loss = begin_run(collection)
     yield RunStarted(
         model=collection.contract.model,
         preprocessing=collection.preprocessing.value,
         store=collection.place.name,
         collection=collection.place.collection,
     )
-    if missing:
-        yield PointsMissing(missing)
+    if loss.pictures:
+        yield PointsMissing(loss.pictures, loss.remembered)
     files = yield from survey(scope, memory_from(catalogue), decoders())
     renamed = list(renamed_roots(catalogue, scope, files))
     _remember_roots(collection, scope, files)
@@ -81,15 +80,17 @@ def ingest(
 
     newly_vanished = yield from note_vanished(collection, files, recorder.tally.moved_from)
     yield from renamed
+    points = count_points(collection)
     counts = _Counts(
         deferred=len(deferred) + len(late),
         tagged=tagged,
         newly_vanished=newly_vanished,
+        points=points,
         start=start,
         fail_on_vanished=options.fail_on_vanished,
     )
     summary = _summary(collection, model, files, recorder.tally, counts)
-    catalogue.finish_run(number, _now(), asdict(summary))
+    end_run(collection, number, points, asdict(summary))
     yield RunFinished(summary)
 
 
@@ -129,11 +130,14 @@ def _read(
     """Read and record the files; returns those that were not read before the deadline."""
     # Closed here, whatever ends the loop: the workers use the catalogue, which is closed next.
     with closing(workers.run(records, deadline)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, EmbeddingOn | SlowFile):
-                yield outcome
-            else:
-                yield from recorder.take(outcome)
+        try:
+            for outcome in outcomes:
+                if isinstance(outcome, EmbeddingOn | SlowFile):
+                    yield outcome
+                else:
+                    yield from recorder.take(outcome)
+        finally:
+            recorder.write_notes()
     yield from recorder.finish()
     return [record for record in records if record.path not in recorder.tally.paths]
 
@@ -168,6 +172,7 @@ class _Counts:
     deferred: int
     tagged: int
     newly_vanished: int
+    points: PointCount
     start: float
     fail_on_vanished: bool
 
@@ -199,7 +204,7 @@ def _summary(
         vanished_notes=len(plan.vanished_notes),
         accepted=tally.accepted + sum(is_accepted(marks, row) for row in plan.known_faults),
         unreadable=unreadable,
-        points=collection.points.count(),
+        points=counts.points.total,
         embedded=tally.embedded,
         written=tally.written + counts.tagged,
         seconds=round(seconds, 3),
@@ -213,7 +218,3 @@ def _summary(
     )
     attention = summary.needs_attention(fail_on_vanished=counts.fail_on_vanished)
     return replace(summary, exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -83,7 +83,7 @@ class Recorder:
         """Write what is left."""
         yield from self._take_decided(self._moves.rest())
         yield from self._write()
-        self._write_notes()
+        self.write_notes()
 
     def _accept(self, outcome: Outcome) -> FileDone | None:
         """Put an outcome where it belongs: a note, the batch, or among those that wait."""
@@ -210,7 +210,7 @@ class Recorder:
         if refusal.note is not None:
             self._notes.append(refusal.note)
         if self._is_first_refusal(outcome.sha256) or len(self._notes) >= NOTES_AT_ONCE:
-            self._write_notes()  # at once for the first of a content: its copies look for the note
+            self.write_notes()  # at once for the first of a content: its copies look for the note
         accepted = refusal.status is Status.QUARANTINED and is_accepted(self._refusals, record)
         self.tally.newly_quarantined += refusal.is_new and not accepted
         self.tally.unreadable += refusal.is_unreadable and not accepted
@@ -232,6 +232,8 @@ class Recorder:
         self.tally.statuses[status] += 1
         self.tally.paths.add(path)
 
-    def _write_notes(self) -> None:
+    def write_notes(self) -> None:
+        """Keep what is known of refused files. They depend on no batch: an interrupted run keeps
+        them too, and the next one neither reads nor reports them again."""
         self._catalogue.write(self._notes)
         self._notes.clear()

@@ -23,7 +23,7 @@ def check_scope(scope: Scope, place: Place) -> None:
     """Raises UsageError or DiskNotMounted for a missing root; looks at the place only then."""
 
     def folders_remembered() -> dict[bytes, int]:
-        with open_catalogue(place.locate()) as catalogue:
+        with open_catalogue(place.locate(for_writing=True)) as catalogue:
             return {} if catalogue is None else catalogue.indexed_by_folder()
 
     check_roots([root.path for root in scope.roots], folders_remembered)
@@ -33,7 +33,7 @@ def ingest(
     place: Place, scope: Scope, options: IngestOptions, settings: Settings, load: Load
 ) -> Events:
     """Bring a collection up to date with the files of a scope, creating a missing one."""
-    with open_for_ingest(place.locate(), settings, load) as (collection, model):
+    with open_for_ingest(place.locate(for_writing=True), settings, load) as (collection, model):
         yield from pipeline.ingest(collection, model, scope, options)
 
 

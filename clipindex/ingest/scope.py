@@ -13,7 +13,7 @@ from typing import Any
 from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.errors import DiskNotMounted, UsageError
-from clipindex.files.access import exists
+from clipindex.files.access import exists, is_file, is_folder
 from clipindex.files.identity import display_path, folders_of, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
 from clipindex.stores.payload import check_key
@@ -111,13 +111,15 @@ def check_roots(
     """Raises for the first root that does not exist: DiskNotMounted when pictures below it are
     remembered, else UsageError. `folders_remembered` is called only when one is missing."""
     for root in roots:
-        if not exists(root):
-            refuse_empty({root}, folders_remembered())
-            raise UsageError(
-                "no such file or folder",
-                path=display_path(root),
-                hint="check the spelling; `clipindex forget` drops a remembered folder",
-            )
+        if is_folder(root) or is_file(root):
+            continue
+        refuse_empty({root}, folders_remembered())
+        what = "a pipe, a device, a socket or a broken link, and neither a file nor a folder"
+        raise UsageError(
+            f"this is {what}" if exists(root) else "no such file or folder",
+            path=display_path(root),
+            hint="check the spelling; `clipindex forget` drops a remembered folder",
+        )
 
 
 def refuse_empty(roots: Collection[bytes], folders_remembered: Mapping[bytes, int]) -> None:

@@ -7,6 +7,7 @@ and SHA-256, so that nothing can change a vector without changing the contract.
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -172,10 +173,16 @@ def _regular_size(path: Path) -> int:
 def find_bundle(name: str) -> Bundle:
     """A bundle by name (installed with clipindex, then in the user's cache), or by the path of its
     folder. Raises ModelError where there is none, or it cannot be used."""
-    if _is_path(name) or (Path(name) / MANIFEST).is_file():
+    if os.path.isfile(name):
+        raise ModelError(
+            "this is a file, and a model is a folder with a model.json",
+            path=name,
+            hint="name the folder, or a model by its name",
+        )
+    if _is_path(name) or os.path.isfile(os.path.join(name, MANIFEST)):
         return open_bundle(expand_user(Path(name)).absolute())
     for folder in _model_folders():
-        if (folder / name / MANIFEST).is_file():
+        if os.path.isfile(folder / name / MANIFEST):
             return open_bundle(folder / name)
     installed = sorted(
         {path.parent.name for folder in _model_folders() for path in folder.glob(f"*/{MANIFEST}")}

@@ -132,6 +132,8 @@ def load(
     Raises ModelError, or ProviderUnavailable for a provider other than the CPU.
     """
     chain = _CHAINS[provider]
+    if provider is Provider.CPU:
+        options.log_severity_level = 4  # what goes wrong there is in the exception as well
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=chain, enable_fallback=0

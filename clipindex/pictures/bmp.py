@@ -5,25 +5,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from clipindex.pictures.rows import Rows
 
 _RUN_LENGTH = (1, 2)  # compressions
 _PLAIN = (0, 3, 6)
 # Pillow takes run-length coded rows apart in Python: about a second for either of these.
 _MOST_RUN_LENGTH_BYTES = 4_000_000
 _MOST_RUN_LENGTH_PIXELS = 16_000_000
-_HOLE = bytes(1024)
-_NOT_ZERO = re.compile(rb"[^\0]")
-_MOST_ZEROS = 0.1  # the share of zeros in what is not black
 
 
 def check(data: bytes) -> None:
-    """Refuse rows that break off in a hole, and what would decode for minutes. Raises ValueError.
-
-    Black is zeros too, but it begins where an object does. Zeros that begin in the middle of a
-    row, below a row that has none there, and go on in the next, are a copy that broke off.
-    """
+    """Refuse rows with a hole, and what would decode for minutes. Raises ValueError."""
     offset = int.from_bytes(data[10:14], "little")
     if data[14] == 12:  # the oldest header: no compression
         width, height = (int.from_bytes(data[at : at + 2], "little") for at in (18, 20))
@@ -40,22 +32,6 @@ def check(data: bytes) -> None:
     row = (width * bits + 31) // 32 * 4
     if compression not in _PLAIN or row <= 0 or height < 2 or offset + row * height > len(data):
         return  # what is cut short, the decoder refuses
-    if any(_breaks_off(data, start, end, offset, row) for start, end in _runs(data, offset)):
+    size, pixel = row * height, max(1, bits // 8)
+    if Rows(data, offset, offset + size, row=row, pixel=pixel, total=size).have_hole:
         raise ValueError("a part of the picture is filled with zeros")
-
-
-def _runs(data: bytes, at: int) -> Iterator[tuple[int, int]]:
-    """Where long runs of zeros begin and end."""
-    while (start := data.find(_HOLE, at)) >= 0:
-        behind = _NOT_ZERO.search(data, start)
-        at = behind.start() if behind else len(data)
-        yield start, at
-
-
-def _breaks_off(data: bytes, start: int, end: int, offset: int, row: int) -> bool:
-    """Whether zeros begin within a row, go on in the next, and have no zeros above them."""
-    column = (start - offset) % row
-    if start < offset + row or column < 4 or column + end - start <= row:
-        return False
-    above = data[start - row : start - column]
-    return above.count(0) <= _MOST_ZEROS * len(above)

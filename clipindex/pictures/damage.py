@@ -1,50 +1,56 @@
-"""Damage that decoders pass over in silence: found by decoding a changed file as well.
+"""Damage that decoders do not report, shown by decoding a changed file too.
 
-That takes as long as the picture itself, so it is done only where its bytes give a reason.
+A second decode takes as long as the first, so it is done only where the bytes give a reason.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from PIL import Image, ImageChops
 
 from clipindex.errors import FileFault
-from clipindex.pictures.opening import Opened, open_jpeg, plugin
+from clipindex.pictures.jpeg import Stream
+from clipindex.pictures.jpeg_holes import Doubt
+from clipindex.pictures.plugins import open_jpeg, plugin
 
-_BAND = 256  # rows compared at a time: a difference of whole pictures would be a third one
+_BAND = 256  # rows compared at a time: the difference of whole pictures would need a third one
+_ZEROS = "damaged: a part of the picture is filled with zeros"
 
 
-def refuse_holes(opened: Opened) -> None:
-    """Refuse a picture whose run of zeros is no part of it; before it is decoded."""
-    for data in opened.too_short:
+def refuse_holes(kind: str, too_short: Sequence[bytes]) -> None:
+    """Refuse a picture if one of the files `too_short`, made from it, can be decoded."""
+    for data in too_short:
         try:
-            plugin(opened.kind)(io.BytesIO(data)).load()
+            plugin(kind)(io.BytesIO(data)).load()
         except Exception:  # as it should
             continue
-        raise FileFault("damaged: a part of the picture is filled with zeros")
+        raise FileFault(_ZEROS)
 
 
-def refuse_early_end(opened: Opened) -> None:
-    """Refuse a decoded JPEG whose data ends before the picture does, or goes on behind it.
+def refuse_early_end(
+    image: Image.Image,
+    stream: Stream,
+    doubts: Sequence[Doubt],
+    at_least: tuple[int, int] | None = None,
+) -> None:
+    """Refuse a decoded JPEG whose data ends before the picture does, or has a hole.
 
-    libjpeg fills what is missing with grey, and says nothing of what is too much. Where that may
-    have happened, decoding other data tells: with more before the end marker a whole picture stays
-    the same. Runs of zeros are judged in the same way, see `jpeg_holes`.
+    libjpeg fills what is missing with grey, and does not say so. The same picture with more data
+    before its end marker decodes to the same pixels if nothing was missing. `doubts` are of
+    `stream`; `at_least` is the size that `image` may be reduced to.
     """
-    image, stream = opened.image, opened.stream
-    if stream is None:
-        return
     doubtful = stream.ended and stream.may_lack_data(ends_in_grey=_ends_in_grey(image))
-    if doubtful and not _equal(image, _again(stream.with_filling(), opened.at_least)):
+    if doubtful and not _equal(image, _again(stream.with_filling(), at_least)):
         raise FileFault("damaged: its data ends before the picture does")
-    whole = _again(stream.data) if opened.doubts and opened.at_least else image
-    for doubt in opened.doubts:
+    whole = _again(stream.data) if doubts and at_least else image
+    for doubt in doubts:
         if _equal(whole, _again(doubt.filled)):
             continue
         lacks = not stream.complete or not _equal(whole, _again(doubt.extended))
         if lacks or _equal(whole, _again(doubt.spoiled)):
-            raise FileFault("damaged: a part of the picture is filled with zeros")
+            raise FileFault(_ZEROS)
 
 
 def _again(data: bytes, at_least: tuple[int, int] | None = None) -> Image.Image:
@@ -66,6 +72,6 @@ def _equal(one: Image.Image, other: Image.Image) -> bool:
 
 
 def _ends_in_grey(image: Image.Image) -> bool:
-    """Whether the last pixel is what a decoder makes of no data."""
+    """Whether the last pixel is what libjpeg makes of missing data."""
     last = image.crop((image.width - 1, image.height - 1, image.width, image.height))
     return {*last.tobytes()} <= {127, 128}

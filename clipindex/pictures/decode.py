@@ -6,7 +6,7 @@ first, without the scans that bring no more at that scale, and resizes the middl
 saves four fifths of the work at a mean difference below 3 of 255.
 
 A file goes through `opening` (headers, sound containers), `budget` (what it may cost), `damage`
-(what decoders pass over) and `fitting` (upright, resized, cropped).
+(what decoders do not report) and `fitting` (upright, resized, cropped).
 """
 
 from __future__ import annotations
@@ -104,11 +104,12 @@ def _pixels_and_facts(
     box = drafted[1] if drafted else None
     held = _refuse_costs(opened, declared)
     with budget.one_large_picture_at_a_time(held):
-        damage.refuse_holes(opened)
+        damage.refuse_holes(opened.kind, opened.too_short)
         # Before anything looks at metadata: Pillow's getexif() may load the picture too, and
         # a damaged one fails only the first time.
         image.load()
-        damage.refuse_early_end(opened)
+        if opened.stream:
+            damage.refuse_early_end(image, opened.stream, opened.doubts, opened.at_least)
         facts = exif.facts(image, declared, kind)
         picture = image if box is None else resized_middle(image, box, declared, geometry)
         return fit(to_rgb(upright(picture, orientation)), geometry), facts

@@ -1,12 +1,13 @@
 """Pure: whether a run of zeros in a JPEG's compressed data can be part of a picture.
 
-A hole (a copy that broke off in a preallocated file, a lost sector) decodes without an error:
-Huffman codes make something of any bits, and find their way back behind it. Yet black or white
-paper, coded with tables made for it, has long runs of zeros too. What tells them apart:
+A copy that breaks off in a preallocated file, or a lost sector, leaves a hole. It decodes without
+an error: Huffman codes make something of any bits, and fall into step again behind it. But black
+or white paper, coded with tables made for it, has long runs of zeros too. These tell them apart:
 
-- where zeros are not the code for "nothing more in this block", they are a hole;
-- a hole swallows restart markers, whose numbers and count are known;
-- a hole is decoded to more blocks than were lost, or to fewer: data is left over, or lacks.
+- Where zeros are not the code for "nothing more in this block", they are a hole.
+- A progressive picture with a run of zeros and without its last scans has lost them.
+- A hole removes restart markers. Their numbers and their count are known.
+- A hole decodes to more blocks than were lost, or to fewer: data is left over, or missing.
 """
 
 from __future__ import annotations
@@ -17,22 +18,24 @@ from dataclasses import dataclass
 from clipindex.pictures.jpeg import FILLING, Frame, Segment, Stream
 
 _HOLE = bytes(512)  # a sector
-_SPOILED = 16  # bytes at the end of a scan; an encoder leaves less unused
-_DHT, _DRI, _SOS, _AC = 0xC4, 0xDD, 0xDA, 1
+_SPOILED = 16  # bytes at the end of a scan; an encoder leaves fewer unused
+_DHT, _DRI, _SOS, _EOI, _AC = 0xC4, 0xDD, 0xDA, 0xD9, 1
 _END_OF_BLOCK = b"\0"
-_COUNTS = {*range(0x10, 0xF0, 0x10)}  # symbols for several blocks with nothing more
+_COUNTS = {*range(0x10, 0xF0, 0x10)}  # symbols for several empty blocks
 _NOT_ZERO = re.compile(rb"[^\0]")
-_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+_RESTARTS = tuple(bytes((0xFF, 0xD0 + number)) for number in range(8))
 _SEQUENTIAL_HUFFMAN, _PROGRESSIVE_HUFFMAN = (0xC0, 0xC1), 0xC2
+_OF_BLOCKS = {*_SEQUENTIAL_HUFFMAN, _PROGRESSIVE_HUFFMAN, 0xC9, 0xCA}  # frames coded by an 8x8 DCT
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Three files that tell whether a scan with a run of zeros is whole.
+    """Three files that show, once decoded, whether a scan with a run of zeros is whole.
 
-    `filled` has other bytes instead of the zeros: where its pixels are the picture's, the zeros
-    carry nothing. `spoiled` has other bytes at the end of the scan: its pixels differ where all
-    data of a scan is used. `extended` has more data there: its pixels differ where some lacked.
+    `filled` has other bytes in place of the zeros. If it gives the picture's pixels, no pixel
+    depends on the zeros. `spoiled` has other bytes at the end of the scan. If it gives the same
+    pixels, the scan has more data than it needs. `extended` has more data there. If it gives other
+    pixels, the scan has less data than it needs.
     """
 
     filled: bytes
@@ -49,7 +52,11 @@ class _State:
 
 
 def doubts(stream: Stream) -> tuple[Doubt, ...]:
-    """Of each scan with a run of zeros. Raises ValueError where it is a hole in any case."""
+    """One for each scan with a run of zeros.
+
+    Raises ValueError where the run must be a hole, or restart markers are missing.
+    """
+    _refuse_lost_scans(stream)
     state, doubtful = _State({}), []
     for segment in stream.segments:
         start = segment.start + 2
@@ -60,36 +67,68 @@ def doubts(stream: Stream) -> tuple[Doubt, ...]:
             state.interval = int.from_bytes(content[:2])
         elif segment.marker == _SOS:
             begin = start + 2 + len(content)
+            if state.interval:
+                _refuse_lost_restarts(stream, segment, content, begin, state.interval)
             hole = stream.data.find(_HOLE, begin, segment.end)
             if hole < 0 or _refines_means(content):
                 continue
             behind = _NOT_ZERO.search(stream.data, hole)
             end = min(behind.start() if behind else segment.end, segment.end)
-            if end < segment.end:  # zeros at the end may be padding
-                _refuse_impossible(stream, segment, content, begin, state)
+            if end < segment.end:  # some encoders pad the end of a scan with zeros
+                _refuse_impossible(stream, content, state)
             filled = stream.data[:hole] + _other(stream.data[hole:end]) + stream.data[end:]
             extended = stream.data[: segment.end] + FILLING + stream.data[segment.end :]
             doubtful.append(Doubt(filled, _spoiled(stream.data, segment.end), extended))
     return tuple(doubtful)
 
 
+def _refuse_lost_scans(stream: Stream) -> None:
+    """A hole over the header of a scan or of its table leaves nothing but the zeros to see."""
+    if stream.frame is None or not stream.frame.progressive or stream.complete:
+        return
+    scan = next((part.start for part in stream.segments if part.marker == _SOS), len(stream.data))
+    end = next((part.start for part in stream.segments if part.marker == _EOI), len(stream.data))
+    if stream.data.find(_HOLE, scan, end) >= 0:
+        raise ValueError("a part of the picture is filled with zeros")
+
+
 def _refines_means(header: bytes) -> bool:
-    """Whether a scan brings one bit for each block: the lowest of its mean, and often unseen."""
+    """Whether a scan brings the last bit of each block's mean; it is often 0 throughout."""
     at = 1 + 2 * header[0] if header else 0
     return len(header) > at + 2 and header[at] == 0 and header[at + 2] >> 4 > 0
 
 
 def _read_tables(content: bytes, state: _State) -> None:
-    """Tables are replaced as they come; zeros are the code of the first symbol (T.81, C.2)."""
+    """Keep the symbols of each table. A new table replaces the one with its number.
+
+    A code of zeros alone stands for the first symbol (T.81, C.2).
+    """
     while len(content) > 17:
         end = 17 + sum(content[1:17])
         state.symbols[content[0]] = content[17:end]
         content = content[end:]
 
 
-def _refuse_impossible(
-    stream: Stream, segment: Segment, header: bytes, begin: int, state: _State
+def _refuse_lost_restarts(
+    stream: Stream, segment: Segment, header: bytes, begin: int, interval: int
 ) -> None:
+    """Refuse a scan that lacks one of the restart markers RST0, RST1 .. RST7, RST0 .. it needs.
+
+    Markers behind the last one are allowed: libjpeg passes over them.
+    """
+    frame = stream.frame
+    components = header[1 : 1 + 2 * header[0] : 2] if header else b""
+    if frame is None or frame.marker not in _OF_BLOCKS or not {*components} <= {*frame.components}:
+        return
+    at = begin
+    for number in range((_units(frame, components) - 1) // interval):
+        at = stream.data.find(_RESTARTS[number & 7], at, segment.end) + 2
+        if at < begin:
+            raise ValueError("its data ends before the picture does, or a part is missing")
+
+
+def _refuse_impossible(stream: Stream, header: bytes, state: _State) -> None:
+    """Refuse a scan with a run of zeros that its tables or its encoder would not give."""
     frame = stream.frame
     if frame is None or len(header) < 6:
         return
@@ -99,13 +138,8 @@ def _refuse_impossible(
     if frame.marker in _SEQUENTIAL_HUFFMAN:
         hole = any(codes[:1] != _END_OF_BLOCK for codes in symbols)
     elif frame.marker == _PROGRESSIVE_HUFFMAN and header[1 + 2 * header[0]] > 0:
-        # Blocks with nothing more are counted, where an encoder does that at all.
+        # An encoder that counts empty blocks needs few bits for thousands of them.
         hole = any(codes[:1] != _END_OF_BLOCK or _COUNTS & {*codes} for codes in symbols)
-    if not hole and state.interval:
-        restarts = _RESTART.findall(stream.data[begin : segment.end])
-        wanted = (_units(frame, header[1 : 1 + 2 * header[0] : 2]) - 1) // state.interval
-        numbers = bytes(marker[0] & 7 for marker in restarts)
-        hole = numbers != bytes(n & 7 for n in range(wanted))
     if hole:
         raise ValueError("a part of the picture is filled with zeros")
 
@@ -127,5 +161,5 @@ def _spoiled(data: bytes, end: int) -> bytes:
 
 
 def _other(part: bytes) -> bytes:
-    """Bytes of which none is as before, and none makes a marker."""
+    """As many bytes, all of them changed and none of them part of a marker."""
     return bytes(0x11 if byte in (0xFF, 0xA5) else byte ^ 0x5A for byte in part)

@@ -1,17 +1,9 @@
-"""A picture file's bytes opened with Pillow: headers read, damage refused, nothing decoded yet.
-
-Files go to the plugin of their format, not to `Image.open`: its limit for decompression bombs is
-a setting of the whole process, which belongs to the program that imports this package.
-"""
+"""A picture file's bytes opened with Pillow: headers read, damage refused, nothing decoded yet."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from typing import Any
 
 from PIL import Image
 
@@ -28,17 +20,9 @@ from clipindex.pictures import (
     png,
     webp,
 )
+from clipindex.pictures.plugins import open_jpeg, plugin
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.pictures.tiff.picture import open_tiff
-
-_PLUGINS = {
-    "JPEG": ("JpegImagePlugin", "JpegImageFile"),
-    "PNG": ("PngImagePlugin", "PngImageFile"),
-    "WEBP": ("WebPImagePlugin", "WebPImageFile"),
-    "GIF": ("GifImagePlugin", "GifImageFile"),
-    "BMP": ("BmpImagePlugin", "BmpImageFile"),
-    "AVIF": ("AvifImagePlugin", "AvifImageFile"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,25 +64,6 @@ def open_picture(data: bytes, kind: str, size: int, preprocessing: Preprocessing
     return Opened(image=plugin(kind)(io.BytesIO(data)), kind=kind)
 
 
-@cache
-def plugin(kind: str) -> Callable[[io.BytesIO], Any]:
-    """The class of Pillow that reads a format; loaded when the first such file comes."""
-    module, name = _PLUGINS[kind]
-    read_by: Any = getattr(import_module(f"PIL.{module}"), name)
-    return _lean(read_by) if kind == "WEBP" else read_by  # type: ignore[no-any-return]
-
-
-def _lean(webp_image_file: Any) -> Any:
-    """A class that gives the decoder's two pictures back before Pillow makes a third."""
-
-    class LeanWebPImageFile(webp_image_file):  # type: ignore[misc]
-        def load_prepare(self) -> None:
-            self._decoder = None
-            super().load_prepare()
-
-    return LeanWebPImageFile
-
-
 def _open_jpeg(data: bytes, size: int, preprocessing: Preprocessing) -> Opened:
     stream, at_least = jpeg.parse(data), None
     if not stream.scans:
@@ -113,15 +78,6 @@ def _open_jpeg(data: bytes, size: int, preprocessing: Preprocessing) -> Opened:
     image = open_jpeg(data if data is not stream.data else jpeg_metadata.without_gaps(stream))
     doubts = jpeg_holes.doubts(stream)
     return Opened(image=image, kind="JPEG", stream=stream, at_least=at_least, doubts=doubts)
-
-
-def open_jpeg(data: bytes) -> Image.Image:
-    """Metadata that Pillow cannot read is left out, but for what says how to turn it."""
-    try:
-        image: Image.Image = plugin("JPEG")(io.BytesIO(data))
-    except Exception:  # Pillow raises OSError, ValueError, SyntaxError, struct.error...
-        image = plugin("JPEG")(io.BytesIO(jpeg_metadata.without_metadata(jpeg.parse(data))))
-    return image
 
 
 def _scale(frame: jpeg.Frame | None, at_least: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from clipindex.collection.contract import bundle_for, recipe_of
 from clipindex.collection.place import Place
 from clipindex.errors import UsageError
+from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder, Model
@@ -19,6 +20,7 @@ from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, tags_of
 from clipindex.stores.points import Points
+from clipindex.stores.search_method import Accuracy, SearchMethod
 
 CONTENTS_AT_ONCE = 100
 TIE_MARGIN = 10  # contents fetched beyond the limit: among equal scores the first path wins
@@ -40,6 +42,8 @@ class Hit:
     tags: dict[str, str] = field(default_factory=dict)
     sha256: str = ""
     exact_path: bytes = b""  # as the file system has it
+    search: str = "exact"  # or "approximate": by an index that may miss a picture
+    ef: int | None = None  # how many candidates an approximate search kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ class QueryOptions:
     under: Path | None = None
     where: tuple[tuple[str, str], ...] = ()  # tags that a picture must have
     where_not: tuple[tuple[str, str], ...] = ()  # tags that it must not have
+    accuracy: Accuracy = Accuracy.AUTO
 
 
 def find(
@@ -77,9 +82,13 @@ def find(
 
 
 def search(points: Points, query: Query, options: QueryOptions) -> list[Hit]:
-    """The best different pictures: own content first, then by score, then by path."""
+    """The best different pictures: own content first, then by score, then by path.
+
+    Raises UsageError when nothing is indexed below the folder that the options name.
+    """
     only = _filter(options)
-    scores = _best_contents(points, query, only, options)
+    method = points.search_method(options.accuracy)
+    scores = _best_contents(points, query, only, options, method)
     copies = _copies(points, only, scores)
     hits = [
         _hit(query, copies[content], content, score)
@@ -87,8 +96,13 @@ def search(points: Points, query: Query, options: QueryOptions) -> list[Hit]:
         if content in copies
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
+    if not hits and options.under is not None:
+        _check_folder(points, options.under)
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
-    return [replace(hit, rank=rank) for rank, hit in enumerate(hits[: options.limit], 1)]
+    return [
+        replace(hit, rank=rank, search=method.name, ef=method.ef)
+        for rank, hit in enumerate(hits[: options.limit], 1)
+    ]
 
 
 def _filter(options: QueryOptions) -> Filter:
@@ -98,11 +112,33 @@ def _filter(options: QueryOptions) -> Filter:
     )
     if options.under is None:
         return only
-    return only.also(("folders", display_path(resolve_root(options.under))))
+    return only.also(_below(options.under))
+
+
+def _below(folder: Path) -> tuple[str, str]:
+    return "folders", display_path(resolve_root(folder))
+
+
+def _check_folder(points: Points, folder: Path) -> None:
+    """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
+    if any(True for _ in points.scroll(Filter().also(_below(folder)))):
+        return
+    path = resolve_root(folder)
+    if is_file(path):
+        raise UsageError(
+            "this is a file, and --under takes a folder",
+            path=display_path(path),
+            hint="name the folder that it is in",
+        )
+    raise UsageError(
+        "nothing is indexed below this folder",
+        path=display_path(path),
+        hint="correct --under, or ingest the folder first; `clipindex status` lists the folders",
+    )
 
 
 def _best_contents(
-    points: Points, query: Query, only: Filter, options: QueryOptions
+    points: Points, query: Query, only: Filter, options: QueryOptions, method: SearchMethod
 ) -> dict[str, float]:
     """Digest -> score of the contents that may be hits: the best, and those with the same score
     as the last of them."""
@@ -111,7 +147,8 @@ def _best_contents(
         digest = query.sha256.hex()
         if any(True for _ in points.scroll(only.also(("sha256", digest)))):
             own[digest] = 1.0  # even where a GPU or bfloat16 embedded it
-    nearest = points.search(query.vector, limit=options.limit + TIE_MARGIN, only=only)
+    most = options.limit + TIE_MARGIN
+    nearest = points.search(query.vector, limit=most, only=only, method=method)
     scores = {content.sha256: _cosine(content.score) for content in nearest} | own
     last = min(nlargest(options.limit, scores.values()), default=1.0)
     least = -1.0 if options.min_score is None else options.min_score

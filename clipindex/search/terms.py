@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -20,7 +21,11 @@ from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from clipindex.stores.points import Vector, is_unit
 
 SMALLEST_SUM = 1e-6  # length of a sum of unit vectors below which they cancel each other out
-WEIGHTED = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
+LARGEST_WEIGHT = 1_000_000
+# All that a number may look like, whether it can be a weight or not.
+WEIGHTED = re.compile(
+    r"([+-]?(?:nan|inf(?:inity)?|[.,]?\d[\d.,]*(?:e[+-]?\d+)?))\*(.*)", re.DOTALL | re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +56,48 @@ class Term:
 
 
 def parse_term(text: str) -> Term:
-    """`2*dog` is the text `dog` with weight 2, unless a file has that very name."""
+    """`2*dog` is the text `dog` with weight 2, unless a file has that very name.
+
+    Raises UsageError for a number that is no weight (`nan*dog`), and for a weight without a term.
+    """
     match = WEIGHTED.fullmatch(text)
     if match is None or is_file(os.fsencode(text)):
         return Term(text)
-    return Term(match[2], weight=float(match[1]))
+    weight = _number(match[1])
+    if not 0 < weight <= LARGEST_WEIGHT:
+        raise UsageError(
+            f"'{text}' has no usable weight",
+            hint=f"weights are numbers such as 2 or 0.5, above 0 and at most {LARGEST_WEIGHT:,}; "
+            "--minus subtracts a term, --text takes a text as it is",
+        )
+    term = match[2]
+    if not term or (WEIGHTED.fullmatch(term) and not is_file(os.fsencode(term))):
+        raise UsageError(
+            f"'{text}' has {'two weights' if term else 'a weight and no term'}",
+            hint='a weight stands right before its term: "2*a dog"; --text takes a text as it is',
+        )
+    return Term(term, weight=weight)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # such as 1,5
+        return math.nan
+
+
+def check_is_file(path: bytes, name: str) -> None:
+    """Raises UsageError when there is no file to be read as a picture at `path`, called `name`."""
+    if is_file(path):
+        return
+    if is_folder(path):
+        what, hint = "this is a folder, not a picture", "name a picture in it"
+    elif exists(path):
+        what = "this is not a regular file, but a pipe, a device, a socket or a broken link"
+        hint = "name a picture, or pipe one in: clipindex query -"
+    else:
+        what, hint = "there is no such picture", "correct the path"
+    raise UsageError(what, path=name, hint=f"{hint}, or search for it as a text with --text")
 
 
 def embed_query(terms: Sequence[Term], encoder: Encoder, preprocessing: Preprocessing) -> Query:
@@ -86,8 +128,7 @@ def embed_picture(
     from clipindex.pictures.content import read_content  # a text reads no picture
 
     path = resolve_root(picture)
-    if not exists(path):
-        raise UsageError("no such picture", path=display_path(path), hint="check the spelling")
+    check_is_file(path, display_path(path))
     try:
         content = read_content(path)
     except FileFault as fault:
@@ -108,10 +149,8 @@ def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Q
         return embed_picture(value, encoder, preprocessing)
     if not value.strip():
         raise UsageError("a term is an empty text", hint="name something to search for")
-    if term.kind is TermKind.AUTO and is_folder(os.fsencode(value)):
-        raise UsageError(
-            "that is a folder", path=value, hint="name a picture in it, or use --text for a text"
-        )
+    if term.kind is TermKind.AUTO and exists(os.fsencode(value)):
+        check_is_file(os.fsencode(value), value)
     (vector,) = encoder.encode_texts([value])
     return _checked(Query(vector))
 

@@ -13,18 +13,22 @@ PORT = 6333  # Qdrant's default, for https too
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server's normalised URL, and the API key, which is never shown.
+    """A server's normalised URL, and the API key, which is never shown. `timeout`: seconds that
+    it may take to answer; None: 10 for reading, 60 for writing.
 
-    Raises UsageError for an invalid URL or key, Refused for a key over plain http to another
-    machine.
+    Raises UsageError for an invalid URL, key or timeout, Refused for a key over plain http to
+    another machine.
     """
 
     url: str
     key: str = field(default="", repr=False)
+    timeout: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", _normalised(self.url))
+        object.__setattr__(self, "url", normalised(self.url))
         object.__setattr__(self, "key", self.key.strip())
+        if self.timeout is not None and self.timeout < 1:
+            raise UsageError("the timeout is below a second", hint="60 suits a slow server")
         if not self.key.isascii() or not self.key.isprintable():
             raise UsageError(
                 "CLIPINDEX_API_KEY contains characters that no key has",
@@ -46,7 +50,7 @@ class Server:
             return host == "localhost"
 
 
-def _normalised(url: str) -> str:
+def normalised(url: str) -> str:
     """Scheme, host, port and path in one spelling, because the URL is part of a catalogue's key.
 
     Raises UsageError for anything but a server's URL.
@@ -68,4 +72,4 @@ def _normalised(url: str) -> str:
 
 
 def _invalid_url() -> UsageError:
-    return UsageError("--url is not the URL of a server", hint="example: http://localhost:6333")
+    return UsageError("this is not the URL of a server", hint="example: http://localhost:6333")

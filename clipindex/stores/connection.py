@@ -8,12 +8,14 @@ StoreError whose message names the URL and never the key.
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Thread
 from types import MappingProxyType
 from typing import TypeVar
@@ -21,7 +23,7 @@ from typing import TypeVar
 import httpx
 from qdrant_client import QdrantClient
 
-from clipindex.errors import ClipIndexWarning, StoreError
+from clipindex.errors import ClipIndexWarning, DiskFull, StoreError
 from clipindex.files.identity import escaped
 from clipindex.stores.address import Server
 from clipindex.stores.failures import AnswerFault, ErrorAnswer, Failure, status_of, understand
@@ -29,7 +31,10 @@ from clipindex.stores.failures import AnswerFault, ErrorAnswer, Failure, status_
 FIRST_WAIT = 0.25  # seconds; doubled each time, and varied so that writers do not retry in step
 LONGEST_WAIT = 10.0  # seconds
 LARGEST_ANSWER = 64 << 20  # bytes; 250 points of 4,096 numbers have 13 MB
-SILENT_FOR = 5.0  # seconds; a longer wait is reported
+SILENT_FOR = 3.0  # seconds; a longer wait is reported
+NOTE_EVERY = 30.0  # seconds between two such reports
+GRACE = 1.0  # seconds; a timeout of the request itself says more than ours
+SLICE = 1.0  # seconds; on Windows Ctrl-C does not end a wait for a thread
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,20 +46,46 @@ class RetryPolicy:
 
     timeout: int  # seconds that the server may be silent; qdrant-client takes whole ones
     patience: float  # seconds for all attempts together
-    attempts: int
 
 
-WRITING = RetryPolicy(60, 300.0, 9)  # an upsert is applied before it is answered; servers restart
-READING = RetryPolicy(10, 20.0, 4)  # a person is waiting
+WRITING = RetryPolicy(60, 300.0)  # an upsert is applied before it is answered; servers restart
+READING = RetryPolicy(10, 20.0)  # a person is waiting
+
+
+class TooLarge(Exception):
+    """The server takes no request of this size; a part of it may do. Where nothing can be left
+    out, `error` is what a user sees."""
+
+    def __init__(self, error: StoreError | DiskFull) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Connection:
     """A client of one server, with its retries."""
 
     def __init__(self, address: Server, policy: RetryPolicy) -> None:
+        """`address.timeout` takes the place of the policy's. Raises StoreError for an authority
+        (SSL_CERT_FILE) that cannot be read."""
         self.url = address.url
         self._address = address
-        self._policy = policy
+        self._policy = replace(policy, timeout=address.timeout or policy.timeout)
+        self._noted = 0.0  # when a wait was last reported
+        self._client = self._new_client()
+
+    def wait_longer(self, policy: RetryPolicy) -> None:
+        """From now on wait at least as long as `policy` says."""
+        self._policy = RetryPolicy(
+            max(self._policy.timeout, policy.timeout), max(self._policy.patience, policy.patience)
+        )
+        self._client.close()
+        self._client = self._new_client()
+
+    def wait_at_most(self, policy: RetryPolicy) -> None:
+        """From now on wait no longer than `policy` says."""
+        self._policy = RetryPolicy(
+            min(self._policy.timeout, policy.timeout), min(self._policy.patience, policy.patience)
+        )
         self._client = self._new_client()
 
     def _new_client(self) -> QdrantClient:
@@ -62,25 +93,37 @@ class Connection:
         headers = {"accept-encoding": "identity"}
         if self._address.key:  # not as `api_key`: that warns of plain http even for localhost
             headers["api-key"] = self._address.key
-        return QdrantClient(
-            url=self.url,
-            headers=headers,
-            timeout=self._policy.timeout,
-            check_compatibility=False,  # it prints from a thread; `create` checks the version
-            trust_env=not self._address.is_localhost,  # no proxy for localhost
-            event_hooks={"response": [_check_answer]},
-        )
+        is_local = self._address.is_localhost
+        try:
+            return QdrantClient(
+                url=self.url,
+                headers=headers,
+                timeout=self._policy.timeout,
+                check_compatibility=False,  # it prints from a thread; `create` checks the version
+                trust_env=not is_local,  # no proxy for localhost
+                event_hooks={"response": [_check_answer]},
+                verify=_authorities() if is_local else True,
+            )
+        except OSError as error:
+            raise StoreError(
+                f"the certificates in SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}",
+                path=self.url,
+                hint="name a file in PEM format, or unset the variable",
+            ) from error
 
     def call(
         self,
         action: str,
         request: Callable[[QdrantClient], T],
         instead: Mapping[int, R] = MappingProxyType({}),
+        *,
+        can_split: bool = False,
     ) -> T | R:
-        """Carry out a request, with retries where they may help.
+        """Carry out a request, with retries where they may help, until patience ends.
 
         `action` names it in messages ("writing to 'photos'"); `instead` maps HTTP statuses that
-        are no failures to results. Raises StoreError.
+        are no failures to results. Raises StoreError, DiskFull for the server's disk, and where
+        the caller `can_split` the request TooLarge.
         """
         started = time.monotonic()
         for attempt in itertools.count(1):
@@ -94,19 +137,19 @@ class Connection:
                 if status is not None and status in instead:
                     return instead[status]
                 failure = understand(error, self._policy.timeout)
-                pause = _pause(failure, attempt)
-                spent = time.monotonic() - started + pause
-                if not failure.passing or attempt >= self._policy.attempts:
-                    raise self._failed(action, failure, attempt) from error
-                if spent > self._policy.patience:
-                    raise self._failed(action, failure, attempt) from error
-                if spent > SILENT_FOR:
-                    self._warn_of_wait(failure, pause)
-            time.sleep(pause)
+                failed = self._failed(action, failure, time.monotonic() - started)
+                if can_split and (failure.too_large or (failure.was_cut and attempt > 1)):
+                    raise TooLarge(failed) from error
+                left = started + self._policy.patience - time.monotonic()
+                if not failure.passing or left <= max(0.0, failure.retry_after or 0.0):
+                    raise failed from error
+            if self._policy.patience - left > SILENT_FOR:
+                self._note(f"{failure.reason}; trying for up to {self._policy.patience:.0f} s")
+            time.sleep(min(left, _pause(failure, attempt)))
         raise AssertionError("unreachable: count() never ends")
 
     def _within_patience(self, request: Callable[[QdrantClient], T], started: float) -> T:
-        """Raises AnswerFault for a request that lasts longer than patience, or one timeout.
+        """Raises AnswerFault when a request outlasts patience, or one timeout and GRACE.
 
         Timeouts of httpx restart with every byte, so a server that sends one a second would be
         waited for without end, in the headers as in the body. The request therefore runs in a
@@ -121,9 +164,12 @@ class Connection:
                 result.set_exception(error)
 
         Thread(target=run, args=(self._client,), name="request", daemon=True).start()
-        left = started + self._policy.patience - time.monotonic()
-        longest = max(left, float(self._policy.timeout))
-        wait([result], longest)
+        began = time.monotonic()
+        longest = max(started + self._policy.patience - began, self._policy.timeout + GRACE)
+        while not result.done() and (waited := time.monotonic() - began) < longest:
+            if waited > SILENT_FOR:
+                self._note(f"has not answered for {waited:.0f} s; still waiting")
+            wait([result], min(SLICE, longest - waited))
         if not result.done():
             self._client = self._new_client()
             raise AnswerFault(f"did not complete its answer within {longest:.0f} s")
@@ -133,15 +179,20 @@ class Connection:
         """Close the sockets."""
         self._client.close()
 
-    def _warn_of_wait(self, failure: Failure, seconds: float) -> None:
-        """A wait happens deep inside a request, where no event can be returned."""
-        message = f"the server {self.url} {failure.reason}; trying again in {seconds:.0f} s"
-        warnings.warn(self._printable(message), ClipIndexWarning, stacklevel=3)
+    def _note(self, text: str) -> None:
+        """Report a wait, not too often: it happens inside a request, which returns no event."""
+        now = time.monotonic()
+        if self._noted and now < self._noted + NOTE_EVERY:
+            return
+        self._noted = now
+        message = self._printable(f"the server {self.url} {text}")
+        warnings.warn(message, ClipIndexWarning, stacklevel=4)
 
-    def _failed(self, action: str, failure: Failure, attempts: int) -> StoreError:
-        tries = f", after {attempts} attempts" if attempts > 1 else ""
-        message = f"{action} failed: the server {self.url} {failure.reason}{tries}"
-        return StoreError(self._printable(message), path=self.url, hint=failure.hint)
+    def _failed(self, action: str, failure: Failure, seconds: float) -> StoreError | DiskFull:
+        tried = f", tried for {seconds:.0f} s" if failure.passing and seconds >= 1 else ""
+        message = f"{action} failed: the server {self.url} {failure.reason}{tried}"
+        kind = DiskFull if failure.disk_full else StoreError
+        return kind(self._printable(message), path=self.url, hint=failure.hint)
 
     def _printable(self, text: str) -> str:
         """`text` without the key, and with escapes for what a terminal would obey."""
@@ -178,6 +229,13 @@ def _check_answer(response: httpx.Response) -> None:
     is_json = "json" in response.headers.get("content-type", "")
     if response.status_code not in (200, 201, 202) or not is_json:
         raise ErrorAnswer(response.status_code, response.headers, response.read())
+
+
+def _authorities() -> ssl.SSLContext | bool:
+    """What may vouch for https on this machine: httpx looks at these variables only together with
+    those of proxies."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    return ssl.create_default_context(cafile=file, capath=folder) if file or folder else True
 
 
 def _pause(failure: Failure, attempt: int) -> float:

@@ -22,10 +22,19 @@ from clipindex.errors import ClipIndexError, DiskFull, StoreError
 from clipindex.files.durable import MORE_ROOM, NO_ROOM, free_space
 from clipindex.model.imports import guarded_import
 from clipindex.stores import new_shard
+from clipindex.stores.address_space import address_space_left
 from clipindex.stores.filter import Conditions, Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
-from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
+from clipindex.stores.points import (
+    POINTS_AT_ONCE,
+    Point,
+    Reading,
+    ScoredContent,
+    Vector,
+    check_unit_vectors,
+)
 from clipindex.stores.readable_shard import readable
+from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 
 with guarded_import():  # interrupted, the engine's own import panics
     import qdrant_edge
@@ -44,6 +53,8 @@ engine: Any = qdrant_edge
 
 class EdgePoints:
     """One collection's shard, open in this process. The caller holds the collection's lock."""
+
+    doubt = "suspect the disk"
 
     def __init__(
         self, folder: Path, dimension: int, *, make: bool = True, copy_of: Path | None = None
@@ -111,6 +122,10 @@ class EdgePoints:
             for record in records
         }
 
+    def readings(self) -> Iterator[Reading]:
+        """One: what a shard says it says again."""
+        yield self.retrieve
+
     def same(self, written: Point, stored: Point) -> bool:
         """Bit for bit: the engine keeps unit vectors unchanged."""
         return np.array_equal(written.vector, stored.vector) and written.payload == stored.payload
@@ -119,7 +134,18 @@ class EdgePoints:
         """Does nothing: the engine builds no index by itself."""
         return nullcontext()
 
-    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
+    def search_method(self, accuracy: Accuracy) -> SearchMethod:  # noqa: ARG002
+        """Always exact."""
+        return EXACT
+
+    def search(
+        self,
+        vector: Vector,
+        *,
+        limit: int,
+        only: Filter = Filter(),
+        method: SearchMethod = EXACT,  # noqa: ARG002
+    ) -> list[ScoredContent]:
         """Exact search: 7 ms at 100,000 points. The engine's Python API cannot group, so copies
         are folded here, page by page until there are enough contents."""
         best: dict[str, float] = {}
@@ -174,6 +200,10 @@ class EdgePoints:
         request = engine.CountRequest(filter=engine_filter(only.conditions()))
         return int(self._try("be counted", partial(self._shard.count, request)))
 
+    def estimate(self) -> int:
+        """The exact number of points."""
+        return self.count()
+
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points."""
         operation = engine.UpdateOperation.delete_points(list(ids))
@@ -196,7 +226,7 @@ class EdgePoints:
     def _check_address_space(self) -> None:
         """Under a limit (ulimit -v) that is too low the engine hangs, deaf to signals: it lacks
         memory for the text of its own error."""
-        left = _address_space_left()
+        left = address_space_left()
         if left is not None and left < ADDRESS_SPACE:
             raise StoreError(
                 f"the limit on memory leaves {left >> 20} MiB of address space, the engine needs "
@@ -265,15 +295,3 @@ def _condition(key: str, match: Mapping[str, Any]) -> Any:
     ((kind, value),) = match.items()
     matches = {"value": engine.MatchValue, "any": engine.MatchAny}
     return engine.FieldCondition(key, match=matches[kind](value))
-
-
-def _address_space_left() -> int | None:
-    """Bytes that this process may still map; None where there is no limit, or none is enforced."""
-    try:
-        import resource  # not on Windows
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])  # Linux
-    except (ImportError, OSError):
-        return None
-    return None if limit == resource.RLIM_INFINITY else limit - pages * resource.getpagesize()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -26,6 +26,9 @@ class Failure:
     hint: str
     passing: bool = False  # a retry may help
     retry_after: float | None = None  # seconds, where the server named them
+    too_large: bool = False  # a smaller request may help
+    was_cut: bool = False  # the connection was: also by a server that reads no more of a large body
+    disk_full: bool = False  # the server's
 
 
 class ErrorAnswer(Exception):
@@ -66,7 +69,11 @@ def understand(error: Exception, timeout: int) -> Failure:
         case QdrantException():
             return _later(_BUSY)
         case httpx.TimeoutException():
-            return _later(f"did not answer within {timeout} s")
+            return Failure(
+                reason=f"did not answer within {timeout} s",
+                hint="give a slow server, or one that loads a large collection, a longer --timeout",
+                passing=True,
+            )
         case httpx.ConnectError() if _is_tls(cause):
             return Failure(
                 reason=f"has no certificate that this machine trusts ({_text(cause)})",
@@ -79,7 +86,7 @@ def understand(error: Exception, timeout: int) -> Failure:
                 passing=True,
             )
         case httpx.TransportError():
-            return _later(f"cut the connection ({_text(cause)})")
+            return replace(_later(f"cut the connection ({_text(cause)})"), was_cut=True)
         case json.JSONDecodeError():
             return _later("sent an answer that is cut short")
         case _:  # a 200 without an answer of Qdrant's: AssertionError, ValidationError, ...
@@ -98,7 +105,7 @@ def _later(reason: str, retry_after: float | None = None) -> Failure:
 
 def _answered(answer: ErrorAnswer) -> Failure:
     status = answer.status
-    message = _server_message(answer.body)
+    message = _server_message(answer)
     if status in (200, 201, 202):
         return Failure(
             reason="answers with something that is not JSON, such as a web page",
@@ -116,24 +123,45 @@ def _answered(answer: ErrorAnswer) -> Failure:
         )
     if status == 404:
         return Failure(reason=f"does not know that name ({status}){message}", hint=_IS_IT_QDRANT)
+    if status == 507 or any(words in message for words in _NO_ROOM):
+        return Failure(
+            reason=f"has no room left ({status}){message}",
+            hint="free space on the server's disk, or raise its limit; finished batches are safe",
+            disk_full=True,
+        )
+    if status == 413 or (status == 400 and "larger than allowed" in message):
+        return Failure(
+            reason=f"takes no request of this size ({status}){message}",
+            hint="raise the limit of the server, or of the proxy before it (nginx: "
+            "client_max_body_size)",
+            too_large=True,
+        )
+    if status == 429 and "larger than rate limiter capacity" in message:
+        return Failure(
+            reason=f"never takes as much in a minute ({status}){message}",
+            hint="raise read_rate_limit and write_rate_limit in the collection's strict mode",
+            too_large=True,
+        )
     if status == 429:
         return _later(_BUSY + message, _retry_after(answer.headers))
-    if status == 413:
-        return Failure(
-            reason=f"takes no request of this size ({status})", hint="use a smaller --batch-size"
-        )
     if status in PASSING or (status >= 500 and status not in (501, 505)):
         return _later(f"is in trouble ({status}){message}", _retry_after(answer.headers))
     return Failure(reason=f"refuses ({status}){message}", hint="the server's own message says why")
 
 
-def _server_message(body: bytes) -> str:
-    """Qdrant's own message, where there is one."""
+# In Qdrant's messages: of the write-ahead log, of the system, and of strict mode.
+_NO_ROOM = ("No space left", "Disk usage is at", "os error 28")
+
+
+def _server_message(answer: ErrorAnswer) -> str:
+    """Qdrant's own message, where there is one: in JSON, or in plain text (of a denied access)."""
     try:
-        message = json.loads(body)["status"]["error"]
+        message = json.loads(answer.body)["status"]["error"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return f": {str(message)[:300]}"
+        if not answer.headers.get("content-type", "").startswith("text/plain"):
+            return ""
+        message = " ".join(answer.body[:1200].decode("utf-8", "replace").split())
+    return f": {str(message)[:300]}" if message else ""
 
 
 def _redirect_target(headers: httpx.Headers) -> str:

@@ -30,6 +30,22 @@ class Filter:
         """This filter with a further field that must have none of several values."""
         return replace(self, outside=(*self.outside, (field, tuple(values))))
 
+    def fields(self) -> set[str]:
+        """Every field that the filter names."""
+        conditions = (*self.equals, *self.differs, *self.among, *self.outside)
+        return {field for field, _ in conditions}
+
+    def parts(self, most: int) -> list[Filter]:
+        """Filters that together match what this one does, none with more than `most` values in
+        a condition. A point with several of the values may match more than one of them."""
+        outside = tuple(
+            (field, part) for field, values in self.outside for part in _cut(values, most)
+        )
+        parts = [replace(self, outside=outside, among=())]
+        for field, values in self.among:
+            parts = [part.also_among(field, some) for part in parts for some in _cut(values, most)]
+        return parts
+
     def conditions(self) -> Conditions | None:
         """This filter as Qdrant's REST API spells it, None for the empty filter. Both engines
         build their own filter classes from it."""
@@ -42,3 +58,8 @@ class Filter:
             {"key": field, "match": {"any": list(values)}} for field, values in self.outside
         ]
         return {"must": must, "must_not": must_not}
+
+
+def _cut(values: tuple[str, ...], most: int) -> list[tuple[str, ...]]:
+    """`values` in pieces; one empty piece where there are none, because it matches nothing."""
+    return [values[start : start + most] for start in range(0, max(1, len(values)), most)]

@@ -7,7 +7,7 @@ it returns is what was written.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +17,7 @@ import numpy as np
 from clipindex.errors import VerificationFailed
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import Payload
+from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 
 POINTS_AT_ONCE = 250  # of one request: an engine's write-ahead record stays small
 
@@ -58,11 +59,15 @@ def check_unit_vectors(batch: Sequence[Point], dimension: int) -> None:
             )
 
 
+Reading = Callable[[Sequence[uuid.UUID]], dict[uuid.UUID, Point]]  # as `Points.retrieve`
+
+
 class Points(Protocol):
     """The points of one open collection. Errors of the engine are raised as StoreError and its
     kin."""
 
     location: str
+    doubt: str  # what to suspect when a point read back differs twice
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """Write points, replacing those with the same ids. Raises VerificationFailed for a
@@ -77,6 +82,11 @@ class Points(Protocol):
         """The existing points among `ids`, with vectors and payloads."""
         ...
 
+    def readings(self) -> Iterator[Reading]:
+        """Ways to read points back, from the usual one to the last resort; a pause lies between
+        them. On a server a replica may be behind for a moment."""
+        ...
+
     def same(self, written: Point, stored: Point) -> bool:
         """Whether a point read back equals the point that was written, as exactly as this
         engine keeps it."""
@@ -87,8 +97,20 @@ class Points(Protocol):
         faster."""
         ...
 
-    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
-        """The nearest different contents by cosine, best first; copies count as one."""
+    def search_method(self, accuracy: Accuracy) -> SearchMethod:
+        """How this collection is searched. Warns where an exact search is wanted and forbidden."""
+        ...
+
+    def search(
+        self,
+        vector: Vector,
+        *,
+        limit: int,
+        only: Filter = Filter(),
+        method: SearchMethod = EXACT,
+    ) -> list[ScoredContent]:
+        """The nearest different contents by cosine, best first; copies count as one. `method` is
+        what `search_method` returned."""
         ...
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
@@ -100,7 +122,13 @@ class Points(Protocol):
         ...
 
     def count(self, only: Filter = Filter()) -> int:
-        """The exact number of points that match the filter."""
+        """The exact number of points that match the filter; on a server it may cost a request
+        for every page of them."""
+        ...
+
+    def estimate(self) -> int:
+        """About how many points there are, at little cost: what was written or deleted a moment
+        ago may not be counted yet. Exact in an embedded store."""
         ...
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:

@@ -6,34 +6,56 @@ power cut depends on the server. The contract is stored as the collection's meta
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import numpy as np
-from qdrant_client import QdrantClient, models
+from qdrant_client import QdrantClient
 
-from clipindex.errors import StoreError
-from clipindex.stores.connection import Connection
+from clipindex.errors import ClipIndexWarning, StoreError
+from clipindex.stores import server_requests as requests
+from clipindex.stores.connection import Connection, RetryPolicy, TooLarge
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import INDEXED_FIELDS, Payload
-from clipindex.stores.points import POINTS_AT_ONCE, Point, ScoredContent, Vector, check_unit_vectors
+from clipindex.stores.points import (
+    POINTS_AT_ONCE,
+    Point,
+    Reading,
+    ScoredContent,
+    Vector,
+    check_unit_vectors,
+)
+from clipindex.stores.sameness import cosine_of, equal_values
+from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
+from clipindex.stores.server_bulk import bulk_load
 from clipindex.stores.server_collections import (
-    METADATA_KEY,
-    PAGE,
     CollectionInfo,
     check_vectors,
     describe,
 )
+from clipindex.stores.server_filter import askable, in_sizes, is_allowed
+from clipindex.stores.server_limits import PAGE
+from clipindex.stores.server_search import method_for, search_params, wants_exact
+
+Request = Callable[[str, Sequence[Any], QdrantClient], Any]  # collection, items
 
 SAME_COSINE = 0.99999  # a server may normalise, or round on its way through a replica
-BULK = 100_000  # a larger first load builds the graph once, at its end
+REREAD_AFTER = (0.5, 2.0)  # seconds: a replica may be behind for a moment
+INDEXED_FIRST = RetryPolicy(600, 1800.0)  # a write that waits for the server's optimizer
 
 
 class ServerPoints:
     """One collection of a server. It takes no lock: ids are deterministic, so writers converge."""
+
+    doubt = (
+        "suspect a replica: the server lists their states under /collections/NAME/cluster, and "
+        "its log says more"
+    )
 
     def __init__(
         self,
@@ -58,6 +80,10 @@ class ServerPoints:
             )
         check_vectors(info, connection, collection, dimension)
         self._info = info
+        self._indexed = set(info.indexed_fields)
+        self._most = POINTS_AT_ONCE  # points of a request; fewer once one was refused as too large
+        self._lacks_index = False
+        self._waits_for_index = False
 
     def index_missing_fields(self) -> None:
         """Create the payload indexes of every collection; a server in strict mode filters only by
@@ -70,108 +96,184 @@ class ServerPoints:
         """Write points; they are applied when this returns. Raises VerificationFailed for a
         vector that is not a unit vector; nothing is written then."""
         check_unit_vectors(batch, self._dimension)
-        step = self._info.max_upsert
-        for start in range(0, len(batch), step):
-            records = [
-                models.PointStruct(id=str(p.id), vector=p.vector.tolist(), payload=dict(p.payload))
-                for p in batch[start : start + step]
-            ]
-            self._call("writing to", partial(_upsert, self._collection, records))
+        if self._info.defers and not self._waits_for_index:
+            self._waits_for_index = True
+            self._connection.wait_longer(INDEXED_FIRST)
+            self._note("prevent_unoptimized is set: each batch waits until it is indexed")
+        self._in_parts("writing to", requests.upsert, batch, self._info.limits.upsert)
 
     def flush(self) -> None:
         """Does nothing: each write was applied when it was acknowledged."""
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """The existing points among `ids`."""
+        return self._read(ids)
+
+    def readings(self) -> Iterator[Reading]:
+        """The usual one, again after pauses, and at last what most replicas agree on."""
+        yield self.retrieve
+        for pause in REREAD_AFTER:
+            time.sleep(pause)
+            yield self.retrieve
+        yield partial(self._read, agreed=True)
+
+    def _read(self, ids: Sequence[uuid.UUID], *, agreed: bool = False) -> dict[uuid.UUID, Point]:
+        def retrieve(collection: str, part: Sequence[uuid.UUID], client: QdrantClient) -> Any:
+            return requests.retrieve(collection, part, agreed, client)
+
         points: dict[uuid.UUID, Point] = {}
-        for start in range(0, len(ids), POINTS_AT_ONCE):
-            names = list(map(str, ids[start : start + POINTS_AT_ONCE]))
-            for record in self._call("reading from", partial(_retrieve, self._collection, names)):
+        for page in self._in_parts("reading from", retrieve, ids, self._info.limits.retrieve):
+            for record in page:
                 name = self._parse_id(record.id)
                 vector = np.asarray(record.vector, np.float32)
                 points[name] = Point(name, vector, record.payload or {})
         return points
 
     def same(self, written: Point, stored: Point) -> bool:
-        """Equal up to the last digits, which JSON and the server's arithmetic may change."""
-        cosine = float(written.vector.astype(np.float64) @ stored.vector.astype(np.float64))
-        return cosine >= SAME_COSINE and _equal_values(written.payload, stored.payload)
+        """Equal up to the last digits, which JSON and the server's arithmetic may change, and
+        half floats, where the collection stores those."""
+        is_near = cosine_of(written.vector, stored.vector) >= SAME_COSINE
+        return is_near and equal_values(written.payload, stored.payload)
 
-    def search(self, vector: Vector, *, limit: int, only: Filter = Filter()) -> list[ScoredContent]:
-        """The server groups copies. In a large collection its search is approximate. Where there
-        are many copies it returns too few groups, so it is asked again without those found."""
-        best: list[ScoredContent] = []
-        while len(best) < limit:
-            missing = min(limit - len(best), self._info.max_limit)
-            others = only.also_outside("sha256", [hit.sha256 for hit in best]) if best else only
-            request = partial(_groups, self._collection, vector.tolist(), missing, others)
+    def search_method(self, accuracy: Accuracy) -> SearchMethod:
+        """Exact up to EXACT_UP_TO points, above by the server's graph."""
+        method = method_for(self._info, accuracy)
+        if method != EXACT and wants_exact(self._info, accuracy):
+            message = (
+                f"{self.location} forbids exact search: its index was asked, and may miss some"
+            )
+            warnings.warn(message, ClipIndexWarning, stacklevel=2)
+        return method
+
+    def search(
+        self,
+        vector: Vector,
+        *,
+        limit: int,
+        only: Filter = Filter(),
+        method: SearchMethod = EXACT,
+    ) -> list[ScoredContent]:
+        """The server groups copies. Where there are many it returns too few groups, so it is
+        asked again without those found."""
+        best: dict[str, float] = {}
+        for part in askable(only, self._info.limits, self._indexed):
+            for content, score in self._search(vector, limit, part, method):
+                best[content] = max(score, best.get(content, -1.0))
+        ranked = sorted(best.items(), key=lambda hit: -hit[1])
+        return [ScoredContent(content, score) for content, score in ranked[:limit]]
+
+    def _search(
+        self, vector: Vector, limit: int, only: Filter, method: SearchMethod
+    ) -> Iterator[tuple[str, float]]:
+        params = search_params(self._info, method)
+        found: list[str] = []
+        others = only
+        while len(found) < limit:
+            missing = min(limit - len(found), self._info.limits.page)
+            request = partial(requests.groups, self._collection, vector, missing, others, params)
             groups = self._call("searching", request)
+            yield from ((str(group.id), group.hits[0].score) for group in groups)
+            found += [str(group.id) for group in groups]
             if not groups:
                 break
-            best += [ScoredContent(str(group.id), group.hits[0].score) for group in groups]
-        return sorted(best, key=lambda hit: -hit.score)
+            (others,) = in_sizes(only.also_outside("sha256", found), self._info.limits)
+            if not is_allowed(others, self._info.limits):
+                self._note(f"strict mode allows no longer filter: {len(found)} hits of {limit}")
+                break
 
     def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
+        for record in self._scroll(only, payload=True):
+            yield self._parse_id(record.id), record.payload or {}
+
+    def _scroll(self, only: Filter, *, payload: bool) -> Iterator[Any]:
+        """Every matching record once."""
+        parts = askable(only, self._info.limits, self._indexed)
+        seen: set[Any] = set()
+        for part in parts:
+            for record in self._pages(part, payload=payload):
+                if len(parts) == 1:
+                    yield record
+                elif record.id not in seen:  # it may have several of the values
+                    seen.add(record.id)
+                    yield record
+
+    def _pages(self, only: Filter, *, payload: bool) -> Iterator[Any]:
         offset: Any = None
         while True:
-            limit = min(PAGE, self._info.max_limit)
+            limit = min(PAGE, self._info.limits.page)
             page, offset = self._call(
-                "reading from", partial(_scroll, self._collection, limit, offset, only)
+                "reading from",
+                partial(requests.scroll, self._collection, limit, offset, only, payload),
             )
-            yield from ((self._parse_id(record.id), record.payload or {}) for record in page)
+            yield from page
             if offset is None:
                 return
 
     def index_field(self, name: str) -> None:
-        """Create a keyword index on a payload field, where there is none."""
-        if name not in self._info.indexed_fields:
-            self._call("indexing a field of", partial(_index, self._collection, name))
+        """Create a keyword index on a payload field, where there is none and the server allows
+        one more; else a note says what follows."""
+        if name in self._indexed:
+            return
+        most = self._info.limits.indexes
+        if most is None or len(self._indexed) < most:
+            self._call("indexing a field of", partial(requests.index, self._collection, name))
+            self._indexed.add(name)
+        elif not self._lacks_index:
+            self._lacks_index = True
+            effect = "are slower" if self._info.limits.unindexed else "are refused"
+            self._note(f"strict mode allows {most} indexes: queries by '{name}' {effect}")
 
     def count(self, only: Filter = Filter()) -> int:
-        """The exact number of points that match the filter."""
-        request = partial(_count, self._collection, only)
+        """The exact number of points that match the filter. Where strict mode forbids exact
+        requests, their ids are read instead: a request for every page."""
+        if not self._info.limits.exact:
+            return sum(1 for _ in self._scroll(only, payload=False))
+        request = partial(requests.count, self._collection, only)
         return int(self._call("counting", request).count)
+
+    def estimate(self) -> int:
+        """About how many points there are, from the collection's description. The server does not
+        count for it: what it deleted or wrote a moment ago may be missing."""
+        info = describe(self._connection, self._collection)
+        return 0 if info is None else info.points
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points; the deletion is applied when this returns."""
-        if ids:
-            request = partial(_delete, self._collection, list(map(str, ids)))
-            self._call("deleting from", request)
+        self._in_parts("deleting from", requests.delete, ids, POINTS_AT_ONCE)
 
-    @contextmanager
-    def bulk_load(self, count: int) -> Iterator[None]:
-        """Switches the search graph off during a large first load and on again afterwards.
-
-        The earlier setting is noted in the metadata, so that the run after a killed one restores
-        it.
-        """
-        note = dict(self._info.note or {})
-        if note.get("graph_links") is None and self._info.points == 0 and count > BULK:
-            note["graph_links"] = self._info.graph_links or 16
-            self._set_graph(0, note)
-        try:
-            yield
-        finally:
-            if note.get("graph_links") is not None:
-                self._set_graph(note["graph_links"], {**note, "graph_links": None})
-
-    def _set_graph(self, links: int, note: Mapping[str, object]) -> None:
-        self._call(
-            "setting the index of",
-            lambda client: client.update_collection(
-                self._collection,
-                hnsw_config=models.HnswConfigDiff(m=links),
-                metadata={METADATA_KEY: dict(note)},
-            ),
-        )
+    def bulk_load(self, count: int) -> AbstractContextManager[None]:
+        """Switches the search graph off during a large first load and on again afterwards."""
+        return bulk_load(self._connection, self._collection, self._info, count)
 
     def close(self) -> None:
         """Release the connection."""
         self._connection.close()
 
-    def _call(self, action: str, request: Any) -> Any:
-        return self._connection.call(f"{action} '{self._collection}'", request)
+    def _note(self, text: str) -> None:
+        warnings.warn(f"{self.location}: {text}", ClipIndexWarning, stacklevel=3)
+
+    def _in_parts(self, action: str, send: Request, items: Sequence[Any], most: int) -> list[Any]:
+        """Send items in requests that the server takes: one that is too large is halved, and no
+        later one is as large. Returns the answers."""
+        answers: list[Any] = []
+        start = 0
+        size = min(most, self._most)
+        while start < len(items):
+            part = items[start : start + size]
+            try:
+                answers.append(self._call(action, partial(send, self._collection, part), True))
+                start += len(part)
+            except TooLarge as refused:
+                if len(part) == 1:
+                    raise refused.error from refused
+                size = len(part) // 2
+                self._most = min(self._most, size)
+        return answers
+
+    def _call(self, action: str, request: Any, can_split: bool = False) -> Any:
+        what = f"{action} '{self._collection}'"
+        return self._connection.call(what, request, can_split=can_split)
 
     def _parse_id(self, name: object) -> uuid.UUID:
         try:
@@ -181,69 +283,3 @@ class ServerPoints:
                 f"{self.location} contains a point that clipindex did not write: {name}",
                 hint="use a --collection that no other program writes to",
             ) from None
-
-
-def _upsert(collection: str, records: list[models.PointStruct], client: QdrantClient) -> Any:
-    return client.upsert(collection, points=records, wait=True)
-
-
-def _retrieve(collection: str, ids: list[str], client: QdrantClient) -> Any:
-    return client.retrieve(collection, ids=ids, with_payload=True, with_vectors=True)
-
-
-def _groups(
-    collection: str, vector: list[float], limit: int, only: Filter, client: QdrantClient
-) -> Any:
-    """One point of each content; the other copies are found by a scroll."""
-    return client.query_points_groups(
-        collection,
-        group_by="sha256",
-        query=vector,
-        limit=limit,
-        group_size=1,
-        query_filter=rest_filter(only),
-        with_payload=False,
-    ).groups
-
-
-def _scroll(collection: str, limit: int, offset: Any, only: Filter, client: QdrantClient) -> Any:
-    return client.scroll(
-        collection,
-        limit=limit,
-        offset=offset,
-        scroll_filter=rest_filter(only),
-        with_payload=True,
-        with_vectors=False,
-    )
-
-
-def _count(collection: str, only: Filter, client: QdrantClient) -> Any:
-    return client.count(collection, count_filter=rest_filter(only), exact=True)
-
-
-def _index(collection: str, name: str, client: QdrantClient) -> Any:
-    keyword = models.PayloadSchemaType.KEYWORD
-    return client.create_payload_index(collection, name, field_schema=keyword, wait=True)
-
-
-def _delete(collection: str, ids: list[Any], client: QdrantClient) -> Any:
-    return client.delete(collection, points_selector=models.PointIdsList(points=ids), wait=True)
-
-
-def rest_filter(only: Filter) -> models.Filter | None:
-    """A filter as qdrant-client's model, None for the empty filter."""
-    conditions = only.conditions()
-    return None if conditions is None else models.Filter.model_validate(conditions)
-
-
-def _equal_values(written: object, stored: object) -> bool:
-    """Equal JSON values; floats up to a relative 1e-12."""
-    if isinstance(written, dict) and isinstance(stored, dict):
-        return written.keys() == stored.keys() and all(
-            _equal_values(written[key], stored[key]) for key in written
-        )
-    if isinstance(written, list) and isinstance(stored, list):
-        return len(written) == len(stored) and all(map(_equal_values, written, stored))
-    if isinstance(written, float) and isinstance(stored, float | int):
-        return abs(written - stored) <= 1e-12 * max(1.0, abs(written))
-    return written == stored

@@ -14,11 +14,11 @@ from qdrant_client import models
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, VerificationFailed
 from clipindex.files.identity import escaped
 from clipindex.stores.connection import Connection
-from clipindex.stores.points import POINTS_AT_ONCE
+from clipindex.stores.server_limits import Limits, limits_of
 
-PAGE = 1000
 OLDEST = (1, 16)  # the first Qdrant that keeps metadata with a collection
 METADATA_KEY = "clipindex"  # our key in a collection's metadata
+DATATYPES = ("float32", "float16")  # float16 keeps a cosine of 0.9999999
 PAUSES = (0.0, 0.5, 2.0)  # seconds before each look: nodes of a cluster may lag
 
 
@@ -32,35 +32,63 @@ class CollectionInfo:
     note: Mapping[str, Any] | None  # our entry in its metadata: the contract
     indexed_fields: frozenset[str]
     graph_links: int | None  # HNSW's m; 0: no index is built
-    max_limit: int  # points of a page, as strict mode allows
-    max_upsert: int  # points of a request
+    datatype: str  # of a stored number: "float32" and others
+    is_quantised: bool  # searched by smaller copies of the vectors
+    defers: bool  # writes are acknowledged only once they are indexed (prevent_unoptimized)
+    limits: Limits
+    status: str  # green, yellow, grey or red
+    optimizer_error: str | None
 
 
 def describe(connection: Connection, collection: str) -> CollectionInfo | None:
     """A collection, by its name or an alias; None where there is none."""
-    info: Any = connection.call(
+    return connection.call(
         f"looking for collection '{collection}'",
-        lambda client: client.get_collection(collection),
+        lambda client: _info(
+            client.http.client.request(
+                type_=dict,
+                method="GET",
+                url="/collections/{name}",
+                path_params={"name": collection},
+            )
+        ),
         instead={404: None},
     )
-    if info is None:
-        return None
-    vectors = info.config.params.vectors
-    strict = info.config.strict_mode_config
-    limits = strict if strict is not None and strict.enabled else None
+
+
+def _info(answer: Mapping[str, Any]) -> CollectionInfo:
+    """Read from the JSON itself: qdrant-client refuses a whole description for one word that a
+    newer server has and it does not know.
+
+    Raises KeyError, TypeError or AttributeError for what no Qdrant answers.
+    """
+    result = answer["result"]
+    config = result["config"]
+    vectors = config["params"].get("vectors") or {}
     return CollectionInfo(
-        points=info.points_count or 0,
-        dimension=getattr(vectors, "size", None),
-        is_cosine=getattr(vectors, "distance", None) == models.Distance.COSINE,
-        note=(info.config.metadata or {}).get(METADATA_KEY),
-        indexed_fields=frozenset(info.payload_schema),
-        graph_links=info.config.hnsw_config.m,
-        max_limit=min(PAGE, getattr(limits, "max_query_limit", None) or PAGE),
-        max_upsert=min(
-            POINTS_AT_ONCE,
-            getattr(limits, "upsert_max_batchsize", None) or POINTS_AT_ONCE,
-        ),
+        points=result.get("points_count") or 0,
+        dimension=vectors.get("size") if isinstance(vectors.get("size"), int) else None,
+        is_cosine=vectors.get("distance") == "Cosine",
+        note=(config.get("metadata") or {}).get(METADATA_KEY),
+        indexed_fields=frozenset(result.get("payload_schema") or ()),
+        graph_links=config["hnsw_config"].get("m"),
+        datatype=str(vectors.get("datatype") or "float32"),
+        is_quantised=bool(config.get("quantization_config") or vectors.get("quantization_config")),
+        defers=bool((config.get("optimizer_config") or {}).get("prevent_unoptimized")),
+        limits=limits_of(config.get("strict_mode_config")),
+        status=str(result.get("status") or "green"),
+        optimizer_error=_error_in(result.get("optimizer_status")),
     )
+
+
+def _error_in(status: object) -> str | None:
+    """Qdrant spells an optimizer's status "ok" or {"error": words}."""
+    return str(status.get("error")) if isinstance(status, Mapping) else None
+
+
+def identity(note: object) -> object:
+    """What stays the same in a note while a collection lives: contract, versions, id."""
+    return (note.get("contract"), note.get("noted")) if isinstance(note, Mapping) else None
 
 
 def create(
@@ -132,12 +160,20 @@ def set_alias(connection: Connection, alias: str, collection: str | None) -> Non
 def check_vectors(
     info: CollectionInfo, connection: Connection, collection: str, dimension: int
 ) -> None:
-    """Raises ContractMismatch for vectors of another dimension or distance."""
+    """Raises ContractMismatch for vectors of another dimension or distance, or numbers that are
+    too coarse for a verified write."""
     if info.dimension != dimension or not info.is_cosine:
         raise ContractMismatch(
             f"'{collection}' on {connection.url} does not have vectors of {dimension} numbers, "
             "compared by cosine",
             hint="name another --collection",
+        )
+    if info.datatype not in DATATYPES:
+        raise ContractMismatch(
+            f"'{collection}' on {connection.url} stores its vectors as {info.datatype}, which "
+            "changes their directions",
+            hint=f"make it with the datatype {' or '.join(DATATYPES)}; quantisation saves memory "
+            "without changing what is stored",
         )
 
 

@@ -32,13 +32,19 @@ def verify(points: Points, batch: Sequence[Point]) -> None:
 
     Raises VerificationFailed when a point is missing or differs.
     """
-    stored = points.retrieve([point.id for point in batch])
-    for point in batch:
-        read_back = stored.get(point.id)
-        if read_back is None or not points.same(point, read_back):
-            fault = "is missing" if read_back is None else "differs"
-            raise VerificationFailed(
-                f"a point read back from the store {fault}: {point.payload.get('path')}",
-                path=points.location,
-                hint="run the same command again; if it happens twice, suspect the disk",
-            )
+    wrong = batch
+    for read in points.readings():
+        stored = read([point.id for point in wrong])
+        wrong = [
+            point
+            for point in wrong
+            if point.id not in stored or not points.same(point, stored[point.id])
+        ]
+        if not wrong:
+            return
+    fault = "differs" if wrong[0].id in stored else "is missing"
+    raise VerificationFailed(
+        f"a point read back from the store {fault}: {wrong[0].payload.get('path')}",
+        path=points.location,
+        hint=f"run the same command again; if it happens twice, {points.doubt}",
+    )

@@ -52,7 +52,13 @@ def prepare_folder(folder: Path, origin: tuple[str, str]) -> None:
                 raise _occupied(folder, f"an export of another collection, {collection!r}")
             manifest.unlink()  # until the new export is complete
     except OSError as error:
-        raise UsageError(f"cannot write there: {error.strerror}", path=str(folder)) from error
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is in the way" if is_file else error.strerror
+        raise UsageError(
+            f"no folder can be made or written there: {reason}",
+            path=str(folder),
+            hint="name another folder, or one with an earlier export of the same collection",
+        ) from error
     except (ValueError, KeyError, TypeError):
         raise _occupied(folder, f"another program's {MANIFEST}, or a damaged one") from None
 

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,9 +64,13 @@ def read_manifest(folder: Path) -> Manifest:
     """Raises StoreError where the export is incomplete, or its manifest is not one that this
     version can read."""
     path = folder / MANIFEST
-    if not path.exists():
+    if not os.path.lexists(path):
+        reason = "no complete export in this folder"
+        if not os.path.isdir(folder):
+            is_file = os.path.isfile(folder)
+            reason = "this is a file, not the folder of an export" if is_file else "no such folder"
         raise StoreError(
-            "no complete export in this folder" if folder.is_dir() else "no such folder",
+            reason,
             path=str(folder),
             hint="correct the path, or run clipindex export again",
         )

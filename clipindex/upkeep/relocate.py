@@ -8,17 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from clipindex.collection.agreement import reconcile, row_from_payload
 from clipindex.collection.catalogue import INDEXED
-from clipindex.collection.opening import (
-    Collection,
-    open_for_change,
-    reconcile,
-    row_from_payload,
-)
+from clipindex.collection.opening import Collection, open_for_change
 from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.errors import UsageError
-from clipindex.files.access import is_folder
+from clipindex.files.access import exists, is_folder
 from clipindex.files.identity import (
     display_path,
     is_below,
@@ -40,7 +36,10 @@ def relocate(place: Place, old: AnyPath, new: AnyPath) -> int:
     """
     before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
     if not is_folder(after):
-        raise UsageError("no such folder", path=display_path(after), hint="mount the disk first")
+        what, hint = "no such folder", "correct the path, or mount the disk first"
+        if exists(after):
+            what, hint = "this is a file, not a folder", "name the folder that the pictures are in"
+        raise UsageError(what, path=display_path(after), hint=hint)
     if is_below(after, before) or is_below(before, after):
         raise UsageError(
             "one of the two paths lies below the other",
@@ -49,7 +48,11 @@ def relocate(place: Place, old: AnyPath, new: AnyPath) -> int:
         )
     with open_for_change(place, "relocate") as collection:
         if not remembers_below(collection, before):
-            raise UsageError("the collection remembers nothing below it", path=display_path(before))
+            raise UsageError(
+                "the collection remembers nothing below it",
+                path=display_path(before),
+                hint="correct the path; `clipindex status` lists the folders",
+            )
         return sum(batch.points for batch in rewrite_paths(collection, before, after))
 
 
@@ -75,6 +78,7 @@ def rewrite_paths(collection: Collection, old: bytes, new: bytes) -> Iterator[Ba
         catalogue.write(
             [row_from_payload(point.payload) for point in batch if _is_sound(point)],
             [path_from_payload(point.payload) for point in outdated],
+            [path_from_payload(point.payload) for point in batch],
         )
         yield BatchVerified(len(batch), tuple(str(point.id) for point in batch))
     _move_notes(collection, old, new)

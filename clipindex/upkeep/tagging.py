@@ -12,9 +12,11 @@ from clipindex.collection.places import AnyPath
 from clipindex.errors import UsageError
 from clipindex.files.identity import display_path, point_id, resolve_root
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import TAG, Payload, Tags, check_key, tag_fields
+from clipindex.stores.payload import TAG, Payload, Tags, check_key, tag_fields, tags_of
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
 from clipindex.stores.verified import BatchVerified, write_verified
+
+KEYS_SHOWN = 10  # of the tags that there are, in an error about one that there is not
 
 
 def tag(place: Place, tags: Tags, paths: Sequence[AnyPath]) -> int:
@@ -31,23 +33,47 @@ def tag(place: Place, tags: Tags, paths: Sequence[AnyPath]) -> int:
 
 def untag(place: Place, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
     """Take tags off every indexed picture at or below the paths; returns how many had them.
-    Raises as `tag` does."""
+
+    Raises as `tag` does, and for a key that none of these pictures has; then nothing is changed.
+    """
     for key in keys:
         check_key(key)
     with open_for_change(place, "untag") as collection:
-        ids = points_below(collection, paths)
+        ids, present = _below(collection, paths)
+        for key in keys:
+            if key not in present:
+                names = sorted(present)
+                raise UsageError(
+                    f"no picture at or below {'this path' if len(paths) == 1 else 'these paths'} "
+                    f"has the tag '{key}'",
+                    path=display_path(resolve_root(paths[0])) if len(paths) == 1 else "",
+                    hint=f"their tags: {', '.join(names[:KEYS_SHOWN])}"
+                    + (", ..." if len(names) > KEYS_SHOWN else "")
+                    if names
+                    else "they have no tags",
+                )
         return sum(batch.points for batch in take_tags(collection.points, ids, keys))
 
 
 def points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:
     """Points of this source at or below any of the paths, whether these still exist or not.
     Raises UsageError for a path at or below which nothing is indexed."""
+    return _below(collection, paths)[0]
+
+
+def _below(collection: Collection, paths: Sequence[AnyPath]) -> tuple[list[uuid.UUID], set[str]]:
+    """The points at or below the paths, and the keys of all their tags."""
     ids: dict[uuid.UUID, None] = {}
+    keys: set[str] = set()
     for path in paths:
         name = resolve_root(path)
+        itself = collection.points.retrieve([point_id(collection.source, name)])
         only = Filter().also(("source", collection.source), ("folders", display_path(name)))
-        below = dict.fromkeys(point for point, _ in collection.points.scroll(only))
-        below.update(dict.fromkeys(collection.points.retrieve([point_id(collection.source, name)])))
+        below = {point.id: None for point in itself.values()}
+        keys.update(*(tags_of(point.payload) for point in itself.values()))
+        for point, payload in collection.points.scroll(only):
+            below[point] = None
+            keys.update(tags_of(payload))
         if not below:
             raise UsageError(
                 "nothing is indexed at or below this path",
@@ -55,7 +81,7 @@ def points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.
                 hint="correct the path, or ingest it first; `clipindex status` lists the folders",
             )
         ids |= below
-    return list(ids)
+    return list(ids), keys
 
 
 def put_tags(points: Points, ids: Iterable[uuid.UUID], tags: Tags) -> Iterator[BatchVerified]:

@@ -12,8 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from clipindex.collection.agreement import reconcile
 from clipindex.collection.contract import StoredContract
-from clipindex.collection.opening import Collection, open_for_import, reconcile
+from clipindex.collection.opening import Collection, open_for_import
 from clipindex.collection.place import Place
 from clipindex.collection.status import remembered_roots
 from clipindex.errors import StoreError, UsageError, VerificationFailed
@@ -109,7 +110,7 @@ def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
     """
     located = origin.locate()
     origin = located.place
-    target = target.locate().place
+    target = target.locate(for_writing=True).place
     if origin.folder.resolve() == target.folder.resolve():  # whatever links lead to them
         raise UsageError("a collection cannot be copied onto itself", path=origin.name)
     stored = located.require()

@@ -9,6 +9,7 @@ VARYING = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\+00:00)?"), "<date>"),
     (re.compile(r"\b\d+\.\d s\b"), "<n> s"),
+    (re.compile(r"\bprocess \d+"), "process <n>"),
     (re.compile(r'"(seconds|pictures_per_second)": \d+(\.\d+)?'), r'"\1": <n>'),
 ]
 SCORE = re.compile(r"(-?\d\.\d{3,4})")

@@ -22,6 +22,7 @@ from handbook.terminal import Screen, run_on_terminal
 
 ROOT = Path(__file__).parents[2]
 HOME = "/home/ann"
+PROGRAM = f"{HOME}/.local/bin/clipindex"  # where pip puts it, in the pages
 SERVER = "http://localhost:6333"  # in the pages; a test's server is elsewhere
 COLUMNS = 96
 BLOCK_SECONDS = 300
@@ -72,6 +73,7 @@ class Sandbox:
         assert code == exit_code, f"$ {command}\nended with {code}, not {exit_code}:\n{written}"
         screen = Screen()
         clone = f"{HOME}/clipindex"
+        written = written.replace(f"{sys.executable} -m clipindex", PROGRAM)
         screen.feed(written.replace(str(self.folder), "").replace(str(ROOT), clone))
         return screen
 

@@ -6,16 +6,25 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli import options, values
+from clipindex.cli.origins import checked
 from clipindex.cli.results import show_alias
 from clipindex.cli.session import Session, command
 
 
-@command(without=("source",))
+@command(without=("store", "source"))
 def alias(
     session: Session,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The alias.", rich_help_panel="Which alias")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            parser=checked(values.collection),
+            help="The alias.",
+            rich_help_panel="Which alias",
+        ),
     ],
+    store: options.NoStore = None,
 ) -> None:
     """Let NAME stand for --collection on a Qdrant server, whatever it stood for before.
 

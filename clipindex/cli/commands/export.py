@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import values
+from clipindex.cli.origins import checked
 from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
@@ -40,6 +41,7 @@ def export(
         str | None,
         typer.Option(
             metavar="URL",
+            parser=checked(values.url),
             help="Copy to this Qdrant server instead.",
             show_default=False,
             rich_help_panel=PANEL,
@@ -49,6 +51,7 @@ def export(
         str | None,
         typer.Option(
             metavar="NAME",
+            parser=checked(values.collection),
             help="The copy's collection. Default: the same name.",
             show_default=False,
             rich_help_panel=PANEL,
@@ -58,6 +61,7 @@ def export(
         str | None,
         typer.Option(
             metavar="NAME",
+            parser=checked(values.source),
             help="Whose files they are there. Default: 'local', with --to-url this machine's name.",
             show_default=False,
             rich_help_panel=PANEL,
@@ -90,7 +94,7 @@ def export(
         to_store,
         collection=to_collection or session.collection,
         source=to_source,
-        server=values.server(to_url),
+        server=values.server(to_url, session.timeout),
     )
     with points_bar(session.output) as moved:
         count = index.copy_to(target, moved)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import options, removal, streams, values
+from clipindex.cli.origins import checked
 from clipindex.cli.results import show_dry_run
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
@@ -56,6 +57,7 @@ def ingest(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
+            parser=checked(values.tag),
             help="Tag every file that is found, unchanged ones too. Repeatable.",
             show_default=False,
             rich_help_panel=WHAT,
@@ -141,6 +143,7 @@ def ingest(
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,
+    metrics_file: options.MetricsFile = None,
 ) -> int | None:
     """Index all pictures in folders, or bring their index up to date.
 
@@ -178,6 +181,7 @@ def ingest(
         max_seconds=values.seconds(max_duration),
         fail_on_vanished=fail_on_vanished,
     )
+    finished = session.metrics(None if dry_run else metrics_file)
     index = session.index(model=model, preprocessing=preprocessing, provider=provider)
     if share.of > 1 and session.server is not None and session.source is None:
         output.note("without --source each machine's files count as its own")
@@ -193,7 +197,7 @@ def ingest(
         paths or [], how, policy=policy, files=files, part=share, tags=tags
     )
     then = removal.prune_after(session, index, paths or [], how, limits, share, yes=yes)
-    return show_run(events, output, then if prune else None)
+    return show_run(events, output, finished, then if prune else None)
 
 
 def _refuse_what_would_be_ignored(

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clipindex.cli import options
+from clipindex.cli import options, values
+from clipindex.cli.origins import checked
 from clipindex.cli.results import show_hits, show_paths
 from clipindex.cli.session import Session, command
-from clipindex.errors import UsageError
 
 SEARCH = "What to search for"
 WHICH = "Which pictures"
 MOST_HITS = 1_000_000
 
 
-@command(without=("source",), rivals=(("json", "paths"), ("json", "null")))
+def _refuse_nan(score: float | None) -> float | None:
+    if score is not None and score != score:  # which no range excludes
+        raise typer.BadParameter("nan is not a number from -1 to 1")
+    return score
+
+
+@command(
+    without=("source",), rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate"))
+)
 def query(
     session: Session,
     terms: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[TERM]...",
-            help="A text or a picture's path; several are added, weighted by 2*TERM. Several bare "
-            "words are one text. '-' reads standard input (a text, or a picture's bytes).",
+            help="A text, or the path of a picture. Words without quotes are one text. Several "
+            "terms are added; 2*TERM counts twice. '-' reads a text or a picture's bytes from "
+            "standard input.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),
@@ -70,6 +80,7 @@ def query(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
+            parser=checked(values.tag),
             help="Only pictures with this tag. Repeatable.",
             show_default=False,
             rich_help_panel=WHICH,
@@ -79,6 +90,7 @@ def query(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
+            parser=checked(values.tag),
             help="Only pictures without this tag. Repeatable.",
             show_default=False,
             rich_help_panel=WHICH,
@@ -103,12 +115,30 @@ def query(
             min=-1.0,
             max=1.0,
             metavar="SCORE",
+            callback=_refuse_nan,
             envvar="CLIPINDEX_MIN_SCORE",
             help="Leave out pictures below this score, -1 to 1.",
             show_default=False,
             rich_help_panel=WHICH,
         ),
     ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Compare with every picture. Default on a server up to 1,000,000 points; an "
+            "embedded store always does.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate",
+            help="Ask the server's index, which is faster and may miss a picture.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
     model: options.Model = None,
     paths: Annotated[
         bool,
@@ -139,21 +169,27 @@ def query(
     """
     from clipindex.cli.query_terms import read_terms
     from clipindex.search.query import QueryOptions, find
-    from clipindex.stores.payload import parse_tag
+    from clipindex.stores.search_method import Accuracy
 
-    if min_score is not None and min_score != min_score:  # not a number
-        raise UsageError(
-            "--min-score: 'nan' is not a number from -1 to 1", hint="0.25 suits most texts"
-        )
     reading = read_terms(terms or (), minus or (), image or (), text or ())
     for note in reading.notes:
         session.output.note(note)
-    if under is not None and not under.exists():
+    if under is not None and not os.path.lexists(under):
         session.output.note(f"there is no folder '{under}'; searching what was indexed below it")
-    with_tags = tuple(map(parse_tag, where or ()))
-    without = tuple(map(parse_tag, where_not or ()))
+    with_tags = tuple(map(values.tag, where or ()))
+    without = tuple(map(values.tag, where_not or ()))
+    accuracy = Accuracy.EXACT if exact else Accuracy.AUTO
+    if approximate:
+        accuracy = Accuracy.APPROXIMATE
+        if session.server is None:
+            session.output.note("an embedded store is always searched exactly")
     wanted = QueryOptions(
-        limit=limit, min_score=min_score, under=under, where=with_tags, where_not=without
+        limit=limit,
+        min_score=min_score,
+        under=under,
+        where=with_tags,
+        where_not=without,
+        accuracy=accuracy,
     )
     hits = find(session.place(), reading.terms, wanted, model=model)
     if paths or null:

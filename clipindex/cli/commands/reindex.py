@@ -22,6 +22,7 @@ def reindex(
     batch_size: options.BatchSize = BATCH_SIZE,
     workers: options.Workers = None,
     provider: options.Provider = Provider.AUTO,
+    metrics_file: options.MetricsFile = None,
 ) -> int:
     """Bring every remembered folder up to date, with the options it was ingested with.
 
@@ -41,7 +42,9 @@ def reindex(
         max_seconds=values.seconds(max_duration),
         fail_on_vanished=fail_on_vanished,
     )
+    finished = session.metrics(metrics_file)
     index = session.index(model=model, provider=provider)
     share = values.part(part)
     then = removal.prune_after(session, index, (), how, limits, share, yes=yes)
-    return show_run(index.reindex_events(how, part=share), session.output, then if prune else None)
+    events = index.reindex_events(how, part=share)
+    return show_run(events, session.output, finished, then if prune else None)

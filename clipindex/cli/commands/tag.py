@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clipindex.cli import values
+from clipindex.cli.origins import checked
 from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 
@@ -20,6 +22,7 @@ def tag(
         str,
         typer.Argument(
             metavar="KEY=VALUE",
+            parser=checked(values.tag),
             help="The tag. A key has letters, digits and '_'.",
             rich_help_panel=PANEL,
         ),
@@ -40,7 +43,5 @@ def tag(
         clipindex tag year=2019 ~/Pictures/2019
         clipindex query "a dog" --where year=2019
     """
-    from clipindex.stores.payload import parse_tag
-
-    key, value = parse_tag(tag)
+    key, value = values.tag(tag)
     show_count("tagged", session.index().tag({key: value}, paths), session.output)

@@ -30,7 +30,7 @@ def untag(
 ) -> None:
     """Take a tag off every indexed picture at or below the paths.
 
-    Other tags stay as they are.
+    Other tags stay as they are. A tag that none of these pictures has is an error: exit code 2.
 
         clipindex untag year ~/Pictures/2019
     """

@@ -14,7 +14,7 @@ from clipindex.pictures.tiff.directory import COMPRESSION, PHOTOMETRIC, Director
 NO_COMPRESSION, LZW, JPEG, DEFLATE, OLD_DEFLATE = 1, 5, 7, 8, 32946
 PACKBITS, LZMA, ZSTD = 32773, 34925, 50000
 CCITT, OLD_JPEG = (2, 3, 4), 6
-DECODED_HERE = {NO_COMPRESSION, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA, ZSTD}
+DECODED_HERE = {NO_COMPRESSION, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA, ZSTD, *CCITT}
 _COMPRESSIONS = {
     32766: "NeXT",
     32809: "ThunderScan",
@@ -66,6 +66,7 @@ _PHOTOMETRICS = {
 _ASSOCIATED, _UNASSOCIATED, _COREL_ALPHA = 1, 2, 999
 _INTEGER, _SIGNED, _FLOAT, _VOID = 1, 2, 3, 4
 _MOST_SAMPLES = 1024
+_UNCLEAN = 2  # value of CleanFaxData
 
 Kind = Literal["unsigned", "signed", "float"]
 Alpha = Literal["none", "plain", "associated"]
@@ -97,6 +98,8 @@ class Layout:
     piece_height: int
     places: tuple[tuple[int, int], ...]
     subsampling: tuple[int, int]  # across and down; (1, 1) but for uncompressed YCbCr
+    fax_options: int
+    has_bad_lines: bool  # a fax that says so: it came over a noisy line
 
     @property
     def colours(self) -> int:
@@ -178,6 +181,8 @@ def layout_of(page: Directory) -> Layout:
         piece_width=piece_width,
         piece_height=piece_height,
         places=_places(page, tiled=tiled),
+        fax_options=page.number(292),
+        has_bad_lines=page.number(326) > 0 or page.number(327) == _UNCLEAN,
         subsampling=(subsampling[0], subsampling[-1]) if subsampled and subsampling else (1, 1),
     )
     _refuse_combination(page, layout)
@@ -185,7 +190,7 @@ def layout_of(page: Directory) -> Layout:
 
 
 def _refuse_compression(compression: int) -> None:
-    if compression not in DECODED_HERE | {*CCITT, OLD_JPEG}:
+    if compression not in DECODED_HERE | {OLD_JPEG}:
         name = _COMPRESSIONS.get(compression, f"compression {compression}")
         raise unsupported(f"TIFF with {name}" if name[0] == "c" else f"{name} compressed TIFF")
 
@@ -276,8 +281,10 @@ def _refuse_combination(page: Directory, layout: Layout) -> None:
         or (deep and bits not in (8, 16))
         or (deep and kind != "unsigned")
         or (layout.compression in (JPEG, OLD_JPEG) and bits != 8)
+        or (layout.compression in CCITT and (bits != 1 or layout.samples > 1))
     ):
         how = " compressed as JPEG" if layout.compression in (JPEG, OLD_JPEG) else ""
+        how = " compressed as a fax" if layout.compression in CCITT else how
         planes = " in planes" if layout.planes else ""
         raise unsupported(f"{layout.name}{planes}{how}")
     if layout.photometric == CMYK and page.number(332, 1) != 1:

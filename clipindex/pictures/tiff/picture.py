@@ -6,14 +6,12 @@ TIFF 6.0 goes to the libtiff within Pillow; faxes as a file with no tag but thos
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from clipindex.errors import FileFault
 from clipindex.pictures.tiff.colours import converters, is_mislabelled
@@ -31,6 +29,7 @@ from clipindex.pictures.tiff.layout import (
     layout_of,
     unsupported,
 )
+from clipindex.pictures.tiff.libtiff import LibtiffPicture
 from clipindex.pictures.tiff.samples import Samples, bands
 
 # Bytes held at once while a picture is decoded, beside the file: its largest strip or tile, twice
@@ -52,7 +51,7 @@ def open_tiff(data: bytes) -> Image.Image:
     layout = intact(layout, data)
     if layout.compression in DECODED_HERE and not _is_compressed_ycbcr(layout):
         return _Picture(page, layout)
-    return TiffImageFile(io.BytesIO(standalone(page, layout.places)))
+    return LibtiffPicture(standalone(page, layout.places))
 
 
 def _is_compressed_ycbcr(layout: Layout) -> bool:
@@ -68,7 +67,7 @@ def _old_jpeg(page: Directory, layout: Layout) -> Image.Image:
         intact(layout, page.data)
     elif _END_OF_JPEG not in page.data[page.number(_JPEG_OFFSET) :]:
         raise FileFault("damaged: cut short, the end of its JPEG is missing")
-    return TiffImageFile(io.BytesIO(page.data))
+    return LibtiffPicture(page.data)
 
 
 class _Picture(Image.Image):

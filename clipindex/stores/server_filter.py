@@ -1,0 +1,47 @@
+"""Filters as strict mode allows them: by indexed fields, in conditions that are not too long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from clipindex.errors import StoreError
+from clipindex.stores.filter import Filter
+from clipindex.stores.server_limits import Limits
+
+
+def askable(only: Filter, limits: Limits, indexed: Collection[str]) -> list[Filter]:
+    """Filters that together match what `only` does, each one that the server allows; none where
+    no point can match.
+
+    Where only indexed fields may be filtered by, a field without an index is one that no point
+    has: every writer indexes a field first. Raises StoreError where it may have been refused its
+    index.
+    """
+    if not limits.unindexed:
+        unknown = only.fields() - set(indexed)
+        if unknown and limits.indexes is not None and len(indexed) >= limits.indexes:
+            raise StoreError(
+                f"strict mode of the server lets nobody filter by {', '.join(sorted(unknown))}: "
+                f"the field has no index, and no more than {limits.indexes} are allowed",
+                hint="raise max_payload_index_count on the server, and tag once more",
+            )
+        if any(field in unknown for field, _ in (*only.equals, *only.among)):
+            return []
+        only = replace(
+            only,
+            differs=tuple(pair for pair in only.differs if pair[0] not in unknown),
+            outside=tuple(pair for pair in only.outside if pair[0] not in unknown),
+        )
+    return in_sizes(only, limits)
+
+
+def in_sizes(only: Filter, limits: Limits) -> list[Filter]:
+    """The filter in parts whose conditions are no longer than the server allows."""
+    return [only] if limits.values is None else only.parts(limits.values)
+
+
+def is_allowed(only: Filter, limits: Limits) -> bool:
+    """Whether the filter has no more conditions than the server allows."""
+    count = sum(map(len, (only.equals, only.differs, only.among, only.outside)))
+    return limits.conditions is None or count <= limits.conditions

@@ -1,0 +1,1 @@
+"""Verifying a collection: its points against themselves, the catalogue, the files, the model."""
