@@ -62,6 +62,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.stores.address import Server as Server
     from clipindex.stores.search_method import Accuracy as Accuracy
     from clipindex.stores.verified import BatchVerified as BatchVerified
+    from clipindex.upkeep.doctor.checks import Check as Check
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
     from clipindex.upkeep.verify.findings import Finding as Finding
     from clipindex.upkeep.verify.findings import Sample as Sample
@@ -93,6 +94,7 @@ _EXPORTS = {  # module -> its public names
     "stores.address": "Server",
     "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
+    "upkeep.doctor.checks": "Check",
     "upkeep.quarantine": "Quarantined",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",
 }

@@ -34,7 +34,9 @@ SUMMARY_FIELDS = {
     *("store", "collection", "exit_code", "tagged", "newly_vanished", "vanished_notes"),
     *("pruned", "accepted", "quarantine_reasons", "skip_reasons"),
 }
-HIT_FIELDS = {"rank", "score", "path", "paths", "id", "width", "height", "taken", "tags"}
+HIT_FIELDS = {
+    *("rank", "score", "path", "paths", "id", "width", "height", "taken", "tags", "search", "ef"),
+}
 PREVIEW_FIELDS = {
     *("type", "found", "unchanged", "to_read", "bytes_to_read", "deferred", "quarantined"),
     *("skipped", "vanished", "left_out", "faults", "by_content", "unmatched_globs"),
@@ -42,7 +44,7 @@ PREVIEW_FIELDS = {
 STATUS_FIELDS = {
     *("type", "store", "collection", "model", "revision", "preprocessing", "precision"),
     *("dimension", "bundle", "indexed", "quarantined", "skipped", "roots", "last_run", "aliases"),
-    *("vanished", "accepted"),
+    *("vanished", "accepted", "health", "search", "ef"),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|4[0-7]|48|9[0-7])\b[0-9;]*m")

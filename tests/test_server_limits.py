@@ -453,3 +453,12 @@ def test_a_server_that_indexes_before_it_answers_is_given_the_time(
         write_verified(store, [point(1)])
     assert upserts(strict) == 1
     store.close()
+
+
+def test_help_and_pages_name_the_numbers_that_decide() -> None:
+    root = Path(__file__).parent.parent
+    most = f"{server_search.EXACT_UP_TO:,}"
+    page = (root / "docs" / "server.md").read_text("utf-8")
+    assert most in page
+    assert f"`hnsw_ef`\n{server_search.EF}" in page
+    assert most in run_clipindex("query", "--help").out

@@ -90,7 +90,9 @@ Function = Callable[..., int | None]
 
 
 def command(
-    *, without: Collection[str] = (), rivals: Sequence[tuple[str, str]] = ()
+    *,
+    without: Collection[str] = (),
+    rivals: Sequence[tuple[str, str]] = (),
 ) -> Callable[[Function], Callable[..., int | None]]:
     """Add the shared options to a command whose first parameter is its session.
 
