@@ -10,7 +10,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -91,6 +91,10 @@ class ServerPoints:
         for field in (*INDEXED_FIELDS, "source", "path"):
             if field not in self._info.indexed_fields:
                 self.index_field(field)
+
+    def turn(self) -> AbstractContextManager[object]:
+        """The server takes the turns."""
+        return nullcontext()
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """Write points; they are applied when this returns. Raises VerificationFailed for a
@@ -181,25 +185,29 @@ class ServerPoints:
                 self._note(f"strict mode allows no longer filter: {len(found)} hits of {limit}")
                 break
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
-        for record in self._scroll(only, payload=True):
+        for record in self._scroll(only, payload=True, start=start):
             yield self._parse_id(record.id), record.payload or {}
 
-    def _scroll(self, only: Filter, *, payload: bool) -> Iterator[Any]:
+    def _scroll(
+        self, only: Filter, *, payload: bool, start: uuid.UUID | None = None
+    ) -> Iterator[Any]:
         """Every matching record once."""
         parts = askable(only, self._info.limits, self._indexed)
         seen: set[Any] = set()
         for part in parts:
-            for record in self._pages(part, payload=payload):
+            for record in self._pages(part, payload=payload, start=start):
                 if len(parts) == 1:
                     yield record
                 elif record.id not in seen:  # it may have several of the values
                     seen.add(record.id)
                     yield record
 
-    def _pages(self, only: Filter, *, payload: bool) -> Iterator[Any]:
-        offset: Any = None
+    def _pages(self, only: Filter, *, payload: bool, start: uuid.UUID | None) -> Iterator[Any]:
+        offset: Any = None if start is None else str(start)
         while True:
             limit = min(PAGE, self._info.limits.page)
             page, offset = self._call(
