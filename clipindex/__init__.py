@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.stores.address import Server as Server
     from clipindex.stores.search_method import Accuracy as Accuracy
     from clipindex.stores.verified import BatchVerified as BatchVerified
+    from clipindex.upkeep.doctor.checks import Check as Check
     from clipindex.upkeep.verify.findings import Finding as Finding
     from clipindex.upkeep.verify.findings import Sample as Sample
     from clipindex.upkeep.verify.findings import Verification as Verification
@@ -83,6 +84,7 @@ _EXPORTS = {  # module -> its public names
     "stores.address": "Server",
     "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
+    "upkeep.doctor.checks": "Check",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}

@@ -32,6 +32,8 @@ from clipindex.search.terms import Term
 from clipindex.stores.address import Server
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tagging, transfer
+from clipindex.upkeep.doctor.checks import Check
+from clipindex.upkeep.doctor.run import examine
 from clipindex.upkeep.transfer import Progress
 from clipindex.upkeep.verify import run as verifying
 from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOptions
@@ -209,6 +211,11 @@ class Index:
         early, the next call with the same options goes on."""
         model, cores = self._settings.model, usable_cores()
         return verifying.verify(self.place, options, self._loaded, model=model, cores=cores)
+
+    def doctor(self) -> list[Check]:
+        """Look at everything that clipindex needs, the collection and the model among it. Raises
+        nothing: what is broken is a check whose `state` is `problem`, with what to do."""
+        return list(examine(lambda: self.place, self._settings.model, self._loaded))
 
     def status(self) -> CollectionStatus:
         """Contract, counts, roots and latest run; works while another process ingests."""

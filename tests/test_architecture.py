@@ -93,6 +93,7 @@ OWN_FILES = {
     "upkeep.export_files",
     "upkeep.export_reading",
     "upkeep.transfer",
+    "upkeep.doctor.folders",
     "upkeep.doctor.store",
     "upkeep.verify.remembered",
     "upkeep.verify.resume",
@@ -301,9 +302,10 @@ def test_a_command_loads_only_what_it_needs(small_store: Path, command: str) -> 
     one = str(small_store / "pictures" / "000.jpg")
     folder = str(small_store / "exported")
     name, *terms = command.replace("PICTURE", one).replace("FOLDER", folder).split(" ")
-    if name == "import":
-        export = ["export", folder, "--store", str(small_store / "store")]
-        subprocess.run([sys.executable, "-m", "clipindex", *export], check=True)
+    before = {"import": ["export", folder], "untag": ["tag", "a=b", one]}.get(name)
+    if before:
+        before += ["--store", str(small_store / "store")]
+        subprocess.run([sys.executable, "-m", "clipindex", *before], check=True)
     folders = [str(small_store / "pictures")] if name == "ingest" else []
     args = [name, *terms, *folders, "--store", str(small_store / "store")]
     assert not modules_after(COMMAND.format(args=args)) & (WITHOUT[command] | NEVER)

@@ -45,7 +45,7 @@ def states(checks: list[Check]) -> dict[str, State]:
 
 def report(index: clipindex.Index, model: Path | None = TINY) -> dict[str, Check]:
     """Every check by name, made in this process."""
-    checks = examine(index.place, None, Model, None if model is None else str(model))
+    checks = examine(lambda: index.place, None if model is None else str(model))
     return {check.name: check for check in checks}
 
 
@@ -83,6 +83,12 @@ def test_it_works_where_nothing_is_set_up_and_leaves_nothing(home: dict[str, str
     assert "to the bit" in done.out
     assert "\x1b" not in done.out
     assert os.listdir(home["HOME"]) == []
+
+
+def test_python_gets_the_same_checks(indexed: clipindex.Index) -> None:
+    checks = clipindex.Index(indexed.place.name).doctor()
+    assert {check.state for check in checks} <= {State.OK, State.NOTE}
+    assert "engine" in states(checks)
 
 
 def test_a_sound_collection_is_well_and_stays_as_it_is(indexed: clipindex.Index) -> None:
@@ -182,6 +188,13 @@ def test_a_broken_variable_of_another_command_is_named(home: dict[str, str]) -> 
     assert "CLIPINDEX_WORKERS" in done.out
 
 
+def test_a_broken_variable_of_its_own_is_named_twice(home: dict[str, str]) -> None:
+    """As the setting, with its origin, and as the store that cannot be named by it."""
+    done = run_clipindex("doctor", env={**home, "CLIPINDEX_COLLECTION": "a/b"})
+    assert (done.code, named(done)) == (1, {"collection", "store"})
+    assert "CLIPINDEX_COLLECTION" in done.out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -245,6 +258,21 @@ def test_telemetry_that_is_switched_on_is_named(home: dict[str, str]) -> None:
     assert (
         "note     telemetry: switched on by your environment: ORT_DISABLE_TELEMETRY=0" in done.out
     )
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "qdrant_edge", "numpy"])
+def test_a_library_that_does_not_load_is_named(
+    home: dict[str, str], tmp_path: Path, module: str
+) -> None:
+    """As with a wheel for another system: everything else is still looked at."""
+    (tmp_path / f"{module}.py").write_text("raise ImportError('libfoo.so.1: not there')")
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = run_clipindex("doctor", env={**home, "PYTHONPATH": path})
+    assert done.code == 1
+    assert module.replace("_edge", "-edge-py") in named(done)
+    assert "libfoo.so.1: not there" in done.out
+    assert {"store", "clipindex", "libraries"} <= named(done, "ok")
+    assert "Traceback" not in done.out + done.err
 
 
 # --- the store ---------------------------------------------------------------------------------
@@ -426,16 +454,30 @@ def test_a_sound_server_is_well(server: Double, home: dict[str, str], tmp_path: 
     assert "points: 2;" in done.out
 
 
-def test_limits_of_strict_mode_that_refuse_requests_are_named(
-    server: Double, home: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("limits", "words", "code"),
+    [
+        ({"max_query_limit": 10}, "max_query_limit is 10", 0),
+        ({"max_payload_index_count": 4}, "max_payload_index_count is 4", 1),
+        ({"search_allow_exact": False}, "no exact searches", 0),
+    ],
+    ids=["page", "indexes", "exact"],
+)
+def test_limits_of_strict_mode_are_named(
+    server: Double,
+    home: dict[str, str],
+    tmp_path: Path,
+    limits: dict[str, object],
+    words: str,
+    code: int,
 ) -> None:
-    server.strict = {"enabled": True, "max_query_limit": 10}
+    server.strict = {"enabled": True, **limits}
     make_pictures(tmp_path / "photos", 2)
     place = ("--url", server.url)
     assert run_clipindex("ingest", tmp_path / "photos", *place, env=home).code == 0
     done = run_clipindex("doctor", *place, env=home)
-    assert (done.code, named(done)) == (1, {"strict mode"})
-    assert "max_query_limit is 10" in done.out
+    assert (done.code, named(done)) == (code, {"strict mode"} if code else set())
+    assert f"strict mode: {words}" in done.out
 
 
 def test_a_server_that_is_too_old_or_away_is_named(tmp_path: Path, home: dict[str, str]) -> None:

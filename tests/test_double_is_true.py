@@ -175,7 +175,7 @@ def test_a_value_out_of_range_is_a_422(server: Server) -> None:
     server.create()
     one = "value 0 invalid, must be 1 or larger"
     answer = server.on("points/scroll", {"limit": 0})
-    words = f"Validation error in JSON body: [limit: {one}]"
+    words = f"Validation error in JSON body: [scroll_request.limit: {one}]"
     assert (answer.status, answer.error) == (422, words)
     asked = {"query": [1.0] * SIZE, "group_by": "sha256", "limit": 0, "group_size": 1}
     assert server.on("points/query/groups", asked).status == 422
@@ -231,7 +231,6 @@ SHAPE: Json = {
             "wal_retain_closed": "int",
         },
         "quantization_config": "NoneType",
-        "strict_mode_config": {"enabled": "bool"},
         "metadata": {"of": "str"},
     },
     "payload_schema": {"sha256": {"data_type": "str", "points": "int"}},
@@ -245,6 +244,8 @@ def test_a_collection_is_described_in_one_shape(server: Server) -> None:
     server.fill(3)
     info = server.ask("GET", server.path).result
     info.pop("warnings", None)
+    strict = info["config"].pop("strict_mode_config", {"enabled": False})  # as its file says
+    assert strict == {"enabled": False}
     assert shape(info) == SHAPE
     assert info["payload_schema"] == {"sha256": {"data_type": "keyword", "points": 3}}
 
@@ -281,6 +282,13 @@ def test_a_patch_of_the_metadata_merges_one_level_and_null_takes_a_key_away(
     config = server.ask("GET", server.path).result["config"]
     assert config["hnsw_config"]["m"] == 0
     assert config["strict_mode_config"]["max_query_limit"] == 3
+
+
+def test_the_first_metadata_keeps_its_nulls(server: Server) -> None:
+    server.create()
+    assert server.patch(metadata={"a": None, "b": 1}).result is True
+    config = server.ask("GET", server.path).result["config"]
+    assert config["metadata"] == {"a": None, "b": 1}
 
 
 def test_a_name_is_taken_once(server: Server) -> None:
@@ -349,10 +357,10 @@ def test_a_point_comes_back_with_what_was_asked_for(server: Server) -> None:
     server.create()
     points = server.fill(3)
     ids = [points[1]["id"], str(uuid.UUID(int=99)), points[0]["id"]]
-    whole = server.on("points", {"ids": ids, "with_vector": True}).result
+    whole = server.on("points", {"ids": ids, "with_payload": True, "with_vector": True}).result
     assert sorted(record["id"] for record in whole) == sorted([ids[0], ids[2]])
     assert all(set(record) == {"id", "payload", "vector"} for record in whole)
-    bare = server.on("points", {"ids": ids, "with_payload": False}).result
+    bare = server.on("points", {"ids": ids}).result
     assert all(set(record) == {"id"} for record in bare)
     some = server.on("points", {"ids": ids, "with_payload": ["path"]}).result
     assert all(set(record["payload"]) == {"path"} for record in some)
@@ -543,7 +551,7 @@ def test_a_rate_limit_says_when_to_come_back_only_where_that_helps(server: Serve
         "capacity, please try to split your request"
     )
     assert "retry-after" not in answer.headers
-    server.fill(4)
+    server.fill(2)  # paid twice
     answer = server.on("points?wait=true", {"points": made(4)}, "PUT")
     assert answer.status == 429
     assert re.fullmatch(
@@ -551,6 +559,8 @@ def test_a_rate_limit_says_when_to_come_back_only_where_that_helps(server: Serve
         r"only 1\.\d were available\. Retry after \d+s",
         answer.error,
     )
+    (empty,) = [server.on("points?wait=true", {"points": made(3)}, "PUT")]
+    assert empty.status == 429, "a write of more than half of the limit never passes"
     assert 20 < int(answer.headers["retry-after"]) <= 36
     answer = server.on("points", {"ids": list(range(6))})
     assert answer.status == 429

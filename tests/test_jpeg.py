@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -423,6 +424,30 @@ def test_of_a_sequential_picture_not_even_the_last_part_may_be_missing(
     for share in (0.7, 0.9, 0.97):
         early = cut(KINDS[kind](), share)
         assert "ends before the picture" in fault(early, preprocessing)
+
+
+@BOTH
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+def test_restart_markers_must_all_be_there_in_order(
+    options: dict[str, object], preprocessing: Preprocessing
+) -> None:
+    data = saved(LARGE, restart_marker_rows=1, **options)
+    markers = [match.start() for match in re.finditer(rb"\xff[\xd0-\xd7]", data)]
+    at, following = markers[len(markers) // 2], markers[len(markers) // 2 + 1]
+    without = data[: at - 300] + data[at + 2 :]
+    swapped = data[:at] + data[following : following + 2] + data[at + 2 :]
+    swapped = swapped[:following] + data[at : at + 2] + swapped[following + 2 :]
+    for bad in (without, swapped):
+        assert "a part is missing" in fault(bad, preprocessing)
+
+
+@BOTH
+def test_one_restart_marker_too_many_is_passed_over(preprocessing: Preprocessing) -> None:
+    """Some encoders write one behind the last interval."""
+    data = saved(LARGE, restart_marker_rows=1)
+    count = len(re.findall(rb"\xff[\xd0-\xd7]", data))
+    more = data[:-2] + bytes((0xFF, 0xD0 + count % 8)) + data[-2:]
+    assert np.array_equal(pixels(more, preprocessing), pixels(data, preprocessing))
 
 
 def test_a_progressive_picture_without_its_last_bits_is_nearly_the_same() -> None:

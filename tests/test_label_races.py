@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -61,29 +62,29 @@ def all_at_once(*calls: Callable[[], object]) -> list[object]:
 
 
 @pytest.fixture
-def both_label(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Two writers that have both seen an empty collection without a label write theirs at the
-    same moment."""
+def both_label(double: Double, monkeypatch: pytest.MonkeyPatch) -> Double:
+    """Two writers that have both seen an empty collection without a label write theirs, one
+    shortly after the other."""
     meeting = threading.Barrier(2, timeout=30)
+    monkeypatch.setattr(label, "SETTLED", 1.5)
     call = Connection.call
 
     def meet(self: Connection, action: str, *args: Any, **how: Any) -> Any:
         if action.startswith("adopting"):
-            meeting.wait()
+            time.sleep(0.3 * meeting.wait())
         return call(self, action, *args, **how)
 
     monkeypatch.setattr(Connection, "call", meet)
-    return
-
-
-@pytest.mark.usefixtures("both_label")
-def test_of_two_first_writers_of_an_empty_collection_one_gives_way(
-    double: Double, tmp_path: Path
-) -> None:
     double.create("raced", EMPTY)
+    return double
+
+
+def test_of_two_first_writers_of_an_empty_collection_one_gives_way(
+    both_label: Double, tmp_path: Path
+) -> None:
     folders = [large_pictures(tmp_path / name, 6) for name in ("a", "b")]
     writers = [
-        on(double, f"host-{number}", collection="raced", preprocessing=recipe)
+        on(both_label, f"host-{number}", collection="raced", preprocessing=recipe)
         for number, recipe in enumerate(RECIPES)
     ]
     results = all_at_once(
@@ -96,24 +97,22 @@ def test_of_two_first_writers_of_an_empty_collection_one_gives_way(
         tmp_path / "alone", model=str(TINY), preprocessing=RECIPES[winner], source=f"host-{winner}"
     )
     ingest(alone, folders[winner])
-    points, wanted = stored(on(double, collection="raced")), stored(alone)
+    points, wanted = stored(on(both_label, collection="raced")), stored(alone)
     assert points.keys() == wanted.keys()
     assert all(point.vector @ wanted[path].vector > 0.99999 for path, point in points.items())
     assert writers[winner].status().preprocessing == RECIPES[winner].value
 
 
-@pytest.mark.usefixtures("both_label")
 def test_both_first_writers_with_one_contract_remember_their_folders(
-    double: Double, tmp_path: Path
+    both_label: Double, tmp_path: Path
 ) -> None:
-    double.create("raced", EMPTY)
-    writers = [on(double, f"host-{number}", collection="raced") for number in (0, 1)]
+    writers = [on(both_label, f"host-{number}", collection="raced") for number in (0, 1)]
     for number in (0, 1):
         make_pictures(tmp_path / str(number), 4, first_seed=10 * number)
     results = all_at_once(
         *(lambda n=n: writers[n].ingest([tmp_path / str(n)]) for n in (0, 1))  # type: ignore[misc]
     )
-    assert [summary.new for summary in results] == [4, 4]  # type: ignore[attr-defined]
+    assert [getattr(summary, "new", summary) for summary in results] == [4, 4]  # type: ignore[attr-defined]
     for number in (0, 1):
         assert writers[number].status().roots == [str(tmp_path / str(number))]
         assert writers[number].reindex().unchanged == 4

@@ -508,7 +508,7 @@ def test_a_long_wait_is_a_warning_without_the_key(
         client.call("asking", lambda qdrant: qdrant.info())
     client.close()
     messages = [str(warning.message) for warning in warned]
-    words = rf"the server {double.url} is in trouble (503): *** is \x1b[2J fine; trying again for "
+    words = rf"the server {double.url} is in trouble (503): *** is \x1b[2J fine; trying for "
     assert any(re.fullmatch(re.escape(words) + r"up to \d s", message) for message in messages)
     assert not any("key123" in message for message in messages)
 

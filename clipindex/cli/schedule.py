@@ -36,7 +36,7 @@ def parse_at(text: str) -> At:
     """
     match = re.fullmatch(r"(\d{1,2}):(\d\d)", text.strip())
     if match is None or int(match[1]) > 23 or int(match[2]) > 59:
-        raise UsageError(f"--at: '{text}' is no time of day", hint="write hours and minutes: 03:00")
+        raise UsageError(f"'{text}' is no time of day", hint="write hours and minutes: 03:00")
     return At(int(match[1]), int(match[2]))
 
 

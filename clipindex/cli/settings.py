@@ -17,6 +17,7 @@ from clipindex.cli.origins import usage_error
 from clipindex.cli.values import API_KEY
 from clipindex.errors import UsageError
 
+TOLERANT = "doctor"  # takes any value; of the others, which judge theirs, the last one counts
 ALWAYS = ("store", "url", "collection", "source", "model", "config")  # also by default
 
 
@@ -39,8 +40,8 @@ def settings_of(context: typer.Context) -> Iterator[Setting]:
     commands = context.find_root().command.commands  # type: ignore[attr-defined]
     parameters = {  # by their variables: `ingest --limit` and `query --limit` have one each
         (parameter.name, parameter.envvar): parameter
-        for command in commands.values()
-        for parameter in command.params
+        for name in sorted(commands, key=TOLERANT.__ne__)
+        for parameter in commands[name].params
     }
     from_file = dict(_from_file(context, commands))
     told: set[str] = set()

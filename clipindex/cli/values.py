@@ -107,6 +107,6 @@ def sample(text: str | None, day: int | None = None) -> Sample:
 
 def _no_sample(text: str) -> UsageError:
     return UsageError(
-        f"--sample: '{text}' is not a sample",
+        f"'{text}' is not a sample",
         hint="1/30 is the first thirtieth; auto/30 takes another one each day",
     )

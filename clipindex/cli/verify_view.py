@@ -79,7 +79,8 @@ def _show_result(result: Verification, hinted: dict[Kind, str], output: Output) 
     if not output.quiet:
         output.result(f"checked {totals(result)}, in {result.seconds:.1f} s")
     for kind, hint in hinted.items():
-        output.say(f"  {kind}: {hint}")
+        say = output.say if kind in EXPLAINED else output.problem
+        say(f"  {kind}: {hint}")
     if result.repaired:
         output.say(f"{result.repaired:,} prepared for repair: run `clipindex reindex` now")
     if result.left:

@@ -30,26 +30,26 @@ def refuse_holes(kind: str, too_short: Sequence[bytes]) -> None:
 
 
 def refuse_early_end(
-    image: Image.Image,
-    stream: Stream,
-    doubts: Sequence[Doubt],
-    at_least: tuple[int, int] | None = None,
+    image: Image.Image, stream: Stream, at_least: tuple[int, int] | None = None
 ) -> None:
-    """Refuse a decoded JPEG whose data ends before the picture does, or has a hole.
+    """Refuse a decoded JPEG whose data ends before the picture does.
 
-    libjpeg fills what is missing with grey, and does not say so. The same picture with more data
-    before its end marker decodes to the same pixels if nothing was missing. `doubts` are of
-    `stream`; `at_least` is the size that `image` may be reduced to.
+    libjpeg fills what is missing with grey, and does not say so. If nothing is missing, the same
+    file with more data before its end marker decodes to the same pixels. `at_least` is the size
+    that `image` may be reduced to.
     """
     doubtful = stream.ended and stream.may_lack_data(ends_in_grey=_ends_in_grey(image))
     if doubtful and not _equal(image, _again(stream.with_filling(), at_least)):
         raise FileFault("damaged: its data ends before the picture does")
-    whole = _again(stream.data) if doubts and at_least else image
+
+
+def refuse_zeros(image: Image.Image, stream: Stream, doubts: Sequence[Doubt]) -> None:
+    """Refuse a JPEG, decoded at its full size, in which a run of zeros is no part of it."""
     for doubt in doubts:
-        if _equal(whole, _again(doubt.filled)):
+        if _equal(image, _again(doubt.filled)):
             continue
-        lacks = not stream.complete or not _equal(whole, _again(doubt.extended))
-        if lacks or _equal(whole, _again(doubt.spoiled)):
+        lacks = not stream.complete or not _equal(image, _again(doubt.extended))
+        if lacks or _equal(image, _again(doubt.spoiled)):
             raise FileFault(_ZEROS)
 
 

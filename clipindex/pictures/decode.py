@@ -27,6 +27,7 @@ from clipindex.pictures.exif import PictureFacts
 from clipindex.pictures.fitting import Pixels, fit, resized_middle, upright
 from clipindex.pictures.formats import RAW_FORMATS, picture_format
 from clipindex.pictures.opening import Opened, open_picture
+from clipindex.pictures.plugins import open_jpeg
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
 __all__ = ["MAX_PIXELS", "MAX_SCANS", "Pixels", "decode", "decoders", "library_versions"]
@@ -109,7 +110,9 @@ def _pixels_and_facts(
         # a damaged one fails only the first time.
         image.load()
         if opened.stream:
-            damage.refuse_early_end(image, opened.stream, opened.doubts, opened.at_least)
+            damage.refuse_early_end(image, opened.stream, opened.at_least)
+            whole = open_jpeg(opened.stream.data) if opened.doubts and opened.at_least else image
+            damage.refuse_zeros(whole, opened.stream, opened.doubts)
         facts = exif.facts(image, declared, kind)
         picture = image if box is None else resized_middle(image, box, declared, geometry)
         return fit(to_rgb(upright(picture, orientation)), geometry), facts

@@ -2,8 +2,8 @@
 
     SOI  APPn ..  DQT  SOF  DHT  SOS data  [DHT  SOS data ..]  EOI  whatever follows
 
-A marker is an FF and a byte that is neither 00 (then the FF is data), FF (padding) nor RST0..7
-(part of a scan): libjpeg's rule too. A picture embedded in an APPn segment is passed over with it.
+A marker is FF and another byte; but, as in libjpeg, FF 00 is data, FF FF is padding, and FF D0..D7
+(RST0..7) are a part of a scan. A picture inside an APPn segment is skipped with the segment.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _NO_MARKER = 0
 # Of a block, in zigzag order. The first is its mean (DC), the others are called AC.
 _COEFFICIENTS = 64
 _UNSENT = -1
-# The last coefficient that libjpeg's inverse DCT uses where it makes 4x4, 2x2 and 1x1 pixels of
-# a block. In zigzag order the 4x4 lowest frequencies end at 24, the 2x2 lowest at 4.
+# By scale: the last coefficient that libjpeg's inverse DCT uses for 4x4, 2x2 and 1x1 pixels a
+# block. In zigzag order the 4x4 lowest frequencies end at 24, the 2x2 lowest at 4.
 _LAST_USED = {2: 24, 4: 4, 8: 0}
-# The last of those that libjpeg smooths; too fine to be seen once the picture is made smaller.
+# The last coefficient that libjpeg smooths. It is too fine to see in a smaller picture.
 _LAST_SMOOTHED = 9
-# How far off a reduced decode may leave an AC coefficient by doing without its lowest bits. These
-# are two thirds of a progressive file's bytes. At quality 92 two bits are spare, at 75 one, below
-# 65 none. With two everywhere, cosines to the exact path fell to 0.95; with this, to 0.99.
+# A reduced decode skips the lowest bits of AC coefficients, two thirds of a progressive file's
+# bytes, while no coefficient is off by more than this. At quality 92 it skips two bits, at 75 one,
+# below 65 none. Skipping two everywhere gave cosines to the exact path of 0.95; this gives 0.99.
 _SPARE = 6
-# Decodes to something under any tables, with each restart marker in it once: it fills whichever
-# part of a scan is missing; where none is, decoders pass it over.
+# Data that decodes to something under any tables, with each restart marker once. It fills any
+# missing part of a scan; decoders skip it if none is missing.
 FILLING = b"".join(bytes(range(255)) + bytes((0xFF, 0xD0 + n)) for n in range(8))
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A marker with its parameters and the data behind them: `data[start:end]` of a file.
+    """A marker, its parameters and the data behind them: `data[start:end]` of a file.
 
-    `marker` is its second byte, 0 for bytes before the first marker and behind EOI.
+    `marker` is the second byte of the marker; 0 for bytes before the first marker or behind EOI.
     """
 
     marker: int
@@ -57,8 +57,8 @@ class Segment:
 class Frame:
     """A picture's header: its kind (C0..CF), its size in pixels, and its components.
 
-    `factors` are the sampling factors of each component, across and down. `tables` are the
-    numbers of their quantiser tables.
+    `factors` are the sampling factors of each component, across and down; `tables` the numbers
+    of their quantiser tables.
     """
 
     marker: int
@@ -70,22 +70,22 @@ class Frame:
 
     @property
     def samples(self) -> tuple[int, ...]:
-        """Of each component in one unit of the picture: brightness often has 4, colour 1."""
+        """How many each component has in one unit: often 4 for brightness, 1 for each colour."""
         return tuple(across * down for across, down in self.factors)
 
     @property
     def progressive(self) -> bool:
-        """Whether it comes in scans that bring more and more of each coefficient."""
+        """Whether several scans bring each coefficient, in growing detail."""
         return self.marker in _PROGRESSIVE
 
     @property
     def arithmetic(self) -> bool:
-        """Whether its coefficients are coded arithmetically, which takes longer."""
+        """Whether it uses arithmetic coding, which decodes slowly."""
         return self.marker > _LAST_HUFFMAN
 
     @property
     def lossless(self) -> bool:
-        """Whether it is made of differences between pixels: it has one scale."""
+        """Whether it codes differences between pixels; it decodes at one scale only."""
         return self.marker in _LOSSLESS
 
 
@@ -93,7 +93,7 @@ class Frame:
 class Scan:
     """A pass over the picture: coefficients `first` to `last` of each block of `components`.
 
-    `low` is the lowest bit that it brings; `high` that of the scan it refines, 0 for the first.
+    It brings bits down to `low`. `high` is the `low` of the scan that it refines, 0 for none.
     """
 
     components: tuple[int, ...]
@@ -114,12 +114,12 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """Whether the end marker is there; what follows it is not the picture's."""
+        """Whether it has an end marker. What follows that does not belong to the picture."""
         return any(segment.marker == _EOI for segment in self.segments)
 
     @property
     def held_whole(self) -> bool:
-        """Whether a decoder holds all coefficients until it has read the last scan."""
+        """Whether a decoder keeps all coefficients in memory until the last scan."""
         frame = self.frame
         return frame is not None and (
             frame.progressive
@@ -130,7 +130,7 @@ class Stream:
     def complete(self) -> bool:
         """Whether its scans, by their headers, bring every bit of every component, in order.
 
-        T.81 asks it of sequential pictures alone, but encoders do it for progressive ones too.
+        T.81 requires that of sequential pictures only; encoders do it for progressive ones too.
         """
         if self.frame is None:
             return False
@@ -149,21 +149,21 @@ class Stream:
         return not any(any(bits) for bits in lowest.values())
 
     def may_lack_data(self, *, ends_in_grey: bool) -> bool:
-        """Whether the end marker may have come too early, going by the last pixel and the scans.
+        """Whether the end marker may come too early, by the last pixel and the scans.
 
-        A progressive picture that lacks data lacks its last scans as a rule. A sequential one is
-        grey where data is missing, unless its colours come in scans of their own.
+        A progressive picture that was cut lacks its last scans as a rule. A sequential one is grey
+        where data is missing, unless its colours come in scans of their own.
         """
         if self.frame is None or not self.complete:
             return True
         return not self.frame.progressive and (self.held_whole or ends_in_grey)
 
     def reduced(self, scale: int) -> bytes:
-        """What it takes to decode a progressive picture at 1/`scale` (2, 4 or 8).
+        """A smaller file of a progressive picture that decodes alike at 1/`scale` (2, 4 or 8).
 
-        Kept are headers, tables and means (DC); of the other coefficients those that the scale
-        uses, but for their lowest bits. Colour profiles and the list of an MPO's pictures (APP2)
-        go, and what follows the end. Anything but a common progressive picture is kept whole.
+        It has the headers, tables and means (DC), and the other coefficients that this scale uses,
+        without their lowest bits. It lacks colour profiles, the list of an MPO's pictures (APP2)
+        and what follows the end. Only common progressive pictures are reduced.
         """
         frame = self.frame
         if frame is None or frame.marker != _PROGRESSIVE_HUFFMAN:
@@ -184,9 +184,9 @@ class Stream:
         return b"".join(kept)
 
     def with_filling(self) -> bytes:
-        """The picture with something to decode put before its end marker.
+        """The file with more data before its end marker.
 
-        Pixels change only where the data had ended too early.
+        Its pixels are the same, but where data was missing.
         """
         end = next(segment.start for segment in self.segments if segment.marker == _EOI)
         # An arithmetic encoder may leave out zeros at the end of its data (T.81, D.1.8).
@@ -195,11 +195,11 @@ class Stream:
 
 
 def _is_spare(scan: Scan, frame: Frame, scale: int, steps: dict[int, int]) -> bool:
-    """Whether a decode at 1/`scale` can do without a scan.
+    """Whether a decode at 1/`scale` can skip a scan.
 
-    Without a refinement and those after it, a coefficient is off by up to 2^high - 1 steps of its
-    quantiser; `steps` has the step of each table. Where colour has half the resolution, its
-    blocks are scaled less: all its bands are kept.
+    Without a refinement and the later ones, a coefficient is off by up to 2^high - 1 steps of its
+    quantiser; `steps` has the step of each table. Colours of half the resolution are scaled less:
+    all their bands are kept.
     """
     if scan.first == 0:
         return False
@@ -214,10 +214,10 @@ def _is_spare(scan: Scan, frame: Frame, scale: int, steps: dict[int, int]) -> bo
 
 
 def _without_smoothing(tables: bytes, number: int) -> bytes:
-    """A segment of quantisers in which the last one that libjpeg's block smoothing needs is 0.
+    """A segment of quantisers with a 0 for the last one that libjpeg's block smoothing needs.
 
-    Where bits of coefficients never come, libjpeg guesses at them from the blocks around. That
-    takes 7 of 24 ms, brings the pixels no nearer, and is left out when a quantiser is 0.
+    libjpeg guesses missing bits of coefficients from the blocks around. That takes 7 of 24 ms and
+    makes the pixels no better. It does not smooth if one of these quantisers is 0.
     """
     changed = bytearray(tables)
     for table, at, width in _tables(tables):
@@ -228,7 +228,7 @@ def _without_smoothing(tables: bytes, number: int) -> bytes:
 
 
 def _steps(segments: list[bytes]) -> dict[int, int]:
-    """Table number -> the larger quantiser of the two coarsest AC coefficients, which show most."""
+    """Table number -> the larger quantiser of the two coarsest (most visible) AC coefficients."""
     steps: dict[int, int] = {}
     for segment in segments:
         for number, at, width in _tables(segment):
@@ -239,7 +239,7 @@ def _steps(segments: list[bytes]) -> dict[int, int]:
 
 
 def _tables(segment: bytes) -> Iterator[tuple[int, int, int]]:
-    """Of each table of a DQT segment: its number, where it begins, and bytes a quantiser."""
+    """For each table of a DQT segment: its number, its offset, and the bytes of a quantiser."""
     at = 4
     while at < len(segment):
         width = 1 + (segment[at] >> 4)
@@ -248,7 +248,7 @@ def _tables(segment: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def parse(data: bytes) -> Stream:
-    """Take any bytes apart. Raises ValueError for more than MOST_SEGMENTS segments."""
+    """Take any bytes apart. Raises ValueError if they have more than MOST_SEGMENTS segments."""
     segments: list[Segment] = []
     for segment in _segments(data):
         if len(segments) == MOST_SEGMENTS:
@@ -282,7 +282,7 @@ def _parameters(data: bytes, segment: Segment) -> bytes:
 
 
 def _frame(data: bytes, segment: Segment) -> Frame | None:
-    """Precision, height, width, count, and three bytes a component. None where they are not so."""
+    """Precision, height, width, count, three bytes a component. None if the length is wrong."""
     header = _parameters(data, segment)
     if len(header) < 9 or len(header) != 6 + 3 * header[5]:
         return None
@@ -292,7 +292,7 @@ def _frame(data: bytes, segment: Segment) -> Frame | None:
 
 
 def _scan(data: bytes, segment: Segment) -> Scan:
-    """Count, two bytes a component, first, last, high and low. Of nothing where they are not so."""
+    """Count, two bytes a component, first, last, high and low. Empty if the length is wrong."""
     header = _parameters(data, segment)
     if not header or len(header) != 4 + 2 * header[0]:
         return Scan((), 0, 0, 0, 0)

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from clipindex.pictures.jpeg import FILLING, Frame, Segment, Stream
 
 _HOLE = bytes(512)  # a sector
+_OTHER_DATA = 64  # bytes of a segment, more than its header
 _SPOILED = 16  # bytes at the end of a scan; an encoder leaves fewer unused
-_DHT, _DRI, _SOS, _EOI, _AC = 0xC4, 0xDD, 0xDA, 0xD9, 1
+_DHT, _DRI, _SOS, _AC = 0xC4, 0xDD, 0xDA, 1
 _END_OF_BLOCK = b"\0"
 _COUNTS = {*range(0x10, 0xF0, 0x10)}  # symbols for several empty blocks
 _NOT_ZERO = re.compile(rb"[^\0]")
-_RESTARTS = tuple(bytes((0xFF, 0xD0 + number)) for number in range(8))
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+_IN_ORDER = bytes(range(0xD0, 0xD8))
 _SEQUENTIAL_HUFFMAN, _PROGRESSIVE_HUFFMAN = (0xC0, 0xC1), 0xC2
 _OF_BLOCKS = {*_SEQUENTIAL_HUFFMAN, _PROGRESSIVE_HUFFMAN, 0xC9, 0xCA}  # frames coded by an 8x8 DCT
 
@@ -72,8 +74,7 @@ def doubts(stream: Stream) -> tuple[Doubt, ...]:
             hole = stream.data.find(_HOLE, begin, segment.end)
             if hole < 0 or _refines_means(content):
                 continue
-            behind = _NOT_ZERO.search(stream.data, hole)
-            end = min(behind.start() if behind else segment.end, segment.end)
+            end = _end_of_zeros(stream, segment, hole)
             if end < segment.end:  # some encoders pad the end of a scan with zeros
                 _refuse_impossible(stream, content, state)
             filled = stream.data[:hole] + _other(stream.data[hole:end]) + stream.data[end:]
@@ -83,13 +84,26 @@ def doubts(stream: Stream) -> tuple[Doubt, ...]:
 
 
 def _refuse_lost_scans(stream: Stream) -> None:
-    """A hole over the header of a scan or of its table leaves nothing but the zeros to see."""
+    """Refuse a progressive picture that lacks scans and has zeros beside other data.
+
+    A hole over the header of a scan, or over its table, leaves nothing else to see.
+    """
     if stream.frame is None or not stream.frame.progressive or stream.complete:
         return
-    scan = next((part.start for part in stream.segments if part.marker == _SOS), len(stream.data))
-    end = next((part.start for part in stream.segments if part.marker == _EOI), len(stream.data))
-    if stream.data.find(_HOLE, scan, end) >= 0:
-        raise ValueError("a part of the picture is filled with zeros")
+    begun = False
+    for segment in stream.segments:
+        begun |= segment.marker == _SOS
+        hole = stream.data.find(_HOLE, segment.start, segment.end)
+        if hole < 0 or not begun or segment.marker == 0:
+            continue
+        before, behind = hole - segment.start, segment.end - _end_of_zeros(stream, segment, hole)
+        if max(before, behind) >= _OTHER_DATA:
+            raise ValueError("a part of the picture is filled with zeros")
+
+
+def _end_of_zeros(stream: Stream, segment: Segment, hole: int) -> int:
+    behind = _NOT_ZERO.search(stream.data, hole, segment.end)
+    return behind.start() if behind else segment.end
 
 
 def _refines_means(header: bytes) -> bool:
@@ -120,11 +134,10 @@ def _refuse_lost_restarts(
     components = header[1 : 1 + 2 * header[0] : 2] if header else b""
     if frame is None or frame.marker not in _OF_BLOCKS or not {*components} <= {*frame.components}:
         return
-    at = begin
-    for number in range((_units(frame, components) - 1) // interval):
-        at = stream.data.find(_RESTARTS[number & 7], at, segment.end) + 2
-        if at < begin:
-            raise ValueError("its data ends before the picture does, or a part is missing")
+    wanted = max(0, (_units(frame, components) - 1) // interval)
+    numbers = b"".join(_RESTART.findall(stream.data, begin, segment.end))
+    if numbers[:wanted] != (_IN_ORDER * (wanted // 8 + 1))[:wanted]:
+        raise ValueError("its data ends before the picture does, or a part is missing")
 
 
 def _refuse_impossible(stream: Stream, header: bytes, state: _State) -> None:

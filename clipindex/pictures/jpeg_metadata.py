@@ -1,4 +1,4 @@
-"""Pure: a JPEG file without metadata, or without stray bytes between its segments."""
+"""Pure: remove metadata from a JPEG file, or stray bytes between its segments."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from clipindex.pictures.jpeg import Segment, Stream
 
 _APP0, _APP1, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-# What follows JFIF and Adobe says how colours are meant.
+# These two segments tell how to read the colours.
 _COLOURS = {_APP0: b"JFIF\0", _APP14: b"Adobe"}
-_MOST_STRAY_BYTES = 65536  # Pillow passes over them one by one
+_MOST_STRAY_BYTES = 65536  # Pillow reads them one by one
 
 
 def without_metadata(stream: Stream) -> bytes:
-    """The picture with its EXIF, but no other metadata."""
+    """The file with its EXIF and no other metadata."""
     parts = (stream.data[segment.start : segment.end] for segment in stream.segments)
     kept = zip(stream.segments, parts, strict=True)
     return b"".join(part for segment, part in kept if _is_kept(segment, part))
@@ -29,7 +29,7 @@ def _is_kept(segment: Segment, part: bytes) -> bool:
 
 
 def without_gaps(stream: Stream) -> bytes:
-    """The picture without what lies between its segments, where that is much."""
+    """The file without the bytes between its segments, if they are many."""
     lengths = list(_lengths(stream))
     stray = sum(
         segment.end - segment.start - length
@@ -44,7 +44,7 @@ def without_gaps(stream: Stream) -> bytes:
 
 
 def _lengths(stream: Stream) -> Iterator[int]:
-    """How much of each segment is its own; of a scan all, as its data follows it."""
+    """The bytes of each segment that belong to it; all of a scan, since its data follows it."""
     begun = False
     for segment in stream.segments:
         begun |= segment.marker == _SOS

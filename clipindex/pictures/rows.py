@@ -1,14 +1,14 @@
 """Pure: whether a run of zeros in uncompressed pixels is a hole, and no part of the picture.
 
 A copy that breaks off in a preallocated file, or a lost sector, leaves zeros. Black is zeros too:
-borders, masks, the sky at night. What tells them apart is where the zeros begin and end:
+borders, masks, the sky at night. Where the zeros begin and end tells them apart:
 
-- a hole begins and ends somewhere in a row; black objects have edges that go on in the next row,
-  black bands begin and end with a row;
-- noise that fades to black has zeros around it, and so has the edge of a band after a JPEG.
+- A hole begins and ends anywhere in a row. A black band begins and ends with a row, and the edge
+  of a black object continues in the next row.
+- Noise that fades to black has more and more zeros, and so has the edge of a band in a JPEG.
 
-So the row above the first zeros and the one below the last must have few zeros in these columns,
-and the pixels before and behind a hole must be as bright as those above and below them.
+So a hole has few zeros in the same columns of the row above it and of the row below it, and the
+pixels beside it are as bright as those above or below them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _SECTOR = 512  # bytes; most holes begin or end at a multiple of it
 _SHORTEST = bytes(_SECTOR)
 _NOT_ZERO = re.compile(rb"[^\0]")
 _MOST_ZEROS = 0.5  # the share of zeros around a hole; dark noise has some
-# Bytes between a hole's end and the row's end below which nothing is concluded: where a row and
-# the next begin or end with a dark pixel, a black band may seem to begin in the row before.
+# An end of the zeros this near to an edge of its row, in bytes, proves nothing: a dark pixel at the
+# edge extends a black band into the next row.
 _MARGIN = 24
 _NEIGHBOURS = 96  # bytes that are compared with those above or below them
-_MOST_ZEROS_OF_A_LINE = 0.01  # the same, for what may be a thin line that was drawn
-_BRIGHT = 32  # at least; the least value of pixels in which a zero is no darkness
-_MUCH = 8  # the part of all bytes, one in so many, that borders of turned pictures do not fill
-_BLACK = 4  # a greatest value below this is no evidence: pictures that fade to black have it
+_MOST_ZEROS_OF_A_LINE = 0.01  # the same, around zeros within one row
+_BRIGHT = 32  # bytes at least as large are not dark
+_MUCH = 8  # a border fills less than one in so many of all bytes
+_BLACK = 4  # bytes that are all smaller prove nothing: the picture fades to black there
 
 
 class _Side(Enum):
@@ -68,8 +68,9 @@ class Rows:
     def _is_hole(self, first: int, last: int) -> bool:
         """Whether the run of zeros `data[first:last]` is a hole.
 
-        One end alone may be that of a border: pictures that were turned a little have some with a
-        step in a row. A run within one row may be a line that was drawn. So these need more.
+        One torn end is not enough: pictures turned by a fraction of a degree have a black border
+        with a step in one row. A run within one row may be a line that somebody drew. So these
+        must begin or end at a sector, or within a pixel.
         """
         row = self._row
         above = self._parts(first - row, min(last - row, first))
@@ -77,17 +78,15 @@ class Rows:
         head, foot = self._head(first, above), self._foot(last, below)
         if _Side.NATURAL in (head, foot):
             return False
-        at_a_sector = (head is _Side.TORN and first % _SECTOR == 0) or (
-            foot is _Side.TORN and last % _SECTOR == 0
+        ends = (
+            (head is _Side.TORN and first % _SECTOR == 0) or self._cuts_at_head(first),
+            (foot is _Side.TORN and last % _SECTOR == 0) or self._cuts_at_foot(last),
         )
-        cuts = self._cuts(first, last)
         if (first - self._start) // row < (last - 1 - self._start) // row:
             torn = _Side.TORN in (head, foot)
-            sure = torn and (head is foot or self._is_long(first, last))
-            return sure or at_a_sector or any(cuts)
+            return any(ends) or (torn and (head is foot or self._is_long(first, last)))
         around = b"".join((*above, *below))
-        bright = around.count(0) <= _MOST_ZEROS_OF_A_LINE * len(around)
-        return bright and (at_a_sector or all(cuts))
+        return all(ends) and around.count(0) <= _MOST_ZEROS_OF_A_LINE * len(around)
 
     def _is_long(self, first: int, last: int) -> bool:
         """Whether the zeros are more than a border has, with those of the tiles behind these."""
@@ -95,14 +94,14 @@ class Rows:
             return last - first >= self._much
         return self._data.count(0, first, first + self._much) == self._much
 
-    def _cuts(self, first: int, last: int) -> tuple[bool, bool]:
-        """Whether the zeros begin, and end, within a pixel none of whose neighbours is dark."""
+    def _cuts_at_head(self, first: int) -> bool:
+        """Whether the zeros begin within a pixel none of whose neighbours is dark."""
         begun = (first - self._start) % self._row % self._pixel
+        return begun > 0 and self._is_bright(first, first + self._pixel - begun, -1)
+
+    def _cuts_at_foot(self, last: int) -> bool:
         ended = (last - self._start) % self._row % self._pixel
-        return (
-            begun > 0 and self._is_bright(first, first + self._pixel - begun, -1),
-            ended > 0 and self._is_bright(last - ended, last, 1),
-        )
+        return ended > 0 and self._is_bright(last - ended, last, 1)
 
     def _is_bright(self, first: int, last: int, way: int) -> bool:
         """Whether the pixels above and before (`way` 1: below and behind) are bright in these."""

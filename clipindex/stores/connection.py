@@ -53,12 +53,7 @@ READING = RetryPolicy(10, 20.0)  # a person is waiting
 
 
 class TooLarge(Exception):
-    """The server takes no request of this size; a part of it may do. Where nothing can be left
-    out, `error` is what a user sees."""
-
-    def __init__(self, error: StoreError | DiskFull) -> None:
-        super().__init__(str(error))
-        self.error = error
+    """The server takes no request of this size; a part of it may do."""
 
 
 class Connection:
@@ -137,12 +132,11 @@ class Connection:
                 if status is not None and status in instead:
                     return instead[status]
                 failure = understand(error, self._policy.timeout)
-                failed = self._failed(action, failure, time.monotonic() - started)
                 if can_split and (failure.too_large or (failure.was_cut and attempt > 1)):
-                    raise TooLarge(failed) from error
+                    raise TooLarge from error
                 left = started + self._policy.patience - time.monotonic()
                 if not failure.passing or left <= max(0.0, failure.retry_after or 0.0):
-                    raise failed from error
+                    raise self._failed(action, failure, time.monotonic() - started) from error
             if self._policy.patience - left > SILENT_FOR:
                 self._note(f"{failure.reason}; trying for up to {self._policy.patience:.0f} s")
             time.sleep(min(left, _pause(failure, attempt)))

@@ -265,17 +265,16 @@ class ServerPoints:
         size = min(most, self._most)
         while start < len(items):
             part = items[start : start + size]
+            request = partial(send, self._collection, part)
             try:
-                answers.append(self._call(action, partial(send, self._collection, part), True))
+                answers.append(self._call(action, request, can_split=len(part) > 1))
                 start += len(part)
-            except TooLarge as refused:
-                if len(part) == 1:
-                    raise refused.error from refused
+            except TooLarge:
                 size = len(part) // 2
                 self._most = min(self._most, size)
         return answers
 
-    def _call(self, action: str, request: Any, can_split: bool = False) -> Any:
+    def _call(self, action: str, request: Any, *, can_split: bool = False) -> Any:
         what = f"{action} '{self._collection}'"
         return self._connection.call(what, request, can_split=can_split)
 

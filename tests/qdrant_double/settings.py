@@ -71,8 +71,7 @@ def patch(config: Json, body: Json) -> bool:
             config["strict_mode_config"], body["strict_mode_config"]
         )
     if body.get("metadata") is not None:
-        merged = {**(config["metadata"] or {}), **copy.deepcopy(body["metadata"])}
-        config["metadata"] = {key: value for key, value in merged.items() if value is not None}
+        config["metadata"] = _merged(config["metadata"], copy.deepcopy(body["metadata"]))
     return any(body.get(key) for key in ENGINE)
 
 
@@ -88,6 +87,13 @@ def _patch_vectors(vectors: Json, change: Json) -> None:
         if change.get(key) is not None:
             merge = key == "hnsw_config"
             vectors[key] = {**(vectors.get(key) or {}), **change[key]} if merge else change[key]
+
+
+def _merged(before: Json | None, change: Json) -> Json:
+    """The first metadata is kept as it comes, with its nulls."""
+    if before is None:
+        return change
+    return {key: value for key, value in {**before, **change}.items() if value is not None}
 
 
 def _given(body: Json, key: str) -> Json:

@@ -10,7 +10,8 @@ import typer
 from clipindex.cli import config as configuration
 from clipindex.cli import options, values
 from clipindex.cli.session import Session, command
-from clipindex.errors import ClipIndexError, UsageError
+from clipindex.collection.names import DEFAULT_COLLECTION
+from clipindex.errors import UsageError
 
 if TYPE_CHECKING:
     from clipindex.collection.place import Place
@@ -25,33 +26,61 @@ def _tolerant(context: typer.Context, path: Path | None) -> Path | None:
         return path
 
 
-@command(without=("url", "config", "log_file"))
+# As every command has them, but taking any value: a wrong one is a line of the report.
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        envvar="CLIPINDEX_URL",
+        help="A Qdrant server instead of a folder.",
+        show_default=False,
+        rich_help_panel=options.WHERE,
+    ),
+]
+Collection = Annotated[
+    str,
+    typer.Option(
+        "--collection",
+        metavar="NAME",
+        envvar="CLIPINDEX_COLLECTION",
+        help="Name of the collection.",
+        rich_help_panel=options.WHERE,
+    ),
+]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        envvar="CLIPINDEX_SOURCE",
+        help="Whose files these are, where several machines fill one collection.",
+        show_default=False,
+        rich_help_panel=options.WHERE,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        envvar="CLIPINDEX_CONFIG",
+        is_eager=True,
+        callback=_tolerant,
+        help="A TOML file of defaults.",
+        show_default=False,
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+
+
+@command(without=("url", "collection", "source", "config", "log_file"))
 def doctor(
     session: Session,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            "--url",
-            metavar="URL",
-            envvar="CLIPINDEX_URL",
-            help="A Qdrant server instead of a folder.",
-            show_default=False,
-            rich_help_panel=options.WHERE,
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            envvar="CLIPINDEX_CONFIG",
-            is_eager=True,
-            callback=_tolerant,
-            help="A TOML file of defaults.",
-            show_default=False,
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
+    url: Url = None,
+    collection: Collection = DEFAULT_COLLECTION,
+    source: Source = None,
+    config: Config = None,
     model: options.Model = None,
 ) -> int:
     """Check everything that clipindex needs, and say what to do about what is wrong.
@@ -67,16 +96,14 @@ def doctor(
     """
     from clipindex.cli.doctor_view import show_report
     from clipindex.cli.settings import settings_of
-    from clipindex.collection.places import place_at
-    from clipindex.model.encoder import Model
     from clipindex.upkeep.doctor.run import examine
 
-    server = None
-    place: Place | ClipIndexError
-    try:
-        server = values.server(url)
-        place = place_at(session.store, server, session.collection, session.source)
-    except ClipIndexError as error:
-        place = error
-    checks = examine(place, server, Model, model)
+    def find_place() -> Place:
+        from clipindex.collection.places import place_at
+
+        server = values.server(url, session.timeout)
+        name = values.collection(collection)
+        return place_at(session.store, server, name, source and values.source(source))
+
+    checks = examine(find_place, model)
     return show_report(settings_of(session.context), checks, session.output)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clipindex.cli.origins import checked
 from clipindex.cli.schedule import (
     Job,
     crontab_line,
@@ -37,6 +38,11 @@ class Form(StrEnum):
     CRON = "cron"
 
 
+def _check_name(name: str) -> None:
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise UsageError(f"'{name}' has other characters than letters, digits, - and _")
+
+
 @command()
 def schedule(
     session: Session,
@@ -50,7 +56,13 @@ def schedule(
         ),
     ] = None,
     at: Annotated[
-        str, typer.Option(metavar="HH:MM", help="Time of day.", rich_help_panel=HOW)
+        str,
+        typer.Option(
+            metavar="HH:MM",
+            parser=checked(parse_at),
+            help="Time of day.",
+            rich_help_panel=HOW,
+        ),
     ] = "03:00",
     form: Annotated[
         Form | None,
@@ -65,6 +77,7 @@ def schedule(
         str,
         typer.Option(
             metavar="NAME",
+            parser=checked(_check_name),
             help="Name of the timer; another one for each collection.",
             rich_help_panel=HOW,
         ),
@@ -88,8 +101,6 @@ def schedule(
     """
     if install and remove:
         raise UsageError("--install and --remove exclude each other", hint="give one of them")
-    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-        raise UsageError(f"--name: '{name}' has other characters than letters, digits, - and _")
     form = form or (Form.SYSTEMD if os.path.isdir("/run/systemd/system") else Form.CRON)
     if remove:
         _remove(form, name, session)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import options, values
+from clipindex.cli.origins import checked
 from clipindex.cli.session import Session, command
 from clipindex.model.providers import Provider
 
@@ -37,6 +38,7 @@ def verify(
         typer.Option(
             "--sample",
             metavar="K/N",
+            parser=checked(values.sample),
             help="Check only part K of N; N calls, one for each part, check everything. auto/N "
             "takes the part by the date: N nights in a row check everything.",
             show_default=False,
@@ -64,6 +66,7 @@ def verify(
         str | None,
         typer.Option(
             metavar="TIME",
+            parser=checked(values.seconds),
             help="Stop after this time (90s, 30m, 4h); the next call goes on from there.",
             show_default=False,
             rich_help_panel=options.SPEED,

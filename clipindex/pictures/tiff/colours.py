@@ -30,7 +30,7 @@ Converter = Callable[[Samples], Bytes]  # [rows, width, any] -> [rows, width, 1 
 def converters(
     page: Directory, layout: Layout, read: Callable[[], Iterator[Samples]]
 ) -> tuple[Converter, Converter]:
-    """What makes 8-bit grey or RGB of the samples of colour, and of those of alpha."""
+    """Functions that turn the samples of colour, and of alpha, into 8-bit grey or RGB."""
     if layout.kind == "unsigned" and layout.bits <= 16:
         to_bytes = alpha = _table(layout.bits)
     else:
@@ -54,9 +54,10 @@ def converters(
 
 
 def is_mislabelled(parts: Iterator[Samples]) -> bool:
-    """Whether numbers called signed are not: neighbours are nearer to each other without the sign.
+    """Whether numbers are unsigned although the file calls them signed.
 
-    ImageMagick, for one, writes such files. Where nothing is negative it makes no difference.
+    Then neighbours are nearer to each other without the sign. ImageMagick, for one, writes such
+    files. If no number is negative, both readings are the same.
     """
     steps = [0.0, 0.0]  # as they are called, and without the sign
     for samples in parts:
@@ -67,7 +68,7 @@ def is_mislabelled(parts: Iterator[Samples]) -> bool:
 
 
 def _table(bits: int) -> Converter:
-    """Unsigned samples of up to 16 bits, looked up: the nearest share of 255."""
+    """Looks up unsigned samples of up to 16 bits: the nearest share of 255."""
     if bits == 8:
         return lambda samples: samples
     most = (1 << bits) - 1
@@ -76,7 +77,7 @@ def _table(bits: int) -> Converter:
 
 
 def _palette(page: Directory, bits: int) -> Bytes:
-    """[2^bits, 3]: the high bytes of a colour map of 16 bits, unless it has but low ones."""
+    """[2^bits, 3]: the high bytes of a 16-bit colour map; the low ones if all high ones are 0."""
     entries = page.numbers(320)
     if len(entries) != 3 << bits:
         raise FileFault("damaged: its palette is missing or of the wrong size")
@@ -110,7 +111,7 @@ def _lab(samples: Samples, layout: Layout) -> Bytes:
 
 
 def _from_ycbcr(page: Directory) -> Converter:
-    """With the codes of black and white that the file names (TIFF 6.0, section 20)."""
+    """Uses the codes of black and white that the file names (TIFF 6.0, section 20)."""
     weights = page.rationals(529) or _BT_601
     if len(weights) != 3 or not all(0 < share < 1 for share in weights):
         raise FileFault("damaged: its coefficients of brightness are none")

@@ -150,7 +150,7 @@ def _jpeg(piece: Piece, layout: Layout, height: int, tables: bytes) -> bytes:
         image.load()
     except (OSError, ValueError, SyntaxError, struct.error) as error:
         raise FileFault("damaged: its JPEG data cannot be decoded") from error
-    damage.refuse_early_end(image, stream, doubts)
+    damage.refuse_zeros(image, stream, doubts)
     return _cropped(image, layout.piece_width, height)
 
 

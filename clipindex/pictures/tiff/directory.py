@@ -1,4 +1,4 @@
-"""Pure: the directories of a TIFF file, read without trusting a number in it.
+"""Pure: read the directories of a TIFF file; no number in it is trusted.
 
 A directory lists tags, each with a type, a count and its values or where they are (TIFF 6.0,
 section 2; BigTIFF has the same with 64-bit numbers). A page is a directory that describes a
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One directory of a file. Its values are read on demand, as far as `data` has them."""
+    """One directory of a file. Its values are read on demand; `data` may end before them."""
 
     data: bytes
     order: str  # "<" or ">"
@@ -53,7 +53,7 @@ class Directory:
     following: int = 0  # offset of the next directory, 0 for none
 
     def numbers(self, tag: int, most: int | None = None) -> tuple[int, ...]:
-        """A tag's whole numbers, text as its bytes; () if absent, of another type or cut off."""
+        """A tag's whole numbers, or the bytes of a text; () if absent, cut off or of other type."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _CODES:
             return ()
@@ -106,7 +106,7 @@ class Directory:
 
 
 def first_directory(data: bytes) -> Directory:
-    """The first one, as far as `data` has it. `data` begins with a TIFF signature, or nearly."""
+    """The first directory, or the part of it that `data` has. `data` begins like a TIFF."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     place = data[8:16] if big else data[4:8]
@@ -116,7 +116,7 @@ def first_directory(data: bytes) -> Directory:
 
 
 def directory_at(data: bytes, at: int, order: str, big: bool) -> Directory:
-    """The directory at an offset: empty if nothing is there, shorter where the file ends early."""
+    """The directory at an offset; entries behind the end of the file are left out."""
     head, width, inline = ("Q", 20, 8) if big else ("H", 12, 4)
     entries: dict[int, Entry] = {}
     following = 0
@@ -161,8 +161,8 @@ def below(page: Directory) -> list[Directory]:
 def picture_page(data: bytes) -> Directory:
     """The page that is the picture: the first one that is neither a mask nor a smaller copy.
 
-    Where all are, the largest. A small first page is passed over, too, for a larger picture of
-    the same shape: not all programs mark their thumbnails.
+    If all are copies, the largest. A larger page of the same shape takes the place of a small
+    first page: not all programs mark their thumbnails.
     """
     pages = (page for page in directories(data) if min(page.size) > 0 and not page.is_mask)
     reduced = []
@@ -182,7 +182,7 @@ def _pixels(page: Directory) -> int:
 
 
 def _enlarges(page: Directory, small: Directory) -> bool:
-    """Whether a page has the shape of a smaller one, which was rounded to whole pixels."""
+    """Whether a page is larger and has the same shape; sizes are rounded to whole pixels."""
     (width, height), (across, down) = page.size, small.size
     if page.is_reduced or width < _THUMBNAIL_SCALE * across:
         return False

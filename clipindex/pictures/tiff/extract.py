@@ -1,6 +1,6 @@
-"""Pure: one page of a TIFF, or what it says of its picture, as a small TIFF of its own.
+"""Pure: copy one page of a TIFF, or its facts alone, into a small TIFF.
 
-Readers of that see no tag that they could stumble over, no other page and no BigTIFF.
+Its readers meet no other page, no BigTIFF, and no tag that they do not need.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _AS_LONG = {13, 16, 18}  # types that are written as LONG: offsets, and numbers 
 def standalone(page: Directory, places: Sequence[tuple[int, int]] = ()) -> bytes:
     """A TIFF with copies of the page's tags on camera, date and place.
 
-    With `places`, offsets and lengths of its strips or tiles, also with these and the tags on
-    its pixels.
+    `places` are the offsets and lengths of its strips or tiles. If given, the copy has these too,
+    and the tags on the pixels.
     """
     out = bytearray((b"II*\0" if page.order == "<" else b"MM\0*") + bytes(4))
     entries = [_copied(out, page, tag) for tag in (*_ABOUT, *(_PIXELS if places else ()))]
@@ -54,7 +54,7 @@ def standalone(page: Directory, places: Sequence[tuple[int, int]] = ()) -> bytes
 
 
 def _written(out: bytearray, order: str, entries: list[bytes]) -> int:
-    """Append a directory; its offset."""
+    """Append a directory and return its offset."""
     kept = sorted(filter(None, entries), key=lambda entry: struct.unpack_from(order + "H", entry))
     at = len(out)
     out += struct.pack(order + "H", len(kept)) + b"".join(kept) + bytes(4)
@@ -62,7 +62,7 @@ def _written(out: bytearray, order: str, entries: list[bytes]) -> int:
 
 
 def _copied(out: bytearray, page: Directory, tag: int) -> bytes:
-    """A tag's entry, its values appended where they do not fit; b"" for none that is sound."""
+    """A tag's entry; b"" if it is absent or damaged. Values too long for it are appended."""
     entry = page.entries.get(tag)
     if entry is None:
         return b""

@@ -1,8 +1,8 @@
 """Faxes (ITU-T T.4 and T.6) in a TIFF, decoded by libtiff and checked by coding them again.
 
-libtiff makes something of nearly any bits: most codes are in use. A line that becomes too long or
-too short is cut or filled, with a warning that Pillow turns off. But the recommendations leave an
-encoder next to no choice, so the pixels of a sound strip, coded again, give the same bytes.
+libtiff decodes nearly any bits to something. It cuts or fills a line of the wrong length, with a
+warning that Pillow turns off. But T.4 and T.6 leave an encoder almost no choice: coding the pixels
+of a sound strip again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from clipindex.pictures.tiff.libtiff import Piece
 
 _GROUP_3 = 3
 _NAMES = {2: "tiff_ccitt", 3: "group3", 4: "group4"}  # Pillow's, by compression
-# How much must be the same before a difference is damage, and no other way to code: bytes, and
-# lines where an encoder may choose which of them depend on the one above.
+# A difference is damage only behind so much that is the same: bytes, and lines if the encoder
+# chooses which of them depend on the line above. Else the encoder has a way of its own.
 _LEAST_SAME, _LEAST_LINES = 32, 9
 _TWO_DIMENSIONAL = 1  # bit of the options
 _END_OF_LINE = re.compile("00000000000+1")

@@ -1,4 +1,4 @@
-"""Pure: whether all of a TIFF's pixels are in the file, as far as can be seen without decoding."""
+"""Pure: check that all of a TIFF's pixels are in the file, without decoding them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from clipindex.errors import FileFault
 from clipindex.pictures.rows import Rows
 from clipindex.pictures.tiff.layout import CCITT, NO_COMPRESSION, OLD_JPEG, Layout
 
-# No code of a fax has more than 11 zeros, but for the filling of a line. In an old JPEG, codes of
-# brightness and colours alternate, and with the usual tables one of them has bits that are set.
+# A fax has at most 11 zero bits in a row, except to fill up a line. In an old JPEG, codes of
+# brightness and of colours alternate, and in the usual tables one of them is not all zeros.
 _HOLE = bytes(64)
 
 
 def intact(layout: Layout, data: bytes) -> Layout:
-    """With the pieces that the picture needs. Raises FileFault if one is not in the file, or empty.
+    """The layout with only the pieces that the picture needs.
 
-    An uncompressed piece has the length that its pixels take, whatever the file says.
+    An uncompressed piece gets the length of its pixels, whatever the file says. Raises FileFault
+    if a piece lies outside the file or has a hole.
     """
     size = len(data)
     pieces = layout.across * layout.down
@@ -70,7 +71,7 @@ def _areas(layout: Layout) -> Iterator[tuple[int, int]]:
 
 
 def _refuse_holes(data: bytes, layout: Layout) -> None:
-    """libtiff passes over what it cannot read in these."""
+    """Refuse faxes and old JPEGs with a hole: libtiff skips what it cannot read in them."""
     for offset, length in layout.places:
         if data.find(_HOLE, offset, offset + length) >= 0:
             name = "JPEG" if layout.compression == OLD_JPEG else "fax"

@@ -1,6 +1,6 @@
-"""Pure: what a TIFF page's header says of its pixels, checked before one of them is decoded.
+"""Pure: read from a TIFF page's header how its pixels are stored, and refuse what is not supported.
 
-Numbers of tags and their values are those of TIFF 6.0, its technical notes, and libtiff's list.
+Tags and values are from TIFF 6.0, its technical notes, and libtiff's list.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Layout:
 
     @property
     def samples_used(self) -> int:
-        """Those of colour and alpha; what follows them is not looked at."""
+        """The samples of colour and alpha; those behind them are ignored."""
         return self.colours + (self.alpha != "none")
 
     @property
@@ -118,14 +118,15 @@ class Layout:
 
     @property
     def down(self) -> int:
-        """Pieces one below the other."""
+        """Pieces from top to bottom."""
         return -(-self.height // self.piece_height)
 
     @property
     def row_bytes(self) -> int:
-        """Of one row of a piece; of the rows that share their colours, where they are subsampled.
+        """Bytes of one row of a piece.
 
-        Such data has, for each `subsampling` pixels, their brightnesses, then Cb and Cr.
+        If colours are subsampled, of the rows that share them: such data has the brightness of
+        each pixel of a block, then the block's Cb and Cr.
         """
         across, down = self.subsampling
         if (across, down) != (1, 1):
@@ -134,7 +135,7 @@ class Layout:
         return -(-self.piece_width * bits // 8)
 
     def piece_rows(self, row: int) -> int:
-        """Rows of `row_bytes` in each piece of a row of pieces: the last strip may be shorter."""
+        """Rows of `row_bytes` in each piece of a row of pieces; the last strip may be shorter."""
         whole = self.piece_height
         rows = whole if self.tiled else min(whole, self.height - row * whole)
         return -(-rows // self.subsampling[1])
@@ -147,7 +148,7 @@ class Layout:
 
 
 def unsupported(what: str) -> FileFault:
-    """The fault of a sound file that is not decoded."""
+    """The fault of a sound file of a kind that clipindex does not decode."""
     return FileFault(f"{what} is not supported")
 
 
@@ -208,7 +209,7 @@ def _depth(page: Directory, compression: int) -> tuple[int, int]:
 
 
 def _photometric(page: Directory, bits: int, samples: int) -> int:
-    """Some programs leave it out: then it is what the samples suggest, as libtiff has it."""
+    """A page without the tag gets what its samples suggest, as in libtiff."""
     guess = RGB if samples >= COLOURS[RGB] else BLACK_IS_ZERO if bits > 1 else WHITE_IS_ZERO
     photometric = page.number(PHOTOMETRIC, guess)
     if photometric not in COLOURS:
@@ -234,7 +235,7 @@ def _kind(page: Directory, photometric: int) -> Kind:
 
 
 def _alpha(page: Directory, photometric: int, samples: int) -> Alpha:
-    """The first extra sample's meaning; without a word RGB's fourth is alpha, as Pillow has it."""
+    """What the first extra sample means. By default RGB's fourth is alpha, as in Pillow."""
     extra = page.numbers(338, 1)
     if samples == COLOURS[photometric]:
         return "none"
@@ -258,17 +259,17 @@ def _piece_size(page: Directory, width: int, height: int, *, tiled: bool) -> tup
 
 
 def _places(page: Directory, *, tiled: bool) -> tuple[tuple[int, int], ...]:
-    """Where the pieces are: tags 324 and 325, or 273 and 279 (some writers use these for tiles)."""
+    """Offsets and lengths: tags 324 and 325, or 273 and 279 (some writers use these for tiles)."""
     tiles = tiled and 324 in page.entries
     offsets = page.numbers(324 if tiles else 273)
     lengths = page.numbers(325 if tiles else 279)
-    if len(lengths) < len(offsets):  # left out: a piece goes on for as long as it may
+    if len(lengths) < len(offsets):  # 0: unknown, up to the end of the file
         lengths += (0,) * (len(offsets) - len(lengths))
     return tuple(zip(offsets, lengths, strict=False))
 
 
 def _refuse_combination(page: Directory, layout: Layout) -> None:
-    """What no branch of the decoder is made for."""
+    """Refuse combinations that the decoder does not handle."""
     bits, kind = layout.bits, layout.kind
     deep = layout.photometric in (CMYK, LAB, ICC_LAB)
     if (

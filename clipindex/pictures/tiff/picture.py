@@ -1,7 +1,7 @@
-"""TIFF pictures as Pillow's: the page that is the picture, every layout in use, or a reason.
+"""Open a TIFF as a Pillow image, or refuse it with the reason.
 
-Samples are read by `samples`, whatever their depth. What is coded as a fax or in the JPEG of
-TIFF 6.0 goes to the libtiff within Pillow; faxes as a file with no tag but those it needs.
+`samples` reads the pixels. Two rare kinds go to the libtiff within Pillow instead: the JPEG of
+TIFF 6.0, and compressed YCbCr.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from clipindex.pictures.tiff.layout import (
 from clipindex.pictures.tiff.libtiff import LibtiffPicture
 from clipindex.pictures.tiff.samples import Samples, bands
 
-# Bytes held at once while a picture is decoded, beside the file: its largest strip or tile, twice
-# where it has to be rearranged, and Pillow's four bytes a pixel.
+# Bytes held at once while a picture is decoded, beside the file: a row of pieces, twice if it is
+# rearranged, and Pillow's four bytes a pixel.
 MAX_HELD = 5 << 28  # 1.25 GiB
 
 _JPEG_OFFSET, _END_OF_JPEG = 513, b"\xff\xd9"
 
 
 def open_tiff(data: bytes) -> Image.Image:
-    """The picture in a TIFF, its header read and checked, not yet decoded.
+    """The picture in a TIFF. Its header is read and checked; its pixels are not decoded yet.
 
     Raises FileFault with the reason where it is damaged, too large or not supported.
     """
@@ -55,12 +55,12 @@ def open_tiff(data: bytes) -> Image.Image:
 
 
 def _is_compressed_ycbcr(layout: Layout) -> bool:
-    """No program is known to write it; libtiff's rounding is kept, as old indexes have it."""
+    """No known program writes it. It stays with libtiff: its rounding is in earlier indexes."""
     return layout.photometric == YCBCR and layout.compression not in (NO_COMPRESSION, JPEG)
 
 
 def _old_jpeg(page: Directory, layout: Layout) -> Image.Image:
-    """TIFF 6.0's first way to hold a JPEG: its parts are named by offsets into the whole file."""
+    """TIFF 6.0's first way to hold a JPEG: tags have the offsets of its parts."""
     if page != first_directory(page.data):
         raise unsupported(f"old-style JPEG compressed {layout.name} that is not the first page")
     if _JPEG_OFFSET not in page.entries:  # strips or tiles, which need no marker at their end
@@ -93,7 +93,7 @@ class _Picture(Image.Image):
         return super().load()
 
     def getexif(self) -> Image.Exif:
-        """What the page's own tags, and the EXIF and GPS directories they name, tell."""
+        """From the page's own tags, and the EXIF and GPS directories that they name."""
         if self._about is None:
             self._about = Image.Exif()
             self._about.load(standalone(self._page))
@@ -101,7 +101,7 @@ class _Picture(Image.Image):
 
 
 def _mode(layout: Layout) -> str:
-    """Of the picture in Pillow's words."""
+    """Pillow's mode for the picture."""
     grey = layout.colours == 1 and layout.photometric != PALETTE
     if layout.alpha == "none":
         return "L" if grey else "RGB"
@@ -122,7 +122,7 @@ def _refuse_large(layout: Layout) -> None:
 
 
 def _decode(page: Directory, layout: Layout, mode: str) -> Image.Image:
-    """All of the picture, 8 bit, in that mode."""
+    """The whole picture in `mode`, 8 bits a sample."""
     tables = page.blob(347)
 
     if layout.kind == "signed" and is_mislabelled(bands(page.data, layout, tables)):

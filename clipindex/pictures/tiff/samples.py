@@ -30,10 +30,10 @@ _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 def bands(data: bytes, layout: Layout, tables: bytes = b"") -> Iterator[Samples]:
-    """The picture's rows from the top, in arrays of its own type: [rows, width, samples].
+    """The picture's rows from the top, in arrays of the samples' own type: [rows, width, samples].
 
-    Of planes only those are read that make colour and alpha. `tables` are those that JPEG
-    strips share. Raises FileFault where the data is damaged.
+    Only planes of colour and alpha are read. `tables` are those that JPEG strips share. Raises
+    FileFault if the data is damaged.
     """
     used = layout.samples_used
     planes = range(used) if layout.planes else range(1)
@@ -52,7 +52,7 @@ def bands(data: bytes, layout: Layout, tables: bytes = b"") -> Iterator[Samples]
 
 
 def _rows(data: bytes, layout: Layout, plane: int, rows_of_pieces: range, tables: bytes) -> Bytes:
-    """The bytes of some rows of pieces, [rows, bytes]: those of tiles put side by side."""
+    """The bytes of some rows of pieces: [rows, bytes]. Tiles are put side by side."""
     start = plane * layout.across * layout.down
     numbers = [
         start + row * layout.across + column
@@ -77,7 +77,7 @@ def _piece(data: bytes, layout: Layout, number: int) -> Piece:
 
 
 def _samples(rows: Bytes, layout: Layout) -> Samples:
-    """[rows, width, samples] in this machine's byte order, of rows of bytes."""
+    """Rows of bytes to [rows, width, samples] in this machine's byte order."""
     if layout.subsampling != (1, 1):
         return _upsampled(rows, layout)
     each = 1 if layout.planes else layout.samples
@@ -93,7 +93,7 @@ def _samples(rows: Bytes, layout: Layout) -> Samples:
 
 
 def _typed(rows: Bytes, layout: Layout, each: int) -> Samples:
-    """Whole bytes a sample, with the horizontal differences added up."""
+    """Samples of whole bytes; horizontal differences are added up."""
     size = layout.bits // 8
     values = rows.view(f"{layout.order}u{size}").reshape(len(rows), -1, each)
     if layout.compression in _PREDICTED and layout.predictor == 2:
@@ -111,7 +111,7 @@ def _float_predicted(rows: Bytes, layout: Layout, each: int) -> Samples:
 
 
 def _unpacked_bits(rows: Bytes, bits: int, count: int) -> Samples:
-    """Samples of any number of bits, most significant first; a row begins with a whole byte."""
+    """Samples of any number of bits, most significant first; each row begins at a byte."""
     ones = np.unpackbits(rows, axis=1, count=count * bits).reshape(len(rows), count, bits)
     values = np.zeros((len(rows), count), np.uint8 if bits <= 8 else np.uint32)
     for bit in range(bits):
@@ -120,7 +120,7 @@ def _unpacked_bits(rows: Bytes, bits: int, count: int) -> Samples:
 
 
 def _upsampled(rows: Bytes, layout: Layout) -> Samples:
-    """YCbCr whose colours blocks of pixels share: [block rows, bytes] -> [rows, width, 3]."""
+    """YCbCr with one colour a block of pixels: [block rows, bytes] -> [rows, width, 3]."""
     across, down = layout.subsampling
     height = len(rows)
     blocks = np.ascontiguousarray(rows).reshape(height, -1, across * down + 2)

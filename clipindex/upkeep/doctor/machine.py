@@ -8,10 +8,10 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 
 from clipindex._version import __version__
-from clipindex.model.imports import TELEMETRY_VARIABLES, disable_telemetry
+from clipindex.model.imports import TELEMETRY_VARIABLES, disable_telemetry, guarded_import
 from clipindex.model.processor import processor
 from clipindex.upkeep.doctor.checks import Check, note, ok, problem
 
@@ -39,6 +39,7 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "pi-heif": Versions("1.4", "1.4.0"),
     "pillow": Versions("12.0", "13.0.0"),
     "platformdirs": Versions("4.12", "4.14.8"),
+    "prometheus-client": Versions("0.20", "0.26.0"),
     "qdrant-client": Versions("1.16", "1.20.0"),
     "qdrant-edge-py": Versions("0.9", "0.9.0", below="0.10"),
     "rich": Versions("13.8", "15.0.0"),
@@ -51,6 +52,15 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
 # Builds of onnxruntime for other devices bring the module under a name of their own.
 ALSO = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
 
+NATIVE = {  # module -> package
+    "numpy": "numpy",
+    "PIL.Image": "pillow",
+    "onnxruntime": "onnxruntime",
+    "tokenizers": "tokenizers",
+    "qdrant_edge": "qdrant-edge-py",
+    "sqlite3": "python",
+}
+
 
 def check_machine() -> Iterator[Check]:
     """Program, libraries, processor, telemetry."""
@@ -58,6 +68,20 @@ def check_machine() -> Iterator[Check]:
     yield from _libraries()
     yield ok("processor", processor())
     yield _telemetry()
+
+
+def check_imports() -> Iterator[Check]:
+    """Whether the libraries with machine code in them load here."""
+    for name, package in NATIVE.items():
+        try:
+            with guarded_import():
+                import_module(name)
+        except Exception as error:  # a broken library may raise anything while it loads
+            text = f"cannot be loaded: {type(error).__name__}: {error}"
+            hint = f"python -m pip install --force-reinstall {package}"
+            yield problem(package, text, hint)
+            if name == "numpy":  # the others need it, and would only say so
+                return
 
 
 def _python() -> Check:

@@ -16,10 +16,10 @@ from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.lock import locked
 from clipindex.errors import StoreError
 from clipindex.files.durable import free_space, may_write
-from clipindex.files.user_folders import cache_folder, config_folder, state_folder
 from clipindex.stores.edge import HEADROOM, EdgePoints
 from clipindex.stores.points import Point
 from clipindex.upkeep.doctor.checks import Check, guarded, note, ok, problem
+from clipindex.upkeep.doctor.folders import may_read
 
 MOUNTS = Path("/proc/self/mounts")
 NETWORK = re.compile(
@@ -36,29 +36,6 @@ def check_store(place: FolderPlace) -> Iterator[Check]:
     yield from guarded("free space", lambda: _space(nearest))
     yield from guarded("file system", lambda: file_system_check(nearest))
     yield from guarded("locks and engine", lambda: _trial(nearest))
-
-
-def check_folders() -> Iterator[Check]:
-    """The user's own folders."""
-    for name, folder in (
-        ("configuration", config_folder()),
-        ("model folder", cache_folder()),
-        ("state folder", state_folder()),
-    ):
-        if folder is None:
-            yield note(name, "this user has no home folder", "set HOME to have one")
-        elif not os.path.lexists(folder):
-            yield ok(name, f"{folder} (not made yet)")
-        elif not folder.is_dir() or not may_read(folder):
-            yield problem(name, f"{folder} cannot be read", "fix its permissions and its owner")
-        else:
-            yield ok(name, str(folder))
-
-
-def may_read(path: Path) -> bool:
-    """Whether this process may read a file, or list a folder and open what is in it."""
-    way = os.R_OK | (os.X_OK if path.is_dir() else 0)
-    return os.access(path, way, effective_ids=os.access in os.supports_effective_ids)
 
 
 def existing(folder: Path) -> Path:

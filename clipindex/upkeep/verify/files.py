@@ -59,7 +59,9 @@ class Embedder:
         """How embeddings are compared, in words."""
         if self.is_exact:
             return f"equal within {EQUAL:g} (the same libraries and processor)"
-        return f"cosine at least {LEAST_COSINE} (other libraries, another processor or provider)"
+        return (
+            f"cosine at least {LEAST_COSINE} (other libraries, processor or provider, or a server)"
+        )
 
     def pixels(self, data: bytes) -> Pixels:
         """The picture's pixels. Raises FileFault."""
