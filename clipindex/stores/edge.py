@@ -180,9 +180,11 @@ class EdgePoints:
         )
         return self._try("be searched", partial(self._shard.query, request))
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
-        page, after = self.scroll_page(only, None)
+        page, after = self.scroll_page(only, start)
         yield from page
         while after is not None:
             page, after = self.scroll_page(only, after)
