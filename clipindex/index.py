@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
+from clipindex.collection.kept import Kept
 from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.collection.opening import Settings
 from clipindex.collection.place import aliases_of
@@ -37,7 +40,12 @@ from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOp
 
 
 class Index:
-    """A collection, embedded or on a server. Between calls only the model stays loaded."""
+    """A collection, embedded or on a server; its methods may be called from several threads.
+
+    Between calls only the model stays loaded. `with Index(...) as index:` also keeps an embedded
+    collection open, so that a query takes milliseconds; other processes that query are answered
+    meanwhile, and one that writes gets the collection for as long as it takes.
+    """
 
     def __init__(
         self,
@@ -49,18 +57,33 @@ class Index:
         source: str | None = None,
         server: Server | None = None,
         provider: Provider = Provider.AUTO,
+        wait: float | None = None,
     ) -> None:
         """`store` is a folder; None: one in the user's data folder, unless a `server` is given.
         `model` is the name or the folder of a bundle; None: the collection's own. `source`: whose
         files these are; None: `local`, with a `server` this machine's name. `provider` runs the
-        vision tower of an ingest.
+        vision tower of an ingest. A method that writes waits `wait` seconds (None: 10) while
+        another process writes to the collection, then raises CollectionBusy.
 
         Raises UsageError for a name that no collection or source can have.
         """
-        self.place = place_at(store, server, collection, source)
+        self.place = place_at(store, server, collection, source, wait)
         self._settings = Settings(model, preprocessing)
         self._provider = provider
         self._model: Model | None = None
+        self._loading = threading.Lock()
+        self._kept: Kept | None = None
+
+    def __enter__(self) -> Self:
+        """Keep the collection open between queries."""
+        self._kept = self._kept or Kept()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the collection."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     def ingest(
         self,
@@ -142,9 +165,8 @@ class Index:
         """Pictures nearest to a text, to a picture where `terms` names an existing file, or to
         the weighted sum of several terms."""
         wanted = [Term(os.fspath(terms))] if isinstance(terms, str | os.PathLike) else terms
-        return search.find(
-            self.place, wanted, options, model=self._settings.model, load=self._loaded
-        )
+        model, kept = self._settings.model, self._kept
+        return search.find(self.place, wanted, options, model=model, load=self._loaded, kept=kept)
 
     def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
         """Put tags on every indexed picture at or below the paths; returns how many lacked them.
@@ -233,6 +255,7 @@ class Index:
         return aliases_of(self.place).delete_alias(name)
 
     def _loaded(self, bundle: Bundle) -> Model:
-        if self._model is None or self._model.bundle != bundle:
-            self._model = Model(bundle, self._provider)
-        return self._model
+        with self._loading:
+            if self._model is None or self._model.bundle != bundle:
+                self._model = Model(bundle, self._provider)
+            return self._model

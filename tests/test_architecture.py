@@ -83,6 +83,7 @@ OWN_FILES = {
     "collection.place",
     "collection.readable_catalogue",
     "collection.server_place",
+    "collection.sharing.socket_file",
     "ingest.cores",
     "model",
     "stores.address_space",

@@ -144,6 +144,24 @@ class Shared:
     ] = None
 
 
+class Waiting:
+    """What the commands that write have in common."""
+
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            "--wait",
+            metavar="TIME",
+            parser=checked(values.seconds),
+            envvar="CLIPINDEX_WAIT",
+            help="While another command writes to the collection, wait for it as long as this "
+            "(90s, 30m, 4h) before giving up with exit code 11. Default: 10s.",
+            show_default=False,
+            rich_help_panel=WHERE,
+        ),
+    ] = None
+
+
 PLACE: Collection[str] = ("store", "url", "collection", "source", "timeout")
 
 

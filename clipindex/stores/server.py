@@ -10,7 +10,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -91,6 +91,10 @@ class ServerPoints:
         for field in (*INDEXED_FIELDS, "source", "path"):
             if field not in self._info.indexed_fields:
                 self.index_field(field)
+
+    def turn(self) -> AbstractContextManager[object]:
+        """The server takes the turns."""
+        return nullcontext()
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """Write points; they are applied when this returns. Raises VerificationFailed for a

@@ -13,13 +13,13 @@ from clipindex.collection.place import Place
 from clipindex.files.durable import may_write
 from clipindex.files.identity import display_path, path_from_payload, point_id
 from clipindex.stores.payload import Payload
-from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
+from clipindex.stores.points import POINTS_AT_ONCE, Point, ReadablePoints
 from clipindex.stores.validation import healed_payload, point_fault
 from clipindex.upkeep.verify.findings import Finding, Kind, Sample, finding
 from clipindex.upkeep.verify.remembered import Remembered, row_fault
 from clipindex.upkeep.verify.resume import Position
 
-Opening = Callable[[], AbstractContextManager[Points]]
+Opening = Callable[[], AbstractContextManager[ReadablePoints]]
 
 NO_POINT = "the catalogue remembers it, and its point is gone"
 
@@ -30,7 +30,7 @@ def reader(place: Place, stored: StoredContract) -> Iterator[Opening]:
     collection that may only be read is opened once: each time would copy it, and none can write.
     """
 
-    def opened() -> AbstractContextManager[Points]:
+    def opened() -> AbstractContextManager[ReadablePoints]:
         return place.open_for_reading(stored, "verify")
 
     if may_write(place.folder):
@@ -49,7 +49,7 @@ class Survey:
     miscounted: str  # how the engine disagrees with itself
 
 
-def survey(points: Points, rows: Remembered, source: str, sample: Sample) -> Survey:
+def survey(points: ReadablePoints, rows: Remembered, source: str, sample: Sample) -> Survey:
     """The ids of all points, and the rows that have none. Rows are read first: a point is there
     before its row."""
     expected = [(path, point_id(source, path)) for path in rows.indexed()]
@@ -70,7 +70,7 @@ def survey(points: Points, rows: Remembered, source: str, sample: Sample) -> Sur
     )
 
 
-def read(points: Points, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
+def read(points: ReadablePoints, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
     """Points with vectors and payloads, healed."""
     found: dict[uuid.UUID, Point] = {}
     for start in range(0, len(ids), POINTS_AT_ONCE):
@@ -105,7 +105,7 @@ def check_row(point: Point, row: Row | None) -> Finding | None:
 
 
 def check_pointless(
-    points: Points, paths: Sequence[bytes], rows: Remembered, source: str
+    points: ReadablePoints, paths: Sequence[bytes], rows: Remembered, source: str
 ) -> list[Finding]:
     """The paths whose row has no point, looked at once more: a run may have moved a file."""
     ids = {point_id(source, path): path for path in paths}
