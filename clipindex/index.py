@@ -30,8 +30,10 @@ from clipindex.search import query as search
 from clipindex.search.query import Hit, QueryOptions
 from clipindex.search.terms import Term
 from clipindex.stores.address import Server
+from clipindex.upkeep import compact as compacting
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tagging, transfer
+from clipindex.upkeep.compact import Compaction
 from clipindex.upkeep.doctor.checks import Check
 from clipindex.upkeep.doctor.run import examine
 from clipindex.upkeep.transfer import Progress
@@ -216,6 +218,19 @@ class Index:
         """Look at everything that clipindex needs, the collection and the model among it. Raises
         nothing: what is broken is a check whose `state` is `problem`, with what to do."""
         return list(examine(lambda: self.place, self._settings.model, self._loaded))
+
+    def compact(
+        self, progress: Progress | None = None, *, only_if_worthwhile: bool = False
+    ) -> Compaction | None:
+        """Free the space that edits, renames and deletions left behind in an embedded store.
+        `only_if_worthwhile`: where more than half would be freed (else None); it then stops, with
+        CollectionBusy, for any process that wants to write.
+
+        Raises UsageError on a server, DiskFull, VerificationFailed for a point that cannot be
+        copied; the collection is then as it was.
+        """
+        progress = progress or transfer.no_progress
+        return compacting.compact(self.place, progress, yielding=only_if_worthwhile)
 
     def status(self) -> CollectionStatus:
         """Contract, counts, roots and latest run; works while another process ingests."""

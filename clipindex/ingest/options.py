@@ -20,6 +20,7 @@ class IngestOptions:
     limit: int | None = None  # files to read; the others are deferred
     workers: int | None = None  # None: one per usable core
     max_seconds: float | None = None  # then the run ends; files not read are deferred
+    compact: bool = True  # afterwards, an embedded collection of which more than half is waste
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("limit", 0), ("workers", 1), ("max_seconds", 0)):

@@ -206,6 +206,10 @@ class EdgePoints:
         """Create a keyword index on a payload field."""
         self._try("be written", partial(self._shard.update, _field_index(name)))
 
+    def indexed_fields(self) -> set[str]:
+        """The payload fields that have an index."""
+        return set(self._try("be read", self._shard.info).payload_schema)
+
     def count(self, only: Filter = Filter()) -> int:
         """The exact number of points that match the filter."""
         request = engine.CountRequest(filter=engine_filter(only.conditions()))
