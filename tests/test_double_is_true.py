@@ -175,7 +175,7 @@ def test_a_value_out_of_range_is_a_422(server: Server) -> None:
     server.create()
     one = "value 0 invalid, must be 1 or larger"
     answer = server.on("points/scroll", {"limit": 0})
-    words = f"Validation error in JSON body: [limit: {one}]"
+    words = f"Validation error in JSON body: [scroll_request.limit: {one}]"
     assert (answer.status, answer.error) == (422, words)
     asked = {"query": [1.0] * SIZE, "group_by": "sha256", "limit": 0, "group_size": 1}
     assert server.on("points/query/groups", asked).status == 422
@@ -357,10 +357,10 @@ def test_a_point_comes_back_with_what_was_asked_for(server: Server) -> None:
     server.create()
     points = server.fill(3)
     ids = [points[1]["id"], str(uuid.UUID(int=99)), points[0]["id"]]
-    whole = server.on("points", {"ids": ids, "with_vector": True}).result
+    whole = server.on("points", {"ids": ids, "with_payload": True, "with_vector": True}).result
     assert sorted(record["id"] for record in whole) == sorted([ids[0], ids[2]])
     assert all(set(record) == {"id", "payload", "vector"} for record in whole)
-    bare = server.on("points", {"ids": ids, "with_payload": False}).result
+    bare = server.on("points", {"ids": ids}).result
     assert all(set(record) == {"id"} for record in bare)
     some = server.on("points", {"ids": ids, "with_payload": ["path"]}).result
     assert all(set(record["payload"]) == {"path"} for record in some)
@@ -551,7 +551,7 @@ def test_a_rate_limit_says_when_to_come_back_only_where_that_helps(server: Serve
         "capacity, please try to split your request"
     )
     assert "retry-after" not in answer.headers
-    server.fill(4)
+    server.fill(2)  # paid twice
     answer = server.on("points?wait=true", {"points": made(4)}, "PUT")
     assert answer.status == 429
     assert re.fullmatch(
@@ -559,6 +559,8 @@ def test_a_rate_limit_says_when_to_come_back_only_where_that_helps(server: Serve
         r"only 1\.\d were available\. Retry after \d+s",
         answer.error,
     )
+    (empty,) = [server.on("points?wait=true", {"points": made(3)}, "PUT")]
+    assert empty.status == 429, "a write of more than half of the limit never passes"
     assert 20 < int(answer.headers["retry-after"]) <= 36
     answer = server.on("points", {"ids": list(range(6))})
     assert answer.status == 429

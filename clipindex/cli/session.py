@@ -23,8 +23,8 @@ import typer
 from clipindex._version import __version__
 from clipindex.cli import memory, values
 from clipindex.cli.exits import Ending
-from clipindex.cli.options import Shared, Waiting
 from clipindex.cli.output import LogFile, Output
+from clipindex.cli.shared_options import Shared, Waiting
 from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.errors import UsageError
 

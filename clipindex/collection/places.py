@@ -49,4 +49,5 @@ def place_at(
         collection=collection,
         source=source or host_source(),
         patience=patience,
+        source_is_default=source is None,
     )

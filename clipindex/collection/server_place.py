@@ -51,6 +51,7 @@ class ServerPlace:
     source: str = LOCAL
     part: str = ""
     patience: float = field(default=PATIENCE, compare=False)
+    source_is_default: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         check_names(self.collection, self.source)

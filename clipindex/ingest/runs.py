@@ -36,9 +36,8 @@ def ingest(
     """Bring a collection up to date with the files of a scope, creating a missing one."""
     with open_for_ingest(place.locate(for_writing=True), settings, load) as (collection, model):
         yield from pipeline.ingest(collection, model, scope, options)
-        points = collection.points.estimate()
     if options.compact:
-        compact_if_worthwhile(place, points, collection.contract.dimension)
+        compact_if_worthwhile(place)
 
 
 def reindex(
@@ -68,9 +67,8 @@ def reindex(
             retag=False,
         )
         yield from pipeline.ingest(collection, model, scope, options)
-        points = collection.points.estimate()
     if options.compact:
-        compact_if_worthwhile(located.place, points, collection.contract.dimension)
+        compact_if_worthwhile(located.place)
 
 
 def summary_of(events: Iterator[Event]) -> Summary:

@@ -24,7 +24,8 @@ _DHT, _DRI, _SOS, _AC = 0xC4, 0xDD, 0xDA, 1
 _END_OF_BLOCK = b"\0"
 _COUNTS = {*range(0x10, 0xF0, 0x10)}  # symbols for several empty blocks
 _NOT_ZERO = re.compile(rb"[^\0]")
-_RESTARTS = tuple(bytes((0xFF, 0xD0 + number)) for number in range(8))
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+_IN_ORDER = bytes(range(0xD0, 0xD8))
 _SEQUENTIAL_HUFFMAN, _PROGRESSIVE_HUFFMAN = (0xC0, 0xC1), 0xC2
 _OF_BLOCKS = {*_SEQUENTIAL_HUFFMAN, _PROGRESSIVE_HUFFMAN, 0xC9, 0xCA}  # frames coded by an 8x8 DCT
 
@@ -133,11 +134,10 @@ def _refuse_lost_restarts(
     components = header[1 : 1 + 2 * header[0] : 2] if header else b""
     if frame is None or frame.marker not in _OF_BLOCKS or not {*components} <= {*frame.components}:
         return
-    at = begin
-    for number in range((_units(frame, components) - 1) // interval):
-        at = stream.data.find(_RESTARTS[number & 7], at, segment.end) + 2
-        if at < begin:
-            raise ValueError("its data ends before the picture does, or a part is missing")
+    wanted = max(0, (_units(frame, components) - 1) // interval)
+    numbers = b"".join(_RESTART.findall(stream.data, begin, segment.end))
+    if numbers[:wanted] != (_IN_ORDER * (wanted // 8 + 1))[:wanted]:
+        raise ValueError("its data ends before the picture does, or a part is missing")
 
 
 def _refuse_impossible(stream: Stream, header: bytes, state: _State) -> None:

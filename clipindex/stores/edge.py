@@ -180,9 +180,11 @@ class EdgePoints:
         )
         return self._try("be searched", partial(self._shard.query, request))
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
-        page, after = self.scroll_page(only, None)
+        page, after = self.scroll_page(only, start)
         yield from page
         while after is not None:
             page, after = self.scroll_page(only, after)
@@ -229,9 +231,8 @@ class EdgePoints:
         self._try("be closed", self._shard.close)
 
     def _check_free_space(self, count: int) -> None:
-        free = free_space(self._folder)
         need = HEADROOM + 4 * BYTES_PER_POINT * count
-        if free < need:
+        if (free := free_space(self._folder)) < need:
             raise DiskFull(
                 f"{free >> 20} MiB are free where the collection lies, {need >> 20} are needed",
                 path=self.location,
@@ -278,8 +279,7 @@ def _tells_of_no_room(error: BaseException) -> bool:
 
 
 def _field_index(name: str) -> Any:
-    keyword = engine.PayloadSchemaType.Keyword
-    return engine.UpdateOperation.create_field_index(name, keyword)
+    return engine.UpdateOperation.create_field_index(name, engine.PayloadSchemaType.Keyword)
 
 
 def engine_filter(conditions: Conditions | None) -> Any:

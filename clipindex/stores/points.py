@@ -88,8 +88,10 @@ class ReadablePoints(Protocol):
         what `search_method` returned."""
         ...
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
-        """Ids and payloads of all points that match the filter."""
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
+        """Ids and payloads of all points that match the filter, by id, beginning at `start`."""
         ...
 
     def count(self, only: Filter = Filter()) -> int:

@@ -40,7 +40,8 @@ def limits_of(strict: Mapping[str, Any] | None) -> Limits:
 
     return Limits(
         page=least(PAGE, strict.get("max_query_limit")),
-        upsert=least(POINTS_AT_ONCE, strict.get("upsert_max_batchsize"), write),
+        # Qdrant charges a write twice: of more than half of the rate, none ever passes
+        upsert=least(POINTS_AT_ONCE, strict.get("upsert_max_batchsize"), write and write // 2),
         retrieve=least(POINTS_AT_ONCE, read),
         exact=strict.get("search_allow_exact") is not False,
         ef=strict.get("search_max_hnsw_ef"),

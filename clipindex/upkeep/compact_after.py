@@ -14,17 +14,19 @@ from contextlib import suppress
 
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.place import Place
-from clipindex.stores.shard_size import shard_size
+from clipindex.collection.status import shard_size_of
+from clipindex.errors import ClipIndexError
 
 
-def compact_if_worthwhile(place: Place, points: int, dimension: int) -> None:
+def compact_if_worthwhile(place: Place) -> None:
     """Start the process where it is worthwhile; does nothing on a server. Raises nothing: whether
     it can be started is no concern of the run's."""
     if not isinstance(place, FolderPlace):
         return
-    if not shard_size(place.shard, points, dimension).is_worth_compacting:
-        return
-    with suppress(OSError):
+    with suppress(OSError, ClipIndexError):
+        size = shard_size_of(place.locate())
+        if size is None or not size.is_worth_compacting:
+            return
         process = subprocess.Popen(
             command_line(place),
             stdin=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ FILLING_SEARCHES = 5  # MAX_GROUP_FILLING_REQUESTS there
 def retrieve(shard: Shard, body: Json) -> list[Json]:
     ids = [point_id(name) for name in body["ids"]]
     strict.spend(shard, "Read", len(ids))
-    payload, vector = body.get("with_payload", True), bool(body.get("with_vector", False))
+    payload, vector = body.get("with_payload", False), bool(body.get("with_vector", False))
     records = shard.run(lambda points: points.retrieve(ids, _selector(payload), vector))
     return [record_json(each, payload=payload is not False, vector=vector) for each in records]
 

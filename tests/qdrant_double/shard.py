@@ -43,7 +43,7 @@ class Shard:
 
     def __post_init__(self) -> None:
         self.points = engine.EdgeShard.create(str(self.folder), engine_config(self.config))
-        self.operations = itertools.count()
+        self.operations = itertools.count(1)
         self.versions: dict[object, int] = {}
         self.stale = False  # written to since the optimizer looked
         self.limiters: dict[str, RateLimiter] = {}

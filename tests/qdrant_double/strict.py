@@ -210,8 +210,10 @@ class RateLimiter:
 
 
 def spend(shard: Shard, kind: str, cost: int) -> None:
-    """Pay for a "Read" or "Write"; rate limits hold even where strict mode is off."""
+    """Pay for a "Read" or "Write"; rate limits hold even where strict mode is off. A write is paid
+    twice, as seen on 1.18.3: the replica set checks it before and while it applies it."""
     strict = shard.config["strict_mode_config"] or {}
     limit = strict.get(f"{kind.lower()}_rate_limit")
     if limit is not None:
-        shard.limiter(kind, limit).take(cost, kind)
+        for _ in range(2 if kind == "Write" else 1):
+            shard.limiter(kind, limit).take(cost, kind)

@@ -30,6 +30,10 @@ KNOWN = {  # the fields that the double heeds; others it refuses, so that no tes
     " group_by group_size",
     "index": "field_name field_schema field_type",
 }
+INSIDE = {  # the structure in which a server names a field
+    "points/scroll": "scroll_request.",
+    "points/query/groups": "search_group_request.group_request.",
+}
 AT_LEAST_ONE = ("limit", "group_size")
 DATATYPES = ("float32", "uint8", "float16", "turbo4")
 
@@ -102,7 +106,7 @@ def _check_body(request: Request, operation: str) -> None:
     if strange:
         raise Problem(501, f"the double does nothing for {strange} in {operation}")
     errors = [
-        f"{name}: value {body[name]} invalid, must be 1 or larger"
+        f"{INSIDE.get(operation, '')}{name}: value {body[name]} invalid, must be 1 or larger"
         for name in AT_LEAST_ONE
         if isinstance(body.get(name), int) and body[name] < 1
     ]

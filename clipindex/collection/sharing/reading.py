@@ -110,9 +110,11 @@ class Reader:
         """As `Points.count`."""
         return self._use(lambda points: points.count(only))
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """As `Points.scroll`. A run that writes meanwhile is seen in the pages still to come."""
-        after: uuid.UUID | None = None
+        after = start
         while True:
             page, after = self._use(partial(_page, only, after))
             yield from page
