@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from clipindex.cli import streams
 from clipindex.cli.output import Output
-from clipindex.cli.words import count_of, printable, printable_path
+from clipindex.cli.words import count_of, megabytes, printable, printable_path
+from clipindex.stores.shard_size import WORTHWHILE
 
 if TYPE_CHECKING:
     from clipindex.collection.status import CollectionStatus
@@ -225,6 +226,7 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         ("pictures", f"{status.indexed:,}"),
         ("in quarantine", f"{status.quarantined:,}{_accepted(status)}"),
         ("skipped", f"{status.skipped:,}"),
+        *([("on the disk", _size(status))] if status.disk_bytes else []),
         *([("not found", _missing(status))] if status.vanished else []),
         *(("" if n else "roots", root) for n, root in enumerate(status.roots)),
     ]
@@ -235,6 +237,12 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         if isinstance(summary, dict) and summary["provider"]:
             rows.append(("", f"embedded on {summary['provider']}"))
     _show_rows([(name, printable(str(value))) for name, value in rows], output)
+
+
+def _size(status: CollectionStatus) -> str:
+    free = status.reclaimable_bytes or 0
+    waste = f", of which `clipindex compact` would free about {megabytes(free)}"
+    return megabytes(status.disk_bytes or 0) + (waste if free >= WORTHWHILE else "")
 
 
 def _accepted(status: CollectionStatus) -> str:

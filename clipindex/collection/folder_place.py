@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from clipindex.collection.place import Located, Opened, required
 from clipindex.collection.sharing.hold import Hold, held
 from clipindex.collection.sharing.reading import Readable, Reader
 from clipindex.errors import StoreError
+from clipindex.files.durable import disk_errors
 from clipindex.files.identity import LOCAL
+from clipindex.files.replacing import as_it_is, settle
 from clipindex.stores import readable_shard
 from clipindex.stores.edge import EdgePoints
 
@@ -81,6 +83,8 @@ class FolderPlace:
             current = required(None, self)
         if current is not None:
             current.contract.check(wanted.contract)
+        with disk_errors(self.shard, "the collection's points cannot be put back in their place"):
+            settle(self.shard)
         points = EdgePoints(self.shard, wanted.contract.dimension, make=current is None)
         if current is None and points.count():
             points.close()
@@ -121,7 +125,10 @@ class FolderPlace:
 
         def open_points(alone: bool) -> AbstractContextManager[EdgePoints]:
             """A collection that may not be written to is read from a temporary copy."""
-            dimension = stored.contract.dimension
-            return readable_shard.open_for_reading(self.shard, dimension, in_place=alone)
+            if alone:
+                with suppress(OSError):  # where nothing may be renamed
+                    settle(self.shard)
+            shard, dimension = as_it_is(self.shard), stored.contract.dimension
+            return readable_shard.open_for_reading(shard, dimension, in_place=alone)
 
         return Readable(lock=self.lock, location=str(self.shard), check=check, opened=open_points)

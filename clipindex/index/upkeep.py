@@ -13,11 +13,14 @@ from clipindex.ingest.options import PruneOptions
 from clipindex.ingest.prunable import PrunePlan
 from clipindex.ingest.prune import PruneReport
 from clipindex.ingest.scope import Part
+from clipindex.upkeep import compact as compacting
 from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
-from clipindex.upkeep import roots, tagging
+from clipindex.upkeep import roots, tagging, transfer
+from clipindex.upkeep.compact import Compaction
 from clipindex.upkeep.quarantine import Quarantined
 from clipindex.upkeep.roots import Below
+from clipindex.upkeep.transfer import Progress
 from clipindex.upkeep.verify import run as verifying
 from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOptions
 
@@ -122,3 +125,16 @@ class Upkeep(Held):
         early, the next call with the same options goes on."""
         model, cores = self._settings.model, usable_cores()
         return verifying.verify(self.place, options, self._loaded, model=model, cores=cores)
+
+    def compact(
+        self, progress: Progress | None = None, *, only_if_worthwhile: bool = False
+    ) -> Compaction | None:
+        """Free the space that edits, renames and deletions left behind in an embedded store.
+        `only_if_worthwhile`: where more than half would be freed (else None); it then stops, with
+        CollectionBusy, for any process that wants to write.
+
+        Raises UsageError on a server, DiskFull, VerificationFailed for a point that cannot be
+        copied; the collection is then as it was.
+        """
+        progress = progress or transfer.no_progress
+        return compacting.compact(self.place, progress, yielding=only_if_worthwhile)

@@ -208,6 +208,10 @@ class EdgePoints:
         """Create a keyword index on a payload field."""
         self._try("be written", partial(self._shard.update, _field_index(name)))
 
+    def indexed_fields(self) -> set[str]:
+        """The payload fields that have an index."""
+        return set(self._try("be read", self._shard.info).payload_schema)
+
     def count(self, only: Filter = Filter()) -> int:
         """The exact number of points that match the filter."""
         request = engine.CountRequest(filter=engine_filter(only.conditions()))
@@ -227,9 +231,8 @@ class EdgePoints:
         self._try("be closed", self._shard.close)
 
     def _check_free_space(self, count: int) -> None:
-        free = free_space(self._folder)
         need = HEADROOM + 4 * BYTES_PER_POINT * count
-        if free < need:
+        if (free := free_space(self._folder)) < need:
             raise DiskFull(
                 f"{free >> 20} MiB are free where the collection lies, {need >> 20} are needed",
                 path=self.location,
@@ -276,8 +279,7 @@ def _tells_of_no_room(error: BaseException) -> bool:
 
 
 def _field_index(name: str) -> Any:
-    keyword = engine.PayloadSchemaType.Keyword
-    return engine.UpdateOperation.create_field_index(name, keyword)
+    return engine.UpdateOperation.create_field_index(name, engine.PayloadSchemaType.Keyword)
 
 
 def engine_filter(conditions: Conditions | None) -> Any:

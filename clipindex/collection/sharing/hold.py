@@ -35,12 +35,18 @@ class Hold:
 
 
 @contextmanager
-def held(path: Path, purpose: str, patience: float = PATIENCE) -> Iterator[Hold]:
+def held(
+    path: Path,
+    purpose: str,
+    patience: float = PATIENCE,
+    hand_over: Callable[[], bool] = lambda: False,
+) -> Iterator[Hold]:
     """Hold a collection for writing, and answer on its socket meanwhile. An idle holder is asked
-    to hand over. Raises CollectionBusy after `patience` seconds, and as `LockFile` does."""
+    to hand over; `hand_over` is called when this one is. Raises
+    CollectionBusy after `patience` seconds, and as `LockFile` does."""
     with closing(LockFile(path)) as file:
         _wait(file, patience)
-        with answering(path.parent, purpose) as answers:
+        with answering(path.parent, purpose, hand_over) as answers:
             file.sign(purpose, None if answers is None else answers.address)
             yield Hold(answers)
 
