@@ -13,11 +13,14 @@ from clipindex.collection.place import aliases_of
 from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.files.walk import WalkPolicy
+from clipindex.ingest import prune as pruning
 from clipindex.ingest import runs
 from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.dry_run import DryRun, dry_run
 from clipindex.ingest.events import Event, Summary
-from clipindex.ingest.options import IngestOptions
+from clipindex.ingest.options import IngestOptions, PruneOptions
+from clipindex.ingest.prunable import PrunePlan
+from clipindex.ingest.prune import PruneReport
 from clipindex.ingest.scope import Part, scope_of
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Model
@@ -27,10 +30,13 @@ from clipindex.search import query as search
 from clipindex.search.query import Hit, QueryOptions
 from clipindex.search.terms import Term
 from clipindex.stores.address import Server
+from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tagging, transfer
 from clipindex.upkeep.doctor.checks import Check
 from clipindex.upkeep.doctor.run import examine
+from clipindex.upkeep.quarantine import Quarantined
+from clipindex.upkeep.roots import Below
 from clipindex.upkeep.transfer import Progress
 from clipindex.upkeep.verify import run as verifying
 from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOptions
@@ -172,6 +178,60 @@ class Index:
         Raises UsageError when it is not remembered.
         """
         roots.forget(self.place, path)
+
+    def forget_and_prune(self, path: AnyPath) -> int:
+        """Remove every file at or below a path from the index, whether it exists or not, and
+        forget the roots there; returns how many. Raises UsageError when nothing is remembered
+        there, and on a server without a `source`."""
+        return roots.forget_and_prune(self.place, path)
+
+    def remembered_below(self, path: AnyPath) -> Below:
+        """What `forget_and_prune` would remove. Raises UsageError for nothing."""
+        return roots.remembered_below(self.place, path)
+
+    def prune(
+        self,
+        paths: Sequence[AnyPath] = (),
+        options: PruneOptions = PruneOptions(),
+        *,
+        part: Part = Part(),
+        agree: pruning.Agree | None = None,
+    ) -> PruneReport:
+        """Remove the points and rows of files that are proved to be gone, at or below `paths`;
+        none named: below every remembered root. `agree` is called with the plan and answers
+        whether to go on; None: go on.
+
+        Raises Refused when a disk is away or too many pictures would go, UsageError when nothing
+        there was ever ingested, and on a server without a `source`.
+        """
+        return pruning.prune(self.place, paths, options, part, agree)
+
+    def foresee_prune(
+        self,
+        paths: Sequence[AnyPath] = (),
+        options: PruneOptions = PruneOptions(),
+        *,
+        part: Part = Part(),
+    ) -> PrunePlan:
+        """What `prune` would remove; nothing is locked or written. A refusal is in the plan."""
+        return pruning.foresee(self.place, paths, options, part)
+
+    def quarantine(self, paths: Sequence[AnyPath] = ()) -> list[Quarantined]:
+        """Pictures that were refused, at or below `paths`; none named: all. Nothing is locked."""
+        return refused.listed(self.place, paths)
+
+    def retry_quarantine(self, paths: Sequence[AnyPath] = ()) -> int:
+        """Have the next run read pictures in quarantine once more; returns how many."""
+        return refused.retry(self.place, paths)
+
+    def clear_quarantine(self, paths: Sequence[AnyPath] = ()) -> int:
+        """Forget that pictures were refused; the next run reads what exists as new files."""
+        return refused.clear(self.place, paths)
+
+    def accept_quarantine(self, paths: Sequence[AnyPath] = ()) -> int:
+        """Accept that pictures are refused: until their files change they are counted, but
+        neither reported nor a reason for exit code 3; returns how many."""
+        return refused.accept(self.place, paths)
 
     def verify(self, options: VerifyOptions = VerifyOptions()) -> Verification:
         """Read every point back and check it: vector, payload, id, the catalogue's row; with

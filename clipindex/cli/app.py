@@ -28,6 +28,8 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "untag": "Tags",
     "relocate": "Upkeep",
     "forget": "Upkeep",
+    "prune": "Upkeep",
+    "quarantine": "Upkeep",
     "verify": "Upkeep",
     "doctor": "Upkeep",
     "schedule": "Upkeep",

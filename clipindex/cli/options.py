@@ -20,6 +20,7 @@ WHERE = "Where"
 MODEL = "Model"
 SPEED = "Amount and speed"
 OUTPUT = "Output"
+REMOVAL = "What vanished"
 
 LARGEST = 2**63 - 1  # what SQLite and Qdrant can count
 
@@ -236,6 +237,41 @@ PartText = Annotated[
         help="Index only part K of N, by a hash of the path: N machines share the work.",
         show_default=False,
         rich_help_panel=SPEED,
+    ),
+]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        help="Do not ask before anything is removed; needed where there is no terminal.",
+        rich_help_panel=REMOVAL,
+    ),
+]
+MaxDelete = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|P%",
+        help="Remove nothing when more than N pictures of a folder, or P percent of them, would "
+        "go. Default: 10%, and never fewer than 25 pictures.",
+        show_default=False,
+        rich_help_panel=REMOVAL,
+    ),
+]
+Prune = Annotated[
+    bool,
+    typer.Option(
+        "--prune",
+        help="Afterwards remove pictures that are gone from the index, as `clipindex prune` does.",
+        rich_help_panel=REMOVAL,
+    ),
+]
+FailOnVanished = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-vanished",
+        help="End with exit code 3 while remembered pictures are not found.",
+        rich_help_panel=REMOVAL,
     ),
 ]
 MetricsFile = Annotated[

@@ -30,6 +30,10 @@ class FolderPlace:
         check_names(self.collection, self.source)
 
     @property
+    def source_is_default(self) -> bool:
+        return False  # an embedded store is this machine's alone
+
+    @property
     def name(self) -> str:
         return str(self.store)
 

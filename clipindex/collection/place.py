@@ -25,6 +25,10 @@ class Place(Protocol):
         """Whose files: a run judges only files of its own source."""
 
     @property
+    def source_is_default(self) -> bool:
+        """Whether nobody named the source, and this machine's name stands for it."""
+
+    @property
     def name(self) -> str:
         """The store as messages name it: a folder or a URL."""
 
@@ -160,6 +164,11 @@ def aliases_of(place: Place) -> Aliases:
             hint="name the server with --url, or the collection itself with --collection",
         )
     return place
+
+
+def is_shared(place: Place) -> bool:
+    """Whether others may write to the collection at the same time: on a server."""
+    return isinstance(place, Aliases)
 
 
 def required(stored: StoredContract | None, place: Place) -> StoredContract:

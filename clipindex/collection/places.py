@@ -37,4 +37,9 @@ def place_at(
         )
     from clipindex.collection.server_place import ServerPlace, host_source  # 0.5 s to load
 
-    return ServerPlace(address=server, collection=collection, source=source or host_source())
+    return ServerPlace(
+        address=server,
+        collection=collection,
+        source=source or host_source(),
+        source_is_default=source is None,
+    )

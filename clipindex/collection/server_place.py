@@ -11,7 +11,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipindex.collection import label
@@ -48,6 +48,7 @@ class ServerPlace:
     collection: str = DEFAULT_COLLECTION
     source: str = LOCAL
     part: str = ""
+    source_is_default: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         check_names(self.collection, self.source)

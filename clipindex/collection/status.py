@@ -30,6 +30,8 @@ class CollectionStatus:
     skipped: int
     roots: list[str]
     last_run: dict[str, object] | None
+    vanished: int  # of the indexed, those that the latest run did not find
+    accepted: int  # of the quarantined, those that are no longer reported
     aliases: list[str]  # names on a server that stand for this collection
     search: str = "exact"  # how a query is answered: exact or approximate
     ef: int | None = None  # how many candidates an approximate search keeps
@@ -58,6 +60,8 @@ def status_of(place: Place) -> CollectionStatus:
         skipped=0,
         roots=[],
         last_run=None,
+        vanished=0,
+        accepted=0,
         aliases=list(located.aliases),
         search=located.search.name,
         ef=located.search.ef,
@@ -73,6 +77,8 @@ def status_of(place: Place) -> CollectionStatus:
             quarantined=counts.get(QUARANTINED, 0),
             skipped=counts.get(SKIPPED, 0),
             roots=[display_path(path) for path in catalogue.roots()],
+            vanished=catalogue.count_missing(),
+            accepted=sum(mark.accepted for mark in catalogue.refusals().values()),
             last_run=run and {"started": run[0], "finished": run[1], "summary": run[2]},
         )
 
