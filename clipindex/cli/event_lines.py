@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from clipindex.cli.words import count_of
+from clipindex.cli.words import count_of, totals_of
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
@@ -18,7 +19,6 @@ from clipindex.ingest.events import (
     RunPlanned,
     RunStarted,
     SlowFile,
-    Status,
     Summary,
 )
 from clipindex.stores.verified import BatchVerified
@@ -100,12 +100,5 @@ def file_line(file: FileDone) -> str:
 
 
 def totals(summary: Summary) -> str:
-    """Every count that is not zero."""
-    counts = {status.value: getattr(summary, status.value) for status in Status}
-    said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    absent = f"; {summary.vanished:,} remembered but not found" if summary.vanished else ""
-    pruned = f"; {summary.pruned:,} pruned" if summary.pruned else ""
-    return (
-        f"{summary.found:,} found: {said or 'nothing'}{absent}{pruned}; "
-        f"exit code {summary.exit_code}"
-    )
+    """Every count that is not zero, and the exit code."""
+    return f"{totals_of(asdict(summary))}; exit code {summary.exit_code}"

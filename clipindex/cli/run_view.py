@@ -26,7 +26,7 @@ from clipindex.cli.event_lines import (
     vanished_line,
 )
 from clipindex.cli.output import Output
-from clipindex.cli.progress import ProgressEstimate
+from clipindex.cli.progress import DoneSoFar, ProgressEstimate
 from clipindex.cli.results import show_summary, show_unmatched
 from clipindex.cli.words import printable
 from clipindex.errors import ClipIndexError, ExitCode
@@ -73,8 +73,11 @@ def show_run(
     show in place of the run's own, and the error that is raised after that.
     """
     view: RunView = JsonView(output) if output.json else PeopleView(output)
+    done = DoneSoFar()
+    output.done = done
 
     def show(event: Event) -> None:
+        done.add(event)
         if (line := log_line(event)) is not None:
             output.log(line)
         view.show(event)

@@ -172,3 +172,22 @@ def _holder(path: Path) -> str:
         return f"{note['purpose']}, process {note['pid']}, since {note['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "by another process"
+
+
+def is_held_by(path: Path, pid: int | None) -> bool:
+    """Whether a lock file is held and was signed last by this process: a number alone may belong
+    to another process by now. Looking takes a free lock for a moment, shared where it can."""
+    try:
+        if json.loads(path.read_text("utf-8"))["pid"] != pid:
+            return False
+        if pid == os.getpid():  # looking would drop our own lock on some network file systems
+            return True
+        handle = os.open(path, (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY) | FLAGS)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    try:
+        return not _try(handle, path, shared=True)
+    except StoreError:  # its file system has no locks
+        return False
+    finally:
+        os.close(handle)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from clipindex.collection.agreement import PointCount, begin_run, count_points, end_run
 from clipindex.collection.opening import Collection
+from clipindex.collection.run_history import NOTHING_DONE
 from clipindex.errors import ExitCode
 from clipindex.files.access import is_folder
 from clipindex.files.file_system import FileRecord
@@ -65,7 +66,8 @@ def ingest(
     _remember_roots(collection, scope, files)
     plan = files.plan
     deferred = defer(plan, options.limit)
-    catalogue.write(plan.refreshed)
+    reading = {"found": files.found, "to_read": len(plan.to_read)}
+    catalogue.write(plan.refreshed, done=reading if plan.to_read else NOTHING_DONE)
     yield from _planned(collection, files, deferred)
     tagged = yield from _tag_unchanged(collection, plan.unchanged, scope)
 
