@@ -14,6 +14,7 @@ import pytest
 
 import clipindex
 from clipindex.collection.lock import locked
+from clipindex.collection.root_options import root_options
 from clipindex.errors import DiskNotMounted
 from conftest import TINY, ingest, make_pictures, picture_bytes, run_clipindex
 
@@ -186,3 +187,115 @@ def test_a_prune_notes_how_many_files_left(index: clipindex.Index, tmp_path: Pat
     assert ended_line(log) == "ended: exit code 0; 1 pruned"
     success: Any = index.status().last_success
     assert success["command"] == "ingest"  # a prune does not hide it
+
+
+# --- the options of a root -------------------------------------------------------------------
+
+
+def options_of(index: clipindex.Index) -> str:
+    (root,) = index.status().root_options
+    return str(root)
+
+
+@pytest.fixture
+def tagged(index: clipindex.Index, tmp_path: Path) -> Path:
+    """A folder that is remembered with a tag and a pattern."""
+    folder = tmp_path / "in"
+    make_pictures(folder, 2)
+    policy = clipindex.WalkPolicy(exclude=("*.tmp",))
+    index.ingest(folder, policy=policy, tags={"owner": "ann"})
+    (folder / "late.jpg").write_bytes(picture_bytes(50))
+    (folder / "late.tmp").write_bytes(picture_bytes(51))
+    return folder
+
+
+def run_ingest(index: clipindex.Index, folder: Path, *options: object) -> Any:
+    return run_clipindex("ingest", folder, "--store", index.place.name, "--model", TINY, *options)
+
+
+def test_an_ingest_without_options_uses_those_that_the_folder_is_remembered_with(
+    index: clipindex.Index, tagged: Path
+) -> None:
+    assert index.dry_run(tagged).to_read == 1
+    done = run_ingest(index, tagged)
+    assert "1  new" in done.out
+    assert f"{tagged}: --exclude '*.tmp' --tag owner=ann, as remembered" in done.err
+    (hit,) = [hit for hit in index.query(tagged / "late.jpg") if hit.path.endswith("late.jpg")]
+    assert hit.tags == {"owner": "ann"}
+    assert options_of(index) == "--exclude '*.tmp' --tag owner=ann"
+
+
+def test_remembered_tags_do_not_undo_what_was_changed_by_hand(
+    index: clipindex.Index, tagged: Path
+) -> None:
+    index.tag({"owner": "bob"}, [tagged / "000.jpg"])
+    index.ingest(tagged)
+    assert index.query(tagged / "000.jpg")[0].tags == {"owner": "bob"}
+
+
+def test_options_given_by_hand_apply_to_this_run_alone_and_it_says_so(
+    index: clipindex.Index, tagged: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    options = ["--exclude", "*.jpg", "--tag", "year=2026", "--log-file", log, "--quiet"]
+    done = run_ingest(index, tagged, *options)
+    assert done.err == ""
+    (line,) = [line for line in log.read_text().splitlines() if "--remember" in line]
+    assert line.endswith(
+        f"options of {tagged}: remembered: --exclude '*.tmp' --tag owner=ann; "
+        "this run: --exclude '*.jpg' --tag year=2026; --remember stores them"
+    )
+    assert index.status().indexed == 3  # late.tmp is a picture
+    assert options_of(index) == "--exclude '*.tmp' --tag owner=ann"
+
+
+def test_remember_stores_exactly_the_options_of_the_run(
+    index: clipindex.Index, tagged: Path
+) -> None:
+    done = run_ingest(index, tagged, "--hidden", "--remember")
+    assert f"{tagged}: remembered before: --exclude '*.tmp'" in done.err
+    assert options_of(index) == "--hidden"
+    assert run_ingest(index, tagged, "--remember").code == 0
+    assert options_of(index) == ""
+    assert tagged in [Path(root) for root in index.status().roots]
+
+
+def test_a_nightly_ingest_with_the_same_options_has_nothing_to_say(
+    index: clipindex.Index, tagged: Path
+) -> None:
+    done = run_ingest(index, tagged, "--exclude", "*.tmp", "--tag", "owner=ann")
+    assert "options of" not in done.err
+    assert run_ingest(index, tagged, "--no-hidden").err.count("this run: --tag owner=ann;") == 1
+
+
+def test_status_shows_the_options_of_each_folder(index: clipindex.Index, tagged: Path) -> None:
+    shown = run_clipindex("status", "--store", index.place.name)
+    assert f"{tagged} (--exclude '*.tmp' --tag owner=ann)" in shown.out
+    (line,) = run_clipindex("status", "--store", index.place.name, "--json").lines
+    assert line["root_options"] == [
+        {
+            "path": str(tagged),
+            "exclude": ["*.tmp"],
+            "include": [],
+            "hidden": False,
+            "follow": False,
+            "one_file_system": False,
+            "tags": {"owner": "ann"},
+        }
+    ]
+
+
+def test_options_are_shown_as_they_are_typed_and_what_is_not_remembered_is_the_default() -> None:
+    policy = {"include": ["a b"], "hidden": True, "one_file_system": True}
+    shown = str(root_options("/p", {"policy": policy, "tags": {"of": "two words"}}))
+    assert shown == "--include 'a b' --hidden --one-file-system --tag 'of=two words'"
+    assert str(root_options("/p", {})) == ""
+
+
+def test_remember_without_a_folder_or_with_a_dry_run_is_refused(
+    index: clipindex.Index, tagged: Path
+) -> None:
+    assert run_ingest(index, tagged, "--remember", "--dry-run").code == 2
+    done = run_clipindex("ingest", "--files-from", "-", "--remember", "--store", index.place.name)
+    assert done.code == 2
+    assert "only with a folder" in done.err

@@ -20,6 +20,7 @@ from clipindex.cli.event_lines import (
     file_line,
     log_line,
     missing_line,
+    options_line,
     planned_line,
     renamed_line,
     started_line,
@@ -38,6 +39,7 @@ from clipindex.ingest.events import (
     FileVanished,
     FolderFault,
     PointsMissing,
+    RootOptionsUsed,
     RootRenamed,
     RunFinished,
     RunPlanned,
@@ -174,6 +176,8 @@ class JsonView:
             show_unmatched(event.unmatched_globs, self._output)
         elif isinstance(event, RootRenamed):
             self._output.say(f"note: {renamed_line(event)}")
+        elif isinstance(event, RootOptionsUsed):
+            self._output.say(f"note: {options_line(event)}")
 
     def _file(self, file: FileDone) -> None:
         line = {"path": file.path, "status": file.status.value, "id": file.id}
@@ -227,6 +231,8 @@ class PeopleView:
             self._untouched(event)
         elif isinstance(event, RootRenamed):
             self._output.say(f"note: {renamed_line(event)}")
+        elif isinstance(event, RootOptionsUsed):
+            self._output.say(f"note: {options_line(event)}")
 
     def _finished(self, summary: Summary) -> None:
         """What vanished is said with --quiet too, in the run that misses it first."""

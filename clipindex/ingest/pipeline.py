@@ -32,6 +32,7 @@ from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.reasons import grouped
 from clipindex.ingest.recorder import Recorder, Tally
+from clipindex.ingest.remembered import with_memory
 from clipindex.ingest.scope import Scope, memory_of
 from clipindex.ingest.survey import Survey, memory_from, survey
 from clipindex.ingest.vanished import note_vanished, renamed_roots
@@ -52,6 +53,7 @@ def ingest(
     """
     start = time.monotonic()
     catalogue = collection.catalogue
+    scope, remarks = with_memory(scope, catalogue.roots())
     number, loss = begin_run(collection)
     yield RunStarted(
         model=collection.contract.model,
@@ -59,6 +61,7 @@ def ingest(
         store=collection.place.name,
         collection=collection.place.collection,
     )
+    yield from remarks
     if loss.pictures:
         yield PointsMissing(loss.pictures, loss.remembered)
     files = yield from survey(scope, memory_from(catalogue), decoders())
@@ -97,11 +100,13 @@ def ingest(
 
 
 def _remember_roots(collection: Collection, scope: Scope, files: Survey) -> None:
-    """Remember the roots for `reindex`, unless they held no file at all, and their folders."""
+    """Remember the folders, and the roots for `reindex` unless they held no file at all. A root
+    that is remembered keeps its options, unless the run is told to store them."""
     collection.catalogue.remember_folders(files.learned)
     if files.found:
+        known = {} if scope.remember else collection.catalogue.roots()
         for root in scope.roots:
-            if is_folder(root.path):
+            if root.path not in known and is_folder(root.path):
                 collection.catalogue.remember_root(root.path, memory_of(root))
 
 
