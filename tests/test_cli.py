@@ -34,7 +34,9 @@ SUMMARY_FIELDS = {
     *("store", "collection", "exit_code", "tagged", "newly_vanished", "vanished_notes"),
     *("pruned", "accepted", "quarantine_reasons", "skip_reasons"),
 }
-HIT_FIELDS = {"rank", "score", "path", "paths", "id", "width", "height", "taken", "tags"}
+HIT_FIELDS = {
+    *("rank", "score", "path", "paths", "id", "width", "height", "taken", "tags", "search", "ef"),
+}
 PREVIEW_FIELDS = {
     *("type", "found", "unchanged", "to_read", "bytes_to_read", "deferred", "quarantined"),
     *("skipped", "vanished", "left_out", "faults", "by_content", "unmatched_globs"),
@@ -42,7 +44,8 @@ PREVIEW_FIELDS = {
 STATUS_FIELDS = {
     *("type", "store", "collection", "model", "revision", "preprocessing", "precision"),
     *("dimension", "bundle", "indexed", "quarantined", "skipped", "roots", "last_run", "aliases"),
-    *("vanished", "accepted", "running", "last_success", "root_options"),
+    *("vanished", "accepted", "health", "search", "ef", "running", "last_success", "root_options"),
+    *("disk_bytes", "reclaimable_bytes"),
 }
 RUN_FIELDS = {
     *("started", "finished", "ended", "command", "pid", "host", "exit_code", "reason"),

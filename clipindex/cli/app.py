@@ -33,6 +33,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "verify": "Upkeep",
     "doctor": "Upkeep",
     "schedule": "Upkeep",
+    "compact": "Upkeep",
     "export": "Copies",
     "import": "Copies",
     "alias": "Qdrant server",

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from clipindex.cli.output import Output
-from clipindex.cli.words import done_words, printable, totals_of
+from clipindex.cli.words import done_words, megabytes, printable, totals_of
+from clipindex.stores.shard_size import WORTHWHILE
 
 if TYPE_CHECKING:
     from clipindex.collection.root_options import RootOptions
@@ -36,6 +37,7 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         ("pictures", f"{status.indexed:,}"),
         ("in quarantine", f"{status.quarantined:,}{_accepted(status)}"),
         ("skipped", f"{status.skipped:,}"),
+        *([("on the disk", _size(status))] if status.disk_bytes else []),
         *([("not found", _missing(status))] if status.vanished else []),
         *(("" if n else "roots", _root(root)) for n, root in enumerate(status.root_options)),
         *_runs(status),
@@ -85,6 +87,12 @@ def _done(run: Run) -> Iterator[Row]:
         yield "", words
     if summary and summary["provider"]:
         yield "", f"embedded on {summary['provider']}"
+
+
+def _size(status: CollectionStatus) -> str:
+    free = status.reclaimable_bytes or 0
+    waste = f", of which `clipindex compact` would free about {megabytes(free)}"
+    return megabytes(status.disk_bytes or 0) + (waste if free >= WORTHWHILE else "")
 
 
 def _accepted(status: CollectionStatus) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from clipindex.collection.contract import StoredContract
+from clipindex.collection.sharing.hold import Hold
 from clipindex.errors import StoreError, UsageError
-from clipindex.stores.points import Points
+from clipindex.stores.points import Points, ReadablePoints
 from clipindex.stores.search_method import EXACT, SearchMethod
 
 
@@ -65,12 +66,21 @@ class Place(Protocol):
         collection.
         """
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a writer waits for the lock."""
+
+    def hold(self, purpose: str) -> AbstractContextManager[Hold]:
+        """Hold the lock for writing. `purpose`, the command, is named to whoever is refused
+        meanwhile. Raises CollectionBusy when another process still holds it after `patience`
+        seconds."""
+
     def save_contract(self, stored: StoredContract) -> None:
         """Write the contract. Of a new collection it is written last: then it exists."""
 
     def open_for_reading(
         self, stored: StoredContract, purpose: str
-    ) -> AbstractContextManager[Points]:
+    ) -> AbstractContextManager[ReadablePoints]:
         """Open the points for reading. `purpose` ("query", "export") is named to whoever is
         refused meanwhile.
 

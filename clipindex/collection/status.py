@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue
+from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.lock import is_held_by
 from clipindex.collection.place import Health, Located, Place
 from clipindex.collection.readable_catalogue import readable
 from clipindex.collection.root_options import RootOptions, root_options
 from clipindex.collection.run_history import RunRecord
 from clipindex.files.identity import display_path
+from clipindex.stores.shard_size import ShardSize, shard_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class CollectionStatus:
     search: str = "exact"  # how a query is answered: exact or approximate
     ef: int | None = None  # how many candidates an approximate search keeps
     health: Health | None = None  # what a server says of it; None: embedded
+    disk_bytes: int | None = None  # that the points take on the disk; None: on a server
+    reclaimable_bytes: int | None = None  # about how many of them `compact` would free
     running: dict[str, object] | None = None  # the run under way
     last_success: dict[str, object] | None = None  # the last that ended with exit code 0 or 3
     root_options: list[RootOptions] = field(default_factory=list)  # what each is remembered with
@@ -81,8 +85,11 @@ def status_of(place: Place) -> CollectionStatus:
         running = catalogue.unended_run()
         if running is not None and not is_held_by(located.place.lock, running.pid):
             running = None  # it was killed
+        size = _shard_size(located, counts.get(INDEXED, 0))
         return replace(
             status,
+            disk_bytes=size.on_disk if size else None,
+            reclaimable_bytes=size.reclaimable if size else None,
             indexed=counts.get(INDEXED, 0),
             quarantined=counts.get(QUARANTINED, 0),
             skipped=counts.get(SKIPPED, 0),
@@ -102,6 +109,18 @@ def _shown(run: RunRecord | None) -> dict[str, object] | None:
     fields = asdict(run)
     del fields["number"]
     return fields
+
+
+def shard_size_of(located: Located) -> ShardSize | None:
+    """The size of an existing collection's shard; None on a server, and without a catalogue."""
+    with open_catalogue(located) as catalogue:
+        return _shard_size(located, catalogue.counts().get(INDEXED, 0)) if catalogue else None
+
+
+def _shard_size(located: Located, points: int) -> ShardSize | None:
+    if not isinstance(located.place, FolderPlace):
+        return None
+    return shard_size(located.place.shard, points, located.require().contract.dimension)
 
 
 @contextmanager

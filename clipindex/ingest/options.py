@@ -21,6 +21,7 @@ class IngestOptions:
     limit: int | None = None  # files to read; the others are deferred
     workers: int | None = None  # None: one per usable core
     max_seconds: float | None = None  # then the run ends; files not read are deferred
+    compact: bool = True  # afterwards, an embedded collection of which more than half is waste
     fail_on_vanished: bool = False  # exit code 3 while a remembered picture is not there
 
     def __post_init__(self) -> None:

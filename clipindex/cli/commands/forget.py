@@ -16,7 +16,7 @@ from clipindex.cli.words import count_of
 PANEL = "What to forget"
 
 
-@command()
+@command(writes=True)
 def forget(
     session: Session,
     path: Annotated[

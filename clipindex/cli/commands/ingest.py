@@ -23,7 +23,7 @@ WHICH = "Which pictures"
 WALKING = ("exclude", "include", "hidden", "follow", "one_file_system")
 
 
-@command()
+@command(writes=True)
 def ingest(
     session: Session,
     paths: Annotated[

@@ -12,7 +12,7 @@ from clipindex.cli.removal import asker, require_answer, show_foreseen, show_pru
 from clipindex.cli.session import Session, command
 
 
-@command()
+@command(writes=True)
 def prune(
     session: Session,
     paths: Annotated[

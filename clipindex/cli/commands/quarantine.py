@@ -31,7 +31,7 @@ DONE = {  # the word for programs, and the words for people
 }
 
 
-@command()
+@command(writes=True)
 def quarantine(
     session: Session,
     action: Annotated[

@@ -8,7 +8,7 @@ from clipindex.ingest.options import BATCH_SIZE, IngestOptions
 from clipindex.model.providers import Provider
 
 
-@command()
+@command(writes=True)
 def reindex(
     session: Session,
     prune: options.Prune = False,
