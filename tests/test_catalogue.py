@@ -8,13 +8,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clipindex.collection import run_history
 from clipindex.collection.catalogue import (
     INDEXED,
     QUARANTINED,
@@ -313,17 +316,70 @@ def test_a_run_that_did_not_finish_is_noticed_once(place: Path) -> None:
 
 def test_the_last_run_is_told_with_its_summary(catalogue: Catalogue) -> None:
     assert catalogue.last_run() is None
-    number, _ = catalogue.begin_run("2026-01-01T00:00:00+00:00")
-    assert catalogue.last_run() == ("2026-01-01T00:00:00+00:00", None, None)
-    catalogue.finish_run(number, "2026-01-01T00:01:00+00:00", {"new": 3})
-    assert catalogue.last_run() == (
-        "2026-01-01T00:00:00+00:00",
-        "2026-01-01T00:01:00+00:00",
-        {"new": 3},
-    )
+    number, _ = catalogue.begin_run("2026-01-01T00:00:00+00:00", "reindex")
+    run = catalogue.last_run()
+    assert run is not None
+    assert (run.command, run.pid, run.finished, run.ended) == ("reindex", os.getpid(), None, None)
+    catalogue.finish_run(number, "2026-01-01T00:01:00+00:00", {"new": 3, "exit_code": 3})
+    run = catalogue.last_run()
+    assert run is not None
+    assert (run.finished, run.summary) == (run.ended, {"new": 3, "exit_code": 3})
+    assert (run.exit_code, run) == (3, catalogue.last_success())
     catalogue.begin_run("2026-01-02T00:00:00+00:00")
     catalogue.begin_run("2026-01-03T00:00:00+00:00")
-    assert catalogue.last_run() == ("2026-01-03T00:00:00+00:00", None, None)
+    last = catalogue.last_run()
+    assert last is not None
+    assert (last.started, last.finished) == ("2026-01-03T00:00:00+00:00", None)
+    assert catalogue.last_success() == run
+
+
+def test_the_counts_of_a_run_are_written_with_its_rows_or_not_at_all(catalogue: Catalogue) -> None:
+    catalogue.begin_run("2026-01-01T00:00:00+00:00")
+    catalogue.count(to_read=9)
+    catalogue.write([ROW], done={"done": 2, "written": 1})
+    wrong = replace(ROW, path=b"/p/other.jpg", size=cast("int", object()))
+    with pytest.raises(StoreError):
+        catalogue.write([wrong], done={"done": 5})
+    catalogue.write(done={"done": 1})
+    run = catalogue.unended_run()
+    assert run is not None
+    assert run.counts == {"to_read": 9, "done": 3, "written": 1}
+
+
+def test_a_run_that_could_not_begin_hides_neither_the_one_under_way_nor_its_end(
+    place: Path,
+) -> None:
+    """A second run is busy while the first one goes on, and the first one is killed then."""
+    first, second = Catalogue(place), Catalogue(place)
+    number, _ = first.begin_run("2026-01-01T00:00:00+00:00")
+    second.refuse_run("2026-01-01T00:00:01+00:00", "ingest", 11, "busy")
+    under_way = second.unended_run()
+    assert under_way is not None
+    assert under_way.number == number
+    last = second.last_run()
+    assert last is not None
+    assert (last.exit_code, last.refused, last.reason) == (11, True, "busy")
+    assert second.begin_run("2026-01-02T00:00:00+00:00")[1] is False
+    first.close()
+    second.close()
+
+
+def test_old_runs_are_forgotten_but_not_the_last_that_did_its_work(
+    place: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_history, "KEPT", 5)
+    number, _ = catalogue.begin_run("2026-01-01T00:00:00+00:00")
+    catalogue.finish_run(number, "2026-01-01T00:01:00+00:00", {"new": 3}, points=3)
+    for day in range(20):
+        catalogue.refuse_run(f"2026-01-02T00:00:{day:02}+00:00", "reindex", 8, "no disk")
+    success = catalogue.last_success()
+    assert success is not None
+    assert (success.number, catalogue.noted_points()) == (number, 3)
+    begun = catalogue.latest_begun()
+    assert begun is not None
+    assert begun.number == number
+    with closing(sqlite3.connect(place)) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (6,)
 
 
 # --- damage ----------------------------------------------------------------------------------

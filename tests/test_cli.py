@@ -44,7 +44,12 @@ PREVIEW_FIELDS = {
 STATUS_FIELDS = {
     *("type", "store", "collection", "model", "revision", "preprocessing", "precision"),
     *("dimension", "bundle", "indexed", "quarantined", "skipped", "roots", "last_run", "aliases"),
-    *("vanished", "accepted", "health", "search", "ef"),
+    *("vanished", "accepted", "health", "search", "ef", "running", "last_success", "root_options"),
+    *("disk_bytes", "reclaimable_bytes"),
+}
+RUN_FIELDS = {
+    *("started", "finished", "ended", "command", "pid", "host", "exit_code", "reason"),
+    *("counts", "summary", "refused"),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|4[0-7]|48|9[0-7])\b[0-9;]*m")
@@ -497,7 +502,9 @@ def test_status_json_is_one_object_with_the_documented_fields(store: Path, photo
     assert (line["model"], line["dimension"]) == ("tiny-clip", 512)
     assert line["roots"] == [str(photos)]
     last_run = line["last_run"]
-    assert set(last_run) == {"started", "finished", "summary"}
+    assert set(last_run) == RUN_FIELDS
+    assert (line["running"], line["last_success"]) == (None, last_run)
+    assert (last_run["command"], last_run["exit_code"]) == ("ingest", 0)
     assert last_run["summary"]["new"] == 9
 
 

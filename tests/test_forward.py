@@ -15,7 +15,7 @@ import pytest
 import clipindex
 from clipindex.collection import schema
 from clipindex.errors import StoreError
-from conftest import TINY, ingest, reconciles, unpack
+from conftest import TINY, ingest, reconciles, run_clipindex, unpack
 
 DATA = Path(__file__).parent / "data"
 MADE_IN = Path("/srv/clipindex-test/photos")  # where the pictures were when the store was made
@@ -101,6 +101,20 @@ def test_what_vanished_from_an_old_store_is_pruned_once_a_run_has_seen_the_folde
     assert len(index.query(old / "photos" / "000.jpg")) == 5
 
 
+def test_the_runs_of_an_old_store_are_shown_and_what_they_did_not_note_is_left_out(
+    old: Path,
+) -> None:
+    status = clipindex.Index(old / "store").status()
+    assert status.last_run is not None
+    assert status.last_run == status.last_success
+    assert (status.last_run["command"], status.last_run["pid"]) == (None, None)
+    assert status.running is None
+    done = run_clipindex("status", "--store", old / "store")
+    (line,) = [line for line in done.out.splitlines() if line.startswith("last run")]
+    assert "None" not in line
+    assert str(status.last_run["finished"]) in line
+
+
 MORE: tuple[schema.Step, ...] = (
     ("ALTER TABLE files ADD COLUMN note TEXT", "UPDATE files SET note = 'old'"),
     ("CREATE TABLE albums (name TEXT PRIMARY KEY) WITHOUT ROWID",),
@@ -119,7 +133,8 @@ def test_an_old_catalogue_gets_every_later_step_and_loses_nothing(old: Path) -> 
     schema.open_database(catalogue, (*schema.STEPS, *MORE)).close()
     new_files, *others = content_of(catalogue)
     assert new_files == [(*row, "old") for row in files]
-    assert others == [roots, [(*run, None) for run in runs]]  # points: not noted then
+    new_runs = [row[: len(runs[0])] for row in others[1]]  # later steps add columns
+    assert [others[0], new_runs] == [roots, runs]
     with closing(sqlite3.connect(catalogue)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS) + 2,)
         assert database.execute("SELECT * FROM albums").fetchall() == []

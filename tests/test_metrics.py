@@ -87,10 +87,11 @@ def test_the_log_tells_of_every_ending(tmp_path: Path) -> None:
     assert run_clipindex("ingest", tmp_path / "in", *options, "--model", TINY).code == 0
     assert run_clipindex("tag", "a=b", tmp_path / "nowhere", *options).code == 2
     lines = [line.split(" ", 1)[1] for line in log.read_text().splitlines()]
+    store = tmp_path / "store"
     assert [line for line in lines if line.startswith("ended: ")] == [
-        "ended: exit code 6",
-        "ended: exit code 0",
-        "ended: exit code 2",
+        f"ended: exit code 6; there is no collection 'image_embeddings' in {store}",
+        "ended: exit code 0; 1 found: 1 new",
+        f"ended: exit code 2; nothing is indexed at or below this path ({tmp_path / 'nowhere'})",
     ]
     started = [line.split(",")[0] for line in lines if line.startswith("started: ")]
     assert started == [f"started: clipindex {name}" for name in ("reindex", "ingest", "tag")]

@@ -512,6 +512,8 @@ def test_prune_excluded_removes_what_a_later_option_hides(
     index.reindex()
     policy = clipindex.WalkPolicy(exclude=("b", "000.jpg", "bad.jpg"))
     index.ingest([photos], policy=policy)
+    assert index.prune(options=clipindex.PruneOptions(excluded=True)).removed == []
+    index.ingest([photos], policy=policy, remember=True)
     assert index.prune(options=ALL).removed == []
     done = clip("prune", "--excluded", "--dry-run", *place_of(index))
     assert done.out.count("excluded: ") == 6
@@ -523,7 +525,7 @@ def test_prune_excluded_removes_what_a_later_option_hides(
 
 
 def test_what_another_root_reaches_is_not_excluded(index: clipindex.Index, photos: Path) -> None:
-    index.ingest([photos], policy=clipindex.WalkPolicy(exclude=("b",)))
+    index.ingest([photos], policy=clipindex.WalkPolicy(exclude=("b",)), remember=True)
     index.ingest([photos / "b"])
     assert index.prune(options=clipindex.PruneOptions(excluded=True)).removed == []
 

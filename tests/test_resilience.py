@@ -166,7 +166,7 @@ def test_nested_roots_each_keep_their_own_rules(index: clipindex.Index, tmp_path
     make_pictures(tmp_path / "a" / "b", 2, first_seed=5)
     picky = clipindex.WalkPolicy(include=("*.png",))
     index.ingest([tmp_path / "a"], policy=picky)
-    index.ingest([tmp_path / "a"], policy=clipindex.WalkPolicy(follow=True))
+    index.ingest([tmp_path / "a"], policy=clipindex.WalkPolicy(follow=True), remember=True)
     index.ingest([tmp_path / "a" / "b"])
     for changed in (0, 4):
         for path in list((tmp_path / "a").rglob("*.jpg"))[:changed]:

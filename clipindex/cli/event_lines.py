@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from clipindex.cli.words import count_of
+from clipindex.cli.words import count_of, totals_of
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
@@ -13,12 +15,12 @@ from clipindex.ingest.events import (
     FileVanished,
     FolderFault,
     PointsMissing,
+    RootOptionsUsed,
     RootRenamed,
     RunFinished,
     RunPlanned,
     RunStarted,
     SlowFile,
-    Status,
     Summary,
 )
 from clipindex.stores.verified import BatchVerified
@@ -26,31 +28,8 @@ from clipindex.stores.verified import BatchVerified
 
 def log_line(event: Event) -> str | None:
     """An event as a line of the log; None for those that would only fill it."""
-    match event:
-        case RunStarted():
-            return started_line(event)
-        case PointsMissing():
-            return missing_line(event)
-        case RunPlanned():
-            return planned_line(event)
-        case FileDone():
-            return file_line(event)
-        case FileVanished():
-            return f"not found: {event.path} (since {event.since}); its point stays"
-        case RootRenamed():
-            return renamed_line(event)
-        case FolderFault():
-            return f"could not be read: {event.path}: {event.reason}"
-        case BatchVerified():
-            return f"batch of {event.points} verified"
-        case EmbeddingOn():
-            return embedding_line(event)
-        case SlowFile():
-            return f"still reading {event.path} after {event.seconds:.0f} s"
-        case RunFinished():
-            return f"finished: {totals(event.summary)}"
-        case _:
-            return None
+    line = _LINES.get(type(event))
+    return None if line is None else line(event)
 
 
 def started_line(event: RunStarted) -> str:
@@ -66,6 +45,16 @@ def missing_line(event: PointsMissing) -> str:
         f"{event.pictures:,} of {count_of(event.remembered, 'remembered picture')} {verb} gone "
         "from the collection; what this run finds of them is embedded again"
     )
+
+
+def options_line(event: RootOptionsUsed) -> str:
+    remembered, used = str(event.remembered) or "none", str(event.used) or "none"
+    path = event.used.path
+    if remembered == used:
+        return f"options of {path}: {used}, as remembered"
+    if event.stored:
+        return f"options of {path}: remembered before: {remembered}; from now on: {used}"
+    return f"options of {path}: remembered: {remembered}; this run: {used}; --remember stores them"
 
 
 def embedding_line(event: EmbeddingOn) -> str:
@@ -100,12 +89,21 @@ def file_line(file: FileDone) -> str:
 
 
 def totals(summary: Summary) -> str:
-    """Every count that is not zero."""
-    counts = {status.value: getattr(summary, status.value) for status in Status}
-    said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    absent = f"; {summary.vanished:,} remembered but not found" if summary.vanished else ""
-    pruned = f"; {summary.pruned:,} pruned" if summary.pruned else ""
-    return (
-        f"{summary.found:,} found: {said or 'nothing'}{absent}{pruned}; "
-        f"exit code {summary.exit_code}"
-    )
+    """Every count that is not zero, and the exit code."""
+    return f"{totals_of(asdict(summary))}; exit code {summary.exit_code}"
+
+
+_LINES: dict[type[Event], Callable[[Any], str]] = {
+    RunStarted: started_line,
+    RootOptionsUsed: options_line,
+    PointsMissing: missing_line,
+    RunPlanned: planned_line,
+    FileDone: file_line,
+    FileVanished: lambda event: f"not found: {event.path} (since {event.since}); its point stays",
+    RootRenamed: renamed_line,
+    FolderFault: lambda event: f"could not be read: {event.path}: {event.reason}",
+    BatchVerified: lambda event: f"batch of {event.points} verified",
+    EmbeddingOn: embedding_line,
+    SlowFile: lambda event: f"still reading {event.path} after {event.seconds:.0f} s",
+    RunFinished: lambda event: f"finished: {totals(event.summary)}",
+}

@@ -33,6 +33,8 @@ _ClickUsageError = cast("type[Any]", typer.BadParameter.__base__)
 class _Terminated(BaseException):
     """SIGTERM or SIGHUP arrived; raised where the program stands, as Ctrl-C is."""
 
+    exit_code = ExitCode.TERMINATED
+
 
 class Ending:
     """Runs a command to its end. `output` and `context` are the command's own once its options are
@@ -91,6 +93,7 @@ class Ending:
         words = how if command in ONLY_READ else f"{how}; {FAREWELL}"
         self.output.problem(words)
         self.output.log(words)
+        self.output.ended_by(how)
         return code
 
     def _with_lost_output(self, code: int) -> int:

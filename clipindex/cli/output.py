@@ -67,6 +67,8 @@ class Output:
         self.log_file = log
         self._write_line: Callable[[str], object] = _write_line
         self._at_end: list[Callable[[int], int]] = []
+        self._reason = ""
+        self.done: object = ""  # as text: what the command did so far, for the log's last line
 
     def at_end(self, step: Callable[[int], int]) -> None:
         """Call `step` with the exit code however the command ends; it returns the exit code."""
@@ -74,11 +76,16 @@ class Output:
 
     def end(self, code: int) -> int:
         """The last line of the log, and what else belongs to every ending; returns the exit
-        code."""
+        code. The line says what was done so far, and why the command did not end well."""
         for step in self._at_end:
             code = step(code)
-        self.log(f"ended: exit code {code}")
+        said = [f"exit code {code}", str(self.done), self._reason if code else ""]
+        self.log(f"ended: {'; '.join(filter(None, said))}")
         return code
+
+    def ended_by(self, reason: str) -> None:
+        """Why the command did not end well, for the last line of the log."""
+        self._reason = reason
 
     def write_lines_with(self, write_line: Callable[[str], object] | None) -> None:
         """Let a progress bar write the lines, so that they appear above it; None: no longer."""
@@ -145,6 +152,7 @@ class Output:
         if error.hint:
             self.problem(f"  {error.hint}")
         self.log(f"failed: {error.message}{where}")
+        self.ended_by(f"{error.message}{where}")
 
     def log(self, text: str) -> None:
         """A line in the log file, where there is one; should that fail, it is said once."""

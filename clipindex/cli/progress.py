@@ -3,8 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from dataclasses import asdict
 
-from clipindex.ingest.events import FileDone, RunPlanned
+from clipindex.cli.words import done_words, totals_of
+from clipindex.ingest.events import Event, FileDone, RunFinished, RunPlanned
+from clipindex.stores.verified import BatchVerified
+
+
+class DoneSoFar:
+    """What a run has done up to now; its text goes into the last line of the log."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._totals = ""
+
+    def add(self, event: Event) -> None:
+        """Count an event."""
+        match event:
+            case RunPlanned():
+                self._counts["to_read"] = event.to_read
+            case FileDone():
+                self._counts["done"] += 1
+            case BatchVerified():
+                self._counts["written"] += event.points
+            case RunFinished():
+                self._totals = totals_of(asdict(event.summary))
+
+    def __str__(self) -> str:
+        return self._totals or done_words(self._counts)
 
 
 class ProgressEstimate:

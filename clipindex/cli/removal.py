@@ -91,6 +91,7 @@ def show_foreseen(plan: PrunePlan, source: str, output: Output) -> None:
 def show_pruned(report: PruneReport, output: Output) -> None:
     """The last line of `prune`."""
     plan, pruned = report.plan, len(report.removed)
+    output.done = f"{pruned:,} pruned"
     output.log(f"finished: {pruned:,} pruned, {len(plan.kept):,} kept; exit code 0")
     if output.json:
         counts = _counts(plan, pruned=pruned)

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 
 from clipindex.cli import streams
 from clipindex.cli.output import Output
-from clipindex.cli.words import count_of, megabytes, printable, printable_path
-from clipindex.stores.shard_size import WORTHWHILE
+from clipindex.cli.words import count_of, printable, printable_path
 
 if TYPE_CHECKING:
-    from clipindex.collection.status import CollectionStatus
     from clipindex.ingest.dry_run import DryRun
     from clipindex.ingest.events import Summary
     from clipindex.search.query import Hit
@@ -172,6 +170,7 @@ def _show_hit_table(hits: Iterable[Hit]) -> None:
 
 def show_count(verb: str, count: int, output: Output, words: str = "") -> None:
     """How many pictures a command changed; `words` say it to people, where `verb` is too short."""
+    output.done = f"{count:,} {words or verb}"
     if output.json:
         output.record({"type": verb, "count": count})
     elif not output.quiet:
@@ -208,63 +207,3 @@ def show_alias(alias: str, collection: str | None, before: str | None, output: O
         now = f"stands for '{collection}'" if collection is not None else "stands for nothing"
         was = f" (until now for '{before}')" if before not in (None, collection) else ""
         output.result(f"'{alias}' {now}{was}")
-
-
-def show_status(status: CollectionStatus, output: Output) -> None:
-    """What a collection holds."""
-    if output.json:
-        output.record({"type": "status", **asdict(status)})
-        return
-    health = status.health
-    rows = [
-        ("collection", f"{status.collection} in {status.store}"),
-        *([("aliases", ", ".join(status.aliases))] if status.aliases else []),
-        *([("server", str(health))] if health is not None and not health.is_good else []),
-        ("model", f"{status.model}, revision {status.revision} ({status.bundle})"),
-        ("preprocessing", f"{status.preprocessing}, {status.precision}"),
-        *([("search", f"approximate, ef {status.ef}")] if status.ef is not None else []),
-        ("pictures", f"{status.indexed:,}"),
-        ("in quarantine", f"{status.quarantined:,}{_accepted(status)}"),
-        ("skipped", f"{status.skipped:,}"),
-        *([("on the disk", _size(status))] if status.disk_bytes else []),
-        *([("not found", _missing(status))] if status.vanished else []),
-        *(("" if n else "roots", root) for n, root in enumerate(status.roots)),
-    ]
-    if status.last_run is not None:
-        ended = status.last_run["finished"] or "not finished (running, or interrupted)"
-        rows.append(("last run", f"{status.last_run['started']} to {ended}"))
-        summary = status.last_run["summary"]
-        if isinstance(summary, dict) and summary["provider"]:
-            rows.append(("", f"embedded on {summary['provider']}"))
-    _show_rows([(name, printable(str(value))) for name, value in rows], output)
-
-
-def _size(status: CollectionStatus) -> str:
-    free = status.reclaimable_bytes or 0
-    waste = f", of which `clipindex compact` would free about {megabytes(free)}"
-    return megabytes(status.disk_bytes or 0) + (waste if free >= WORTHWHILE else "")
-
-
-def _accepted(status: CollectionStatus) -> str:
-    return f" ({status.accepted:,} accepted)" if status.accepted else ""
-
-
-def _missing(status: CollectionStatus) -> str:
-    return f"{status.vanished:,} of the pictures (`clipindex prune --dry-run` lists them)"
-
-
-def _show_rows(rows: Sequence[tuple[str, str]], output: Output) -> None:
-    """Names and values; no line is folded where there is no terminal."""
-    if not sys.stdout.isatty():
-        width = max(len(name) for name, _ in rows)
-        for name, value in rows:
-            output.result(f"{name:<{width}} {value}")
-        return
-    from clipindex.cli.console import Terminal, plain_table
-
-    table = plain_table()
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Terminal().print(table)

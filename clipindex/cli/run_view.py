@@ -20,13 +20,14 @@ from clipindex.cli.event_lines import (
     file_line,
     log_line,
     missing_line,
+    options_line,
     planned_line,
     renamed_line,
     started_line,
     vanished_line,
 )
 from clipindex.cli.output import Output
-from clipindex.cli.progress import ProgressEstimate
+from clipindex.cli.progress import DoneSoFar, ProgressEstimate
 from clipindex.cli.results import show_summary, show_unmatched
 from clipindex.cli.words import printable
 from clipindex.errors import ClipIndexError, ExitCode
@@ -38,6 +39,7 @@ from clipindex.ingest.events import (
     FileVanished,
     FolderFault,
     PointsMissing,
+    RootOptionsUsed,
     RootRenamed,
     RunFinished,
     RunPlanned,
@@ -73,8 +75,11 @@ def show_run(
     show in place of the run's own, and the error that is raised after that.
     """
     view: RunView = JsonView(output) if output.json else PeopleView(output)
+    done = DoneSoFar()
+    output.done = done
 
     def show(event: Event) -> None:
+        done.add(event)
         if (line := log_line(event)) is not None:
             output.log(line)
         view.show(event)
@@ -171,6 +176,8 @@ class JsonView:
             show_unmatched(event.unmatched_globs, self._output)
         elif isinstance(event, RootRenamed):
             self._output.say(f"note: {renamed_line(event)}")
+        elif isinstance(event, RootOptionsUsed):
+            self._output.say(f"note: {options_line(event)}")
 
     def _file(self, file: FileDone) -> None:
         line = {"path": file.path, "status": file.status.value, "id": file.id}
@@ -224,6 +231,8 @@ class PeopleView:
             self._untouched(event)
         elif isinstance(event, RootRenamed):
             self._output.say(f"note: {renamed_line(event)}")
+        elif isinstance(event, RootOptionsUsed):
+            self._output.say(f"note: {options_line(event)}")
 
     def _finished(self, summary: Summary) -> None:
         """What vanished is said with --quiet too, in the run that misses it first."""

@@ -34,6 +34,7 @@ def show_verification(events: Generator[VerifyEvent, None, None], output: Output
                 case VerifyStarted():
                     _show_start(event, output)
                 case VerifyProgress():
+                    output.done = f"{event.done:,} of {event.total:,} points verified"
                     moved(event.done, event.total)
                 case Finding():
                     hinted[event.kind] = event.hint
@@ -45,6 +46,7 @@ def show_verification(events: Generator[VerifyEvent, None, None], output: Output
         output.record({"type": "verify", **asdict(result), "exit_code": code})
     else:
         _show_result(result, hinted, output)
+    output.done = totals(result)
     output.log(f"verified: {totals(result)}; exit code {code}")
     return code
 

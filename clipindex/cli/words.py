@@ -8,6 +8,8 @@ and non-breaking spaces, joiners and emoji stay as they are: they are parts of r
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 UNSAFE = (
     r"\x00-\x1f\x7f-\x9f"  # control characters, of which U+009B starts an escape sequence too
@@ -27,6 +29,42 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
     ('1 copy', '1,204 files')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+STATUSES = (
+    *("new", "changed", "duplicate", "moved", "unchanged", "quarantined", "skipped"),
+    "deferred",
+)
+READING = ("found", "to_read", "done", "written")  # the counts of an ingest under way
+
+
+def done_words(counts: Mapping[str, int]) -> str:
+    """What a run has done so far.
+
+    >>> done_words({"to_read": 1000, "done": 250, "written": 250})
+    '250 of 1,000 files done, 250 points written'
+    """
+    said = []
+    if to_read := counts.get("to_read"):
+        said.append(f"{counts.get('done', 0):,} of {count_of(to_read, 'file')} done")
+    if to_read or counts.get("written"):
+        said.append(f"{count_of(counts.get('written', 0), 'point')} written")
+    others = {name: counts[name] for name in counts if name not in READING}
+    said += [f"{count:,} {name}" for name, count in others.items() if count]
+    return ", ".join(said)
+
+
+def totals_of(summary: Mapping[str, Any]) -> str:
+    """Every count of a finished run that is not zero."""
+    counts = {status: summary.get(status, 0) for status in STATUSES}
+    said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    absent = summary.get("vanished", 0)
+    pruned = summary.get("pruned", 0)
+    return (
+        f"{summary.get('found', 0):,} found: {said or 'nothing'}"
+        + (f"; {absent:,} remembered but not found" if absent else "")
+        + (f"; {pruned:,} pruned" if pruned else "")
+    )
 
 
 def megabytes(number: int) -> str:

@@ -49,7 +49,7 @@ class PointCount:
 def begin_run(collection: Collection) -> tuple[int, Loss]:
     """Note that a run begins, and make the catalogue agree with the points where they may differ:
     the run before did not finish, or points are gone. Returns the run's number and the loss."""
-    number, finished_before = collection.catalogue.begin_run(_now())
+    number, finished_before = collection.catalogue.begin_run(_now(), collection.purpose)
     if finished_before and _are_all_there(collection):
         return number, NO_LOSS
     return number, reconcile(collection)

@@ -15,7 +15,7 @@ from typing import Any
 
 from clipindex.collection.marks import QUARANTINED as QUARANTINED
 from clipindex.collection.marks import Marks
-from clipindex.collection.run_history import RunHistory
+from clipindex.collection.run_history import NOTHING_DONE, RunHistory
 from clipindex.collection.schema import transaction
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import is_below
@@ -174,14 +174,17 @@ class Catalogue(RunHistory, Marks):
         rows: Iterable[Row] = (),
         gone: Iterable[bytes] = (),
         newest: Sequence[bytes] = (),
+        *,
+        done: Mapping[str, int] = NOTHING_DONE,
     ) -> None:
         """Write rows, delete paths, and forget the moves of those, in one durable transaction.
-        `newest`: those of the rows whose points were written just now."""
+        `newest`: those of the rows whose points were written just now. `done` is added to the
+        counts of the run under way."""
         written, deletions = list(rows), list(gone)
         values = list(map(_values, written))
-        if not values and not deletions:
+        if not values and not deletions and not any(done.values()):
             return
-        with self._held() as database, transaction(database):
+        with self._change(done) as database:
             database.executemany("DELETE FROM moves WHERE old = ?", zip(deletions))
             database.executemany(
                 "DELETE FROM files WHERE folder = ? AND name = ?", map(os.path.split, deletions)

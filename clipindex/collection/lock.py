@@ -206,3 +206,23 @@ def _check_that_it_is_ours(handle: int, path: Path) -> None:
             path=str(path),
             hint="name another --store or --collection",
         )
+
+
+def is_held_by(path: Path, pid: int | None) -> bool:
+    """Whether a lock file is held and was signed last by this process: a number alone may belong
+    to another process by now. Looking takes a free lock for a moment, shared where it can."""
+    holder = holder_of(path)
+    if holder is None or holder.pid != pid:
+        return False
+    if pid == os.getpid():  # looking would drop our own lock on some network file systems
+        return True
+    try:
+        handle = os.open(path, (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY) | FLAGS)
+    except OSError:
+        return False
+    try:
+        return not _try(handle, path, shared=True)
+    except StoreError:  # its file system has no locks
+        return False
+    finally:
+        os.close(handle)

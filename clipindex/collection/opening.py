@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from clipindex.collection.contract import (
     contract_of,
     recipe_of,
 )
+from clipindex.collection.endings import noted_end, noted_refusal
 from clipindex.collection.noted import computed_with
 from clipindex.collection.place import Located, Opened, Place
 from clipindex.errors import ClipIndexWarning
@@ -37,6 +38,7 @@ class Collection:
     contract: Contract
     points: Points
     catalogue: Catalogue
+    purpose: str = "ingest"  # the command, as its run is noted
 
     @property
     def source(self) -> str:
@@ -84,17 +86,23 @@ def choose(current: StoredContract | None, settings: Settings) -> Choice:
 
 @contextmanager
 def open_for_ingest(
-    located: Located, settings: Settings, load: Callable[[Bundle], Encoder]
+    located: Located,
+    settings: Settings,
+    load: Callable[[Bundle], Encoder],
+    purpose: str = "ingest",
 ) -> Iterator[tuple[Collection, Encoder]]:
     """Hold a collection for writing, creating a missing one.
 
     Creates nothing until the model loads and, for a new collection, its files verify.
     """
-    choice = choose(located.stored, settings)
-    encoder = load(choice.bundle)
-    if located.stored is None:
-        choice.bundle.verify()
-    with _opened(located.place, choice.stored, purpose="ingest") as (collection, opened):
+    with ExitStack() as stack:
+        with noted_refusal(located, purpose):
+            choice = choose(located.stored, settings)
+            encoder = load(choice.bundle)
+            if located.stored is None:
+                choice.bundle.verify()
+            opening = _opened(located.place, choice.stored, purpose=purpose)
+            collection, opened = stack.enter_context(opening)
         stored = replace(opened.stored, bundle=choice.stored.bundle)
         if opened.is_new or stored != opened.stored:
             located.place.save_contract(stored)
@@ -168,7 +176,11 @@ def _opened(
         with closing(opened.points), closing(Catalogue(opened.catalogue)) as catalogue:
             contract = opened.stored.contract
             collection = Collection(
-                place=place, contract=contract, points=opened.points, catalogue=catalogue
+                place=place,
+                contract=contract,
+                points=opened.points,
+                catalogue=catalogue,
+                purpose=purpose,
             )
-            with hold.answer_from(opened.points):
+            with noted_end(catalogue, purpose), hold.answer_from(opened.points):
                 yield collection, opened

@@ -17,6 +17,7 @@ from pathlib import Path
 from clipindex.errors import DiskFull, StoreError
 from clipindex.files.durable import MORE_ROOM, has_room
 
+Connection = sqlite3.Connection
 Step = tuple[str, ...]  # SQL statements; step N makes version N of version N - 1
 
 STEPS: tuple[Step, ...] = (
@@ -58,6 +59,17 @@ STEPS: tuple[Step, ...] = (
             path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
             first_seen TEXT NOT NULL, accepted INTEGER NOT NULL DEFAULT 0
         ) WITHOUT ROWID""",
+    ),
+    (
+        "ALTER TABLE runs ADD COLUMN command TEXT",
+        "ALTER TABLE runs ADD COLUMN pid INTEGER",
+        "ALTER TABLE runs ADD COLUMN host TEXT",
+        "ALTER TABLE runs ADD COLUMN ended TEXT",  # in whatever way; NULL: running, or killed
+        "ALTER TABLE runs ADD COLUMN exit_code INTEGER",
+        "ALTER TABLE runs ADD COLUMN reason TEXT",  # of an exit code that is not 0 or 3
+        "ALTER TABLE runs ADD COLUMN counts TEXT",  # JSON, written with each batch
+        # It ended before it began: busy, a disk away, no model. The points were not touched.
+        "ALTER TABLE runs ADD COLUMN refused INTEGER NOT NULL DEFAULT 0",
     ),
 )
 

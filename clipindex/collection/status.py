@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue
 from clipindex.collection.folder_place import FolderPlace
+from clipindex.collection.lock import is_held_by
 from clipindex.collection.place import Health, Located, Place
 from clipindex.collection.readable_catalogue import readable
+from clipindex.collection.root_options import RootOptions, root_options
+from clipindex.collection.run_history import RunRecord
 from clipindex.files.identity import display_path
 from clipindex.stores.shard_size import ShardSize, shard_size
 
@@ -31,7 +34,7 @@ class CollectionStatus:
     quarantined: int
     skipped: int
     roots: list[str]
-    last_run: dict[str, object] | None
+    last_run: dict[str, object] | None  # also one that is under way
     vanished: int  # of the indexed, those that the latest run did not find
     accepted: int  # of the quarantined, those that are no longer reported
     aliases: list[str]  # names on a server that stand for this collection
@@ -40,6 +43,9 @@ class CollectionStatus:
     health: Health | None = None  # what a server says of it; None: embedded
     disk_bytes: int | None = None  # that the points take on the disk; None: on a server
     reclaimable_bytes: int | None = None  # about how many of them `compact` would free
+    running: dict[str, object] | None = None  # the run under way
+    last_success: dict[str, object] | None = None  # the last that ended with exit code 0 or 3
+    root_options: list[RootOptions] = field(default_factory=list)  # what each is remembered with
 
 
 def status_of(place: Place) -> CollectionStatus:
@@ -74,7 +80,11 @@ def status_of(place: Place) -> CollectionStatus:
     with open_catalogue(located) as catalogue:
         if catalogue is None:
             return status
-        counts, run = catalogue.counts(), catalogue.last_run()
+        counts, roots = catalogue.counts(), catalogue.roots()
+        options = [root_options(display_path(path), memory) for path, memory in roots.items()]
+        running = catalogue.unended_run()
+        if running is not None and not is_held_by(located.place.lock, running.pid):
+            running = None  # it was killed
         size = _shard_size(located, counts.get(INDEXED, 0))
         return replace(
             status,
@@ -83,11 +93,22 @@ def status_of(place: Place) -> CollectionStatus:
             indexed=counts.get(INDEXED, 0),
             quarantined=counts.get(QUARANTINED, 0),
             skipped=counts.get(SKIPPED, 0),
-            roots=[display_path(path) for path in catalogue.roots()],
+            roots=[root.path for root in options],
+            root_options=options,
             vanished=catalogue.count_missing(),
             accepted=sum(mark.accepted for mark in catalogue.refusals().values()),
-            last_run=run and {"started": run[0], "finished": run[1], "summary": run[2]},
+            last_run=_shown(catalogue.last_run()),
+            last_success=_shown(catalogue.last_success()),
+            running=_shown(running),
         )
+
+
+def _shown(run: RunRecord | None) -> dict[str, object] | None:
+    if run is None:
+        return None
+    fields = asdict(run)
+    del fields["number"]
+    return fields
 
 
 def shard_size_of(located: Located) -> ShardSize | None:

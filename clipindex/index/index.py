@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Self
 
 from clipindex.collection.kept import Kept
@@ -78,19 +77,22 @@ class Index(Upkeep, Copies):
         paths: AnyPath | Sequence[AnyPath] = (),
         options: IngestOptions = IngestOptions(),
         *,
-        policy: WalkPolicy = WalkPolicy(),
+        policy: WalkPolicy | None = None,
         files: Sequence[AnyPath | bytes] | None = None,
         part: Part = Part(),
-        tags: Mapping[str, str] = MappingProxyType({}),
+        tags: Mapping[str, str] | None = None,
+        remember: bool = False,
     ) -> Summary:
         """Bring the collection up to date with folders or files; returns when it is done.
 
-        `paths` are walked and remembered for `reindex`; `files` are taken one by one. What went
+        `paths` are walked, each with `policy`, and remembered for `reindex`; `files` are taken
+        one by one. A remembered root keeps its options for `reindex`, and uses them where `policy`
+        or `tags` is None; with `remember` it gets those of this call. What went
         wrong with single files is counted in the summary, and listed by `ingest_events`. Raises
         ClipIndexError: UsageError when nothing is named, or a path does not exist.
         """
         events = self.ingest_events(
-            paths, options, policy=policy, files=files, part=part, tags=tags
+            paths, options, policy=policy, files=files, part=part, tags=tags, remember=remember
         )
         return runs.summary_of(events)
 
@@ -99,17 +101,18 @@ class Index(Upkeep, Copies):
         paths: AnyPath | Sequence[AnyPath] = (),
         options: IngestOptions = IngestOptions(),
         *,
-        policy: WalkPolicy = WalkPolicy(),
+        policy: WalkPolicy | None = None,
         files: Sequence[AnyPath | bytes] | None = None,
         part: Part = Part(),
-        tags: Mapping[str, str] = MappingProxyType({}),
+        tags: Mapping[str, str] | None = None,
+        remember: bool = False,
     ) -> Generator[Event, None, None]:
         """`ingest`, step by step: the work is done while the events are read.
 
         Closing the generator early is safe: verified batches stay. Wrong arguments raise here,
         not at the first event.
         """
-        scope = scope_of(paths, files, policy, part, tags, self.place)
+        scope = scope_of(paths, files, policy, part, tags, self.place, remember=remember)
         place = self.place.for_part(part.number, part.of)
         runs.check_scope(scope, place)
         return runs.ingest(place, scope, options, self._settings, self._loaded)
@@ -135,14 +138,14 @@ class Index(Upkeep, Copies):
         paths: AnyPath | Sequence[AnyPath] = (),
         limit: int | None = None,
         *,
-        policy: WalkPolicy = WalkPolicy(),
+        policy: WalkPolicy | None = None,
         files: Sequence[AnyPath | bytes] | None = None,
         part: Part = Part(),
         checksum: bool = False,
     ) -> DryRun:
         """What `ingest` would read. Nothing is written or locked, and without `checksum` no
         picture is opened. Raises as `ingest` does."""
-        scope = scope_of(paths, files, policy, part, {}, self.place)
+        scope = scope_of(paths, files, policy, part, None, self.place)
         located = self.place.for_part(part.number, part.of).locate()
         with open_catalogue(located) as catalogue:
             return dry_run(scope, catalogue, limit, checksum=checksum)

@@ -117,7 +117,9 @@ class BatchWriter:
             self._points.delete(list(map(self.point_id, moves)))
             self._points.flush()
         newest = [path_from_payload(point.payload) for point in points]
-        self._catalogue.write([_row(ready.picture) for ready in batch], moves, newest)
+        rows = [_row(ready.picture) for ready in batch]
+        done = {"done": len(batch), "written": len(points)}
+        self._catalogue.write(rows, moves, newest, done=done)
         return BatchVerified(len(points), tuple(str(point.id) for point in points))
 
     def _is_stored(self, point: Point, stored: Stored) -> bool:

@@ -16,6 +16,7 @@ from clipindex.ingest.labels import Labels
 from clipindex.ingest.moves import Decided, Moves
 from clipindex.ingest.outcomes import Known
 from clipindex.ingest.plan import defer, quarantined
+from clipindex.ingest.remembered import with_memory
 from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey, surveyed
 from clipindex.pictures.content import read_content
@@ -49,6 +50,8 @@ def dry_run(
     With `checksum` each file to read is read and hashed, none is decoded. Raises UsageError and
     DiskNotMounted as an ingest would.
     """
+    if catalogue is not None:
+        scope, _ = with_memory(scope, catalogue.roots())
     files = surveyed(scope, catalogue)
     plan = files.plan
     deferred = defer(plan, limit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from clipindex.collection.catalogue import Row
+from clipindex.collection.root_options import RootOptions
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path, point_id
 from clipindex.stores.verified import BatchVerified
@@ -43,6 +44,16 @@ class PointsMissing:
 
     pictures: int
     remembered: int
+
+
+@dataclass(frozen=True, slots=True)
+class RootOptionsUsed:
+    """A remembered root is walked with other options than those that were given, or than those
+    that it is `remembered` with. `stored`: what is `used` is remembered from now on."""
+
+    remembered: RootOptions
+    used: RootOptions
+    stored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +215,7 @@ class RunFinished:
 Event = (
     RunStarted
     | PointsMissing
+    | RootOptionsUsed
     | Scanning
     | RunPlanned
     | Untouched

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from clipindex.collection.agreement import PointCount, begin_run, count_points, end_run
 from clipindex.collection.opening import Collection
+from clipindex.collection.run_history import NOTHING_DONE
 from clipindex.errors import ExitCode
 from clipindex.files.access import is_folder
 from clipindex.files.file_system import FileRecord
@@ -31,6 +32,7 @@ from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.reasons import grouped
 from clipindex.ingest.recorder import Recorder, Tally
+from clipindex.ingest.remembered import with_memory
 from clipindex.ingest.scope import Scope, memory_of
 from clipindex.ingest.survey import Survey, memory_from, survey
 from clipindex.ingest.vanished import note_vanished, renamed_roots
@@ -51,6 +53,7 @@ def ingest(
     """
     start = time.monotonic()
     catalogue = collection.catalogue
+    scope, remarks = with_memory(scope, catalogue.roots())
     number, loss = begin_run(collection)
     yield RunStarted(
         model=collection.contract.model,
@@ -58,6 +61,7 @@ def ingest(
         store=collection.place.name,
         collection=collection.place.collection,
     )
+    yield from remarks
     if loss.pictures:
         yield PointsMissing(loss.pictures, loss.remembered)
     files = yield from survey(scope, memory_from(catalogue), decoders())
@@ -65,7 +69,8 @@ def ingest(
     _remember_roots(collection, scope, files)
     plan = files.plan
     deferred = defer(plan, options.limit)
-    catalogue.write(plan.refreshed)
+    reading = {"found": files.found, "to_read": len(plan.to_read)}
+    catalogue.write(plan.refreshed, done=reading if plan.to_read else NOTHING_DONE)
     yield from _planned(collection, files, deferred)
     tagged = yield from _tag_unchanged(collection, plan.unchanged, scope)
 
@@ -95,11 +100,13 @@ def ingest(
 
 
 def _remember_roots(collection: Collection, scope: Scope, files: Survey) -> None:
-    """Remember the roots for `reindex`, unless they held no file at all, and their folders."""
+    """Remember the folders, and the roots for `reindex` unless they held no file at all. A root
+    that is remembered keeps its options, unless the run is told to store them."""
     collection.catalogue.remember_folders(files.learned)
     if files.found:
+        known = {} if scope.remember else collection.catalogue.roots()
         for root in scope.roots:
-            if is_folder(root.path):
+            if root.path not in known and is_folder(root.path):
                 collection.catalogue.remember_root(root.path, memory_of(root))
 
 

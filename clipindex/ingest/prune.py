@@ -80,6 +80,7 @@ def prune(
             return going[path].why != NOT_FOUND or is_gone(path)
 
         removed = [going[path] for path in remove_files(collection, going, still)]
+        collection.catalogue.count(pruned=len(removed))
         return PruneReport(plan=plan, removed=removed, points=collection.points.count())
 
 

@@ -63,6 +63,7 @@ class Recorder:
         self._contents: set[bytes] = set()  # digests of the batch
         self._waiting: dict[bytes, list[Known]] = {}  # copies whose content is being embedded
         self._notes: list[Row] = []
+        self._refused = 0  # files since the notes were written
         self._refusals = collection.catalogue.refusals()
         self.tally = Tally()
 
@@ -206,6 +207,7 @@ class Recorder:
     def _refuse(self, outcome: Faulty) -> FileDone:
         """Note a file that cannot be indexed."""
         record, before = outcome.record, self._catalogue.get(outcome.record.path)
+        self._refused += 1
         refusal = self._labels.refuse(outcome, before, decoders())
         if refusal.note is not None:
             self._notes.append(refusal.note)
@@ -235,5 +237,6 @@ class Recorder:
     def write_notes(self) -> None:
         """Keep what is known of refused files. They depend on no batch: an interrupted run keeps
         them too, and the next one neither reads nor reports them again."""
-        self._catalogue.write(self._notes)
+        self._catalogue.write(self._notes, done={"done": self._refused})
         self._notes.clear()
+        self._refused = 0

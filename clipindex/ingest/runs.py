@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
+from clipindex.collection.endings import noted_refusal
 from clipindex.collection.opening import Settings, open_for_ingest
 from clipindex.collection.place import Located, Place
 from clipindex.collection.status import open_catalogue, remembered_roots
-from clipindex.errors import UsageError
+from clipindex.errors import DiskNotMounted, UsageError
 from clipindex.ingest import pipeline
 from clipindex.ingest.events import Event, RunFinished, Summary
 from clipindex.ingest.options import IngestOptions
@@ -22,12 +23,18 @@ Load = Callable[[Bundle], Encoder]
 
 def check_scope(scope: Scope, place: Place) -> None:
     """Raises UsageError or DiskNotMounted for a missing root; looks at the place only then."""
+    located: list[Located] = []
 
     def folders_remembered() -> dict[bytes, int]:
-        with open_catalogue(place.locate(for_writing=True)) as catalogue:
+        located.append(place.locate(for_writing=True))
+        with open_catalogue(located[0]) as catalogue:
             return {} if catalogue is None else catalogue.indexed_by_folder()
 
-    check_roots([root.path for root in scope.roots], folders_remembered)
+    try:
+        check_roots([root.path for root in scope.roots], folders_remembered)
+    except DiskNotMounted as error:
+        with noted_refusal(located[0], "ingest"):
+            raise error
 
 
 def ingest(
@@ -48,7 +55,7 @@ def reindex(
     Raises UsageError when none is remembered.
     """
     located = whole.for_part(part.number, part.of)
-    with open_for_ingest(located, settings, load) as (collection, model):
+    with open_for_ingest(located, settings, load, "reindex") as (collection, model):
         catalogue = collection.catalogue
         memories = catalogue.roots()
         if not memories and part.of > 1:  # on a server each part has a catalogue: this one is new

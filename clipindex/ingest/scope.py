@@ -50,6 +50,9 @@ class Scope:
     tags: tuple[tuple[str, str], ...] = ()  # of the named files
     excluded_folder: bytes | None = None  # the store's own folder
     globs: frozenset[str] = frozenset()  # typed for this run, to be told when they match nothing
+    policy_given: bool = True  # else a remembered root keeps the policy it is remembered with
+    tags_given: bool = True  # else it keeps the tags
+    remember: bool = False  # what is given, in place of what is remembered
     retag: bool = True  # put the tags on unchanged files too, replacing the tags they have
     _tagged: dict[bytes, list[int]] = field(init=False, repr=False, compare=False)
 
@@ -73,12 +76,15 @@ class Scope:
 def scope_of(
     paths: AnyPath | Sequence[AnyPath],
     files: Sequence[AnyPath | bytes] | None,
-    policy: WalkPolicy,
+    policy: WalkPolicy | None,
     part: Part,
-    tags: Mapping[str, str],
+    tags: Mapping[str, str] | None,
     place: Place,
+    *,
+    remember: bool = False,
 ) -> Scope:
-    """The scope of folders and files that a user names.
+    """The scope of folders and files that a user names. `policy` and `tags` are None where they
+    are not given.
 
     Raises UsageError when nothing is named; an empty list of files is not nothing: a script may
     have found none.
@@ -87,16 +93,20 @@ def scope_of(
         paths = [paths]
     if not paths and files is None:
         raise UsageError("nothing to ingest is named", hint="name a folder, or files")
-    for key in tags:
+    for key in tags or ():
         check_key(key)
-    pairs = tuple(sorted(tags.items()))
+    pairs = tuple(sorted((tags or {}).items()))
+    walking = policy or WalkPolicy()
     return Scope(
-        roots=tuple(Root(resolve_root(path), policy, pairs) for path in paths),
+        roots=tuple(Root(resolve_root(path), walking, pairs) for path in paths),
         files=frozenset(map(resolve_root, files or ())),
         part=part,
         tags=pairs,
         excluded_folder=excluded_path(place),
-        globs=frozenset((*policy.exclude, *policy.include)),
+        globs=frozenset((*walking.exclude, *walking.include)),
+        policy_given=policy is not None,
+        tags_given=tags is not None,
+        remember=remember,
     )
 
 

@@ -106,6 +106,15 @@ def ingest(
             rich_help_panel=WHICH,
         ),
     ] = False,
+    remember: Annotated[
+        bool,
+        typer.Option(
+            "--remember",
+            help="Remember exactly these options and tags for the folder, in place of those it is "
+            "remembered with.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
     prune: options.Prune = False,
     max_delete: options.MaxDelete = None,
     yes: options.Yes = False,
@@ -154,6 +163,10 @@ def ingest(
     Safe to interrupt at any time: finished batches stay, the next run goes on. Nothing is
     deleted because a file is missing, unless you say --prune.
 
+    A folder is remembered for `reindex` with the options and tags of its first ingest. Later ones
+    use what you give for that run alone, and what is remembered where you give none; --remember
+    stores what you give.
+
         clipindex ingest ~/Pictures
         clipindex ingest ~/Pictures --exclude "*.tmp" --tag owner=ann
         clipindex ingest /mnt/nas --dry-run
@@ -165,15 +178,16 @@ def ingest(
     from clipindex.stores.payload import parse_tags
 
     output = session.output
-    policy = WalkPolicy(
+    given = WalkPolicy(
         hidden=hidden,
         follow=follow,
         one_file_system=one_file_system,
         exclude=tuple(exclude or ()),
         include=tuple(include or ()),
     )
+    policy = given if given != WalkPolicy() or session.typed & set(WALKING) else None
     files = _names_from(files_from, null) if files_from is not None else None
-    share, tags = values.part(part), parse_tags(tag or ())
+    share, tags = values.part(part), parse_tags(tag) if tag else None
     how = IngestOptions(
         batch_size=batch_size,
         limit=limit,
@@ -194,7 +208,7 @@ def ingest(
     from clipindex.cli.run_view import show_run
 
     events = index.ingest_events(
-        paths or [], how, policy=policy, files=files, part=share, tags=tags
+        paths or [], how, policy=policy, files=files, part=share, tags=tags, remember=remember
     )
     then = removal.prune_after(session, index, paths or [], how, limits, share, yes=yes)
     return show_run(events, output, finished, then if prune else None)
@@ -214,8 +228,9 @@ def _refuse_what_would_be_ignored(
         session.refuse_typed(("checksum",), "only with --dry-run")
     else:
         session.refuse_typed(("prune",), "not with --dry-run; see `clipindex prune --dry-run`")
+        session.refuse_typed(("remember",), "not with --dry-run, which stores nothing")
     if not paths:
-        session.refuse_typed(("prune",), "only with a folder")
+        session.refuse_typed(("prune", "remember"), "only with a folder")
         session.refuse_typed(WALKING, "say how folders are walked, and no folder is named")
 
 

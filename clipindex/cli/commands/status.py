@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from clipindex.cli.results import show_status
 from clipindex.cli.session import Session, command
+from clipindex.cli.status_view import show_status
 
 
 @command()
 def status(session: Session) -> None:
-    """Show what a collection holds, its model, its remembered folders and its latest run.
+    """Show what a collection holds, its remembered folders, the run under way and the last ones.
 
+    A run under way is shown with its progress, a folder with the options that `reindex` uses.
     Nothing is locked: it also works while an ingest is running.
 
         clipindex status

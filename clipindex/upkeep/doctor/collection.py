@@ -41,14 +41,14 @@ def _catalogue(located: Located) -> Iterator[Check]:
             hint = "the next ingest makes it from the points"
             yield note("catalogue", "none on this machine yet", hint)
             return
-        counts, run, roots = catalogue.counts(), catalogue.last_run(), list(catalogue.roots())
+        counts, run, roots = catalogue.counts(), catalogue.latest_begun(), list(catalogue.roots())
     said = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
     yield ok("catalogue", f"remembers {said or 'no files'}")
-    if run is not None and run[1] is None:
+    if run is not None and run.finished is None:
         hint = "if none is running, the next one goes on from there"
-        yield note("latest run", f"begun {run[0]}, not finished", hint)
+        yield note("latest run", f"begun {run.started}, not finished", hint)
     elif run is not None:
-        yield ok("latest run", f"finished {run[1]}")
+        yield ok("latest run", f"finished {run.finished}")
     for root in roots:
         if not is_folder(root):
             text = f"{display_path(root)} is not there"

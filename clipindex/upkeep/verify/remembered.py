@@ -29,8 +29,8 @@ class Remembered:
         if not any(catalogue.counts().get(INDEXED) for catalogue in self._all):
             return "the catalogue remembers no pictures: the next ingest makes it from the points"
         for catalogue in self._all:
-            run = catalogue.last_run()
-            if run is not None and run[1] is None:
+            run = catalogue.latest_begun()
+            if run is not None and run.finished is None:
                 return (
                     "the latest run is not finished (running, or interrupted): the next one makes "
                     "points and catalogue agree"
@@ -56,8 +56,8 @@ class Remembered:
 
     def provider(self) -> str:
         """What computed the embeddings of the latest run; empty where that is not known."""
-        run = self._whole.last_run() if self._whole is not None else None
-        summary = run[2] if run is not None else None
+        run = self._whole.last_success() if self._whole is not None else None
+        summary = run.summary if run is not None else None
         return str(summary.get("provider") or "") if summary else ""
 
 
