@@ -34,8 +34,10 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import EmbeddingOn as EmbeddingOn
     from clipindex.ingest.events import Event as Event
     from clipindex.ingest.events import FileDone as FileDone
+    from clipindex.ingest.events import FileVanished as FileVanished
     from clipindex.ingest.events import FolderFault as FolderFault
     from clipindex.ingest.events import PointsMissing as PointsMissing
+    from clipindex.ingest.events import RootRenamed as RootRenamed
     from clipindex.ingest.events import RunFinished as RunFinished
     from clipindex.ingest.events import RunPlanned as RunPlanned
     from clipindex.ingest.events import RunStarted as RunStarted
@@ -45,6 +47,11 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import Summary as Summary
     from clipindex.ingest.events import Untouched as Untouched
     from clipindex.ingest.options import IngestOptions as IngestOptions
+    from clipindex.ingest.options import PruneOptions as PruneOptions
+    from clipindex.ingest.prunable import Kept as Kept
+    from clipindex.ingest.prunable import Prunable as Prunable
+    from clipindex.ingest.prunable import PrunePlan as PrunePlan
+    from clipindex.ingest.prune import PruneReport as PruneReport
     from clipindex.ingest.scope import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
@@ -56,6 +63,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.stores.search_method import Accuracy as Accuracy
     from clipindex.stores.verified import BatchVerified as BatchVerified
     from clipindex.upkeep.doctor.checks import Check as Check
+    from clipindex.upkeep.quarantine import Quarantined as Quarantined
     from clipindex.upkeep.verify.findings import Finding as Finding
     from clipindex.upkeep.verify.findings import Sample as Sample
     from clipindex.upkeep.verify.findings import Verification as Verification
@@ -72,10 +80,12 @@ _EXPORTS = {  # module -> its public names
     "index": "Index",
     "ingest.dry_run": "DryRun",
     "ingest.events": (
-        "EmbeddingOn Event FileDone FolderFault RunFinished RunPlanned RunStarted "
-        "PointsMissing Scanning SlowFile Status Summary Untouched"
+        "EmbeddingOn Event FileDone FileVanished FolderFault PointsMissing RootRenamed "
+        "RunFinished RunPlanned RunStarted Scanning SlowFile Status Summary Untouched"
     ),
-    "ingest.options": "IngestOptions",
+    "ingest.options": "IngestOptions PruneOptions",
+    "ingest.prunable": "Kept Prunable PrunePlan",
+    "ingest.prune": "PruneReport",
     "ingest.scope": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
@@ -85,6 +95,7 @@ _EXPORTS = {  # module -> its public names
     "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
     "upkeep.doctor.checks": "Check",
+    "upkeep.quarantine": "Quarantined",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}

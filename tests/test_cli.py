@@ -31,9 +31,12 @@ STATUSES = ("new", "changed", "duplicate", "moved", "unchanged", "quarantined", 
 SUMMARY_FIELDS = {
     *("type", "found", *STATUSES, "newly_quarantined", "deferred", "left_out", "vanished"),
     *("points", "embedded", "written", "seconds", "pictures_per_second", "model", "provider"),
-    *("store", "collection", "exit_code", "tagged"),
+    *("store", "collection", "exit_code", "tagged", "newly_vanished", "vanished_notes"),
+    *("pruned", "accepted", "quarantine_reasons", "skip_reasons"),
 }
-HIT_FIELDS = {"rank", "score", "path", "paths", "id", "width", "height", "taken", "tags"}
+HIT_FIELDS = {
+    *("rank", "score", "path", "paths", "id", "width", "height", "taken", "tags", "search", "ef"),
+}
 PREVIEW_FIELDS = {
     *("type", "found", "unchanged", "to_read", "bytes_to_read", "deferred", "quarantined"),
     *("skipped", "vanished", "left_out", "faults", "by_content", "unmatched_globs"),
@@ -41,6 +44,7 @@ PREVIEW_FIELDS = {
 STATUS_FIELDS = {
     *("type", "store", "collection", "model", "revision", "preprocessing", "precision"),
     *("dimension", "bundle", "indexed", "quarantined", "skipped", "roots", "last_run", "aliases"),
+    *("vanished", "accepted", "health", "search", "ef"),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|4[0-7]|48|9[0-7])\b[0-9;]*m")
@@ -71,9 +75,10 @@ def summary(ended: Ended) -> dict[str, object]:
 
 
 def in_terminal(
-    *args: object, columns: int = 80, env: dict[str, str] | None = None
+    *args: object, columns: int = 80, env: dict[str, str] | None = None, answer: bytes = b""
 ) -> tuple[int, str]:
-    """`clipindex ARGS` in a pseudo-terminal: exit code, and all that it wrote there."""
+    """`clipindex ARGS` in a pseudo-terminal: exit code, and all that it wrote there. `answer` is
+    typed when it asks."""
     pty = pytest.importorskip("pty")
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     plain = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
@@ -82,7 +87,10 @@ def in_terminal(
     command = [sys.executable, "-m", "clipindex", *map(str, args)]
     actions = [(os.POSIX_SPAWN_DUP2, terminal, number) for number in (0, 1, 2)]
     plain |= {"TERM": "xterm-256color", **(env or {})}
-    pid = os.posix_spawn(sys.executable, command, plain, file_actions=actions)
+    if answer:  # a session of its own, whose terminal this is: Ctrl-C is a signal there
+        actions.insert(0, (os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), os.O_RDWR, 0))
+        del actions[1]
+    pid = os.posix_spawn(sys.executable, command, plain, file_actions=actions, setsid=bool(answer))
     os.close(terminal)
     seen, deadline = b"", time.monotonic() + 60
     try:
@@ -96,6 +104,9 @@ def in_terminal(
             if not more:
                 break
             seen += more
+            if answer and b"[y/N]" in seen:
+                os.write(control, answer)
+                answer = b""
     finally:
         os.close(control)
         _, status = os.waitpid(pid, 0)

@@ -266,7 +266,7 @@ def test_every_error_stands_in_the_python_page_with_its_code() -> None:
 
 def test_every_method_of_an_index_stands_in_the_python_page() -> None:
     listed = first_cells(section(DOCS["python.md"], "The rest"))
-    methods = {name for name in vars(clipindex.Index) if not name.startswith("_")}
+    methods = {name for name in dir(clipindex.Index) if not name.startswith("_")}
     assert listed == methods
 
 

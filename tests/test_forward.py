@@ -79,6 +79,28 @@ def test_a_catalogue_of_a_later_version_is_refused_and_left_as_it_is(old: Path) 
     assert catalogue.read_bytes() == before
 
 
+def test_the_quarantine_of_an_old_store_is_listed_and_can_be_accepted(old: Path) -> None:
+    index = clipindex.Index(old / "store", model=str(TINY))
+    (file,) = index.quarantine()
+    assert (file.first_seen, file.accepted) == (None, False)
+    assert index.accept_quarantine() == 1
+    index.relocate(MADE_IN, old / "photos")
+    index.retry_quarantine()
+    summary = ingest(index, old / "photos").summary
+    assert (summary.quarantined, summary.accepted, summary.exit_code) == (1, 1, 0)
+
+
+def test_what_vanished_from_an_old_store_is_pruned_once_a_run_has_seen_the_folder(
+    old: Path,
+) -> None:
+    index = clipindex.Index(old / "store", model=str(TINY))
+    index.relocate(MADE_IN, old / "photos")
+    index.reindex()
+    (old / "photos" / "002.jpg").unlink()
+    assert len(index.prune().removed) == 1
+    assert len(index.query(old / "photos" / "000.jpg")) == 5
+
+
 MORE: tuple[schema.Step, ...] = (
     ("ALTER TABLE files ADD COLUMN note TEXT", "UPDATE files SET note = 'old'"),
     ("CREATE TABLE albums (name TEXT PRIMARY KEY) WITHOUT ROWID",),
@@ -97,7 +119,7 @@ def test_an_old_catalogue_gets_every_later_step_and_loses_nothing(old: Path) -> 
     schema.open_database(catalogue, (*schema.STEPS, *MORE)).close()
     new_files, *others = content_of(catalogue)
     assert new_files == [(*row, "old") for row in files]
-    assert others == [roots, runs]
+    assert others == [roots, [(*run, None) for run in runs]]  # points: not noted then
     with closing(sqlite3.connect(catalogue)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS) + 2,)
         assert database.execute("SELECT * FROM albums").fetchall() == []

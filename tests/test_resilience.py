@@ -435,17 +435,16 @@ def test_a_collection_that_another_run_created_meanwhile_is_never_mixed(
         assert collection.points.count() == 2
 
 
-def test_an_export_waits_for_a_writer_and_is_named_to_others(
+def test_an_export_waits_for_a_writer_that_does_not_answer_and_itself_answers_others(
     index: clipindex.Index, tmp_path: Path
 ) -> None:
     make_pictures(tmp_path / "photos", 1)
     ingest(index, tmp_path / "photos")
     located = index.place.locate()
-    with (
-        located.place.open_for_reading(located.require(), "export"),
-        pytest.raises(CollectionBusy, match="export"),
-    ):
-        index.query("x")
+    with located.place.open_for_reading(located.require(), "export"):
+        assert len(index.query("x")) == 1
+        with pytest.raises(CollectionBusy, match="export"):
+            clipindex.Index(index.place.store, wait=0).tag({"a": "b"}, [tmp_path / "photos"])
     with locked(index.place.lock, "ingest"):
         waiting = threading.Thread(target=index.export, args=(tmp_path / "export",))
         waiting.start()

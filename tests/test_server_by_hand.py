@@ -149,12 +149,6 @@ def test_a_strict_server_that_allows_no_further_index_takes_tags(make: Maker) ->
     assert len(list(store.scroll(Filter(equals=(("tag_who", "ann"),))))) == 1
 
 
-def test_batches_keep_to_the_points_that_a_server_takes_in_a_minute(make: Maker) -> None:
-    store = make(**strict(write_rate_limit=60))
-    store.upsert([point(seed) for seed in range(63)])
-    assert store.estimate() == 63
-
-
 def test_a_body_above_what_the_server_takes_is_halved(make: Maker) -> None:
     store = make()
     large = [

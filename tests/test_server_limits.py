@@ -27,7 +27,7 @@ from clipindex.stores.server_collections import create
 from clipindex.stores.server_limits import limits_of
 from clipindex.stores.verified import write_verified
 from conftest import TINY, ingest, make_pictures, run_clipindex
-from qdrant_double import Double, Request
+from qdrant_double import Cluster, Double, Request
 from test_server import is_upsert, on, upserts
 from test_stores import FILTERS, lets_through, point
 
@@ -265,21 +265,31 @@ def test_a_connection_that_is_cut_twice_is_tried_with_less(strict: Stale) -> Non
     store.close()
 
 
-def test_batches_keep_to_the_points_that_a_server_takes_in_a_minute(strict: Stale) -> None:
-    limit(strict, write_rate_limit=60, enabled=False)  # in force without strict mode
+def test_batches_keep_to_the_points_that_a_server_takes_in_a_minute() -> None:
+    rates = {"write_rate_limit": 60, "read_rate_limit": 5}
+    for strict in ({**rates, "enabled": True}, rates):  # in force without strict mode
+        limits = limits_of(strict)
+        assert (limits.upsert, limits.retrieve) == (30, 5)  # a write is charged twice
+
+
+def test_a_request_above_what_a_server_takes_in_a_minute_is_halved(strict: Stale) -> None:
+    words = "Write rate limit exceeded, request larger than rate limiter capacity, please split"
+
+    def is_over(request: Request) -> bool:
+        return is_upsert(request) and len(request.body["points"]) > most
+
     store = opened(strict)
-    write_verified(store, [point(seed) for seed in range(30)])  # a write is charged twice
-    assert store.estimate() == 30
-    config(strict, "photos")["strict_mode_config"]["write_rate_limit"] = 0
+    strict.fail("429", value=words, times=999, when=is_over)
+    most = 8
+    write_verified(store, [point(seed) for seed in range(31)])
+    assert store.estimate() == 31
+    most = 0
     before = upserts(strict)
     with pytest.raises(StoreError, match="never takes as much in a minute") as caught:
         write_verified(store, [point(31)])
     assert upserts(strict) == before + 1  # waiting does not help
     assert "write_rate_limit" in caught.value.hint
     store.close()
-    assert limits_of({"read_rate_limit": 5}).retrieve == 5
-    assert limits_of({"write_rate_limit": 60}).upsert == 30
-    assert limits_of({"write_rate_limit": 1}).upsert == 1
 
 
 # --- what is stored --------------------------------------------------------------------------
@@ -323,7 +333,7 @@ def test_a_collection_with_settings_of_a_later_server_is_opened(
     assert ingest(on(strict, collection="mine"), tmp_path / "photos").summary.points == 1
 
 
-@pytest.mark.parametrize("stale", [1, 2, 3])
+@pytest.mark.parametrize("stale", [1, 2, 3, 4])
 def test_a_replica_that_is_behind_for_a_moment_is_asked_again(
     strict: Stale, monkeypatch: pytest.MonkeyPatch, stale: int
 ) -> None:
@@ -331,8 +341,24 @@ def test_a_replica_that_is_behind_for_a_moment_is_asked_again(
     store = opened(strict)
     strict.stale = stale
     write_verified(store, [point(1), point(2)])
-    last = strict.log[-1].path
-    assert ("consistency=majority" in last) == (stale == 3)
+    asked = [request.path for request in strict.log if "points" in request.path]
+    assert sum("consistency=majority" in path for path in asked) == (stale >= 3)
+    store.close()
+
+
+def test_a_copy_that_is_away_does_not_keep_a_late_one_from_being_read(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REREAD_AFTER", (0.1, 1.5))
+    vectors = {"size": 512, "distance": "Cosine"}
+    cluster.nodes[0].create("photos", {"vectors": vectors, "replication_factor": 3})
+    cluster.nodes[0].stop()
+    cluster.nodes[1].staleness = 2.5
+    connection = Connection(Server(cluster.nodes[1].url), RetryPolicy(5, 60.0))
+    store = ServerPoints(connection, "photos", 512)
+    began = time.monotonic()
+    write_verified(store, [point(1)])
+    assert time.monotonic() - began < 20  # the 500 of the agreed reading is not waited for
     store.close()
 
 

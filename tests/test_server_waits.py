@@ -143,6 +143,9 @@ def test_the_words_of_a_server_that_denies_access_are_shown() -> None:
     answer = ErrorAnswer(403, headers, b"Invalid JWT,\n the token\thas expired")
     failure = understand(exceptions.ResponseHandlingException(answer), 1)
     assert failure.reason == "denies access (403): Invalid JWT, the token has expired"
+    bare = ErrorAnswer(403, httpx.Headers(), b"ExpiredSignature")  # as Qdrant 1.18.3 does
+    reason = understand(exceptions.ResponseHandlingException(bare), 1).reason
+    assert reason == "denies access (403): ExpiredSignature"
     page = ErrorAnswer(401, httpx.Headers({"content-type": "text/html"}), b"<html>no</html>")
     assert understand(exceptions.ResponseHandlingException(page), 1).reason.endswith("(401)")
 

@@ -252,7 +252,9 @@ def test_scrolling_meets_every_point_once_over_many_pages(
     points = [point(seed) for seed in range(40)]
     store.upsert(points)
     store.flush()
-    assert sorted(id for id, _ in store.scroll()) == sorted(each.id for each in points)
+    in_order = sorted(each.id for each in points)
+    assert [id for id, _ in store.scroll()] == in_order
+    assert [id for id, _ in store.scroll(start=in_order[3])] == in_order[3:]
 
 
 def test_deleted_points_are_gone_and_unknown_ones_do_not_matter(store: Points) -> None:

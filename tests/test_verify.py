@@ -430,6 +430,16 @@ def test_others_get_the_collection_while_files_are_read(index: clipindex.Index) 
     assert index.query("a cat")
 
 
+def test_others_get_the_collection_while_points_are_listed(
+    index: clipindex.Index, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: each opening lists a few of them, and all of them list all."""
+    for size in (2, 3, 8, 9):
+        monkeypatch.setattr("clipindex.upkeep.verify.points.SURVEYED_AT_ONCE", size)
+        result, findings = verified(index)
+        assert (result.checked, findings) == (len(photos), [])
+
+
 def test_a_file_that_is_indexed_anew_meanwhile_is_no_damage(
     index: clipindex.Index, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from clipindex.cli.words import count_of
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
     FileDone,
+    FileVanished,
     FolderFault,
     PointsMissing,
+    RootRenamed,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -30,6 +35,10 @@ def log_line(event: Event) -> str | None:
             return planned_line(event)
         case FileDone():
             return file_line(event)
+        case FileVanished():
+            return f"not found: {event.path} (since {event.since}); its point stays"
+        case RootRenamed():
+            return renamed_line(event)
         case FolderFault():
             return f"could not be read: {event.path}: {event.reason}"
         case BatchVerified():
@@ -71,6 +80,21 @@ def planned_line(plan: RunPlanned) -> str:
     )
 
 
+def renamed_line(event: RootRenamed) -> str:
+    return (
+        f"{event.old} is gone, and {event.new} holds {count_of(event.files, 'picture')} of it: "
+        f"if you renamed the folder, `clipindex relocate {shlex.quote(event.old)} "
+        f"{shlex.quote(event.new)}` takes tags along and drops the old paths"
+    )
+
+
+def vanished_line(paths: Sequence[str], count: int, deferred: int) -> str:
+    """What vanished since the last run; `paths` are the first few of `count`."""
+    names = ", ".join(paths) + (f" and {count - len(paths):,} more" if count > len(paths) else "")
+    among = " (unless they are among the deferred files)" if deferred else ""
+    return f"{count_of(count, 'remembered picture')} not found any more{among}: {names}"
+
+
 def file_line(file: FileDone) -> str:
     return f"{file.status.value}: {file.path}" + (f": {file.reason}" if file.reason else "")
 
@@ -79,4 +103,9 @@ def totals(summary: Summary) -> str:
     """Every count that is not zero."""
     counts = {status.value: getattr(summary, status.value) for status in Status}
     said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    return f"{summary.found:,} found: {said or 'nothing'}; exit code {summary.exit_code}"
+    absent = f"; {summary.vanished:,} remembered but not found" if summary.vanished else ""
+    pruned = f"; {summary.pruned:,} pruned" if summary.pruned else ""
+    return (
+        f"{summary.found:,} found: {said or 'nothing'}{absent}{pruned}; "
+        f"exit code {summary.exit_code}"
+    )

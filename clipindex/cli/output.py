@@ -109,6 +109,24 @@ class Output:
         """What went wrong with one thing while the work goes on; said with --quiet too."""
         self._write_line(printable(text))
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person sits there: a terminal on both sides, and no program reads along."""
+        if self.json or sys.stdin is None or sys.stdin.closed:
+            return False
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def ask(self, question: str) -> bool:
+        """A question on the terminal. Whatever is not a yes is a no, also the end of input."""
+        print(printable(question), "[y/N]", end=" ", file=sys.stderr, flush=True)
+        try:
+            answer = sys.stdin.readline()
+        except OSError:  # the terminal is gone
+            answer = ""
+        if not answer.endswith("\n"):
+            print(file=sys.stderr)
+        return answer.strip().lower() in ("y", "yes")
+
     def error(self, error: ClipIndexError) -> None:
         """What ended the command: what happened, to which file, what to do next."""
         if self.json:

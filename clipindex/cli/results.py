@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from clipindex.cli import streams
 from clipindex.cli.output import Output
-from clipindex.cli.words import count_of, printable, printable_path
+from clipindex.cli.words import count_of, megabytes, printable, printable_path
+from clipindex.stores.shard_size import WORTHWHILE
 
 if TYPE_CHECKING:
     from clipindex.collection.status import CollectionStatus
     from clipindex.ingest.dry_run import DryRun
     from clipindex.ingest.events import Summary
     from clipindex.search.query import Hit
+    from clipindex.upkeep.quarantine import Quarantined
 
-REASONS_SHOWN = 5  # why files were skipped: the most frequent
+REASONS_SHOWN = 8  # why files were refused or skipped: the most frequent
 
 # --- a run -----------------------------------------------------------------------------------
 
 
-def show_summary(summary: Summary, skipped: Counter[str], output: Output) -> None:
-    """How a run went: what became of the files, and what the collection holds now.
-
-    `skipped` counts the reasons of the files that were skipped.
-    """
-    if summary.found == 0:
+def show_summary(summary: Summary, output: Output) -> None:
+    """How a run went: what became of the files, and what the collection holds now."""
+    if summary.found == 0 and not summary.vanished:
         output.result(f"no pictures found: there are no files{_excluded(summary)}")
         return
     rows = _counts(summary)
     width = max(len(f"{count:,}") for count, _ in rows)
     for count, meaning in rows:
         output.result(f"{count:>{width},}  {meaning}")
-        if meaning.startswith("skipped"):
-            _show_reasons(skipped, width, output)
+        if meaning.startswith("in quarantine"):
+            _show_reasons(summary.quarantine_reasons, width, output)
+        elif meaning.startswith("skipped"):
+            _show_reasons(summary.skip_reasons, width, output)
     if summary.points == 0:
         output.result("no pictures found")
         return
     provider = f" on {summary.provider}" if summary.provider else ""
     output.result(
-        f"{count_of(summary.points, 'picture')} in collection '{summary.collection}'; "
+        f"{count_of(summary.points, 'picture')} in collection '{summary.collection}'"
+        f"{_absent(summary)}; "
         f"{summary.written:,} written and verified, {summary.embedded:,} embedded{provider}, "
         f"in {summary.seconds:.1f} s"
     )
@@ -56,7 +57,7 @@ def _counts(summary: Summary) -> list[tuple[int, str]]:
         (summary.duplicate, copies),
         (summary.moved, "moved or renamed"),
         (summary.unchanged, "unchanged"),
-        (summary.quarantined, f"in quarantine ({summary.newly_quarantined:,} of them new)"),
+        (summary.quarantined, f"in quarantine ({_kinds_of_quarantine(summary)})"),
         (summary.skipped, "skipped (not pictures, or deleted before they were read)"),
         (summary.deferred, "deferred to the next run"),
         (summary.found, "found in all" + _excluded(summary)),
@@ -64,15 +65,35 @@ def _counts(summary: Summary) -> list[tuple[int, str]]:
     return [row for row in rows if row[0]]
 
 
+def _kinds_of_quarantine(summary: Summary) -> str:
+    accepted = f", {summary.accepted:,} accepted" if summary.accepted else ""
+    return f"{summary.newly_quarantined:,} of them new{accepted}"
+
+
+def _absent(summary: Summary) -> str:
+    missing = f" ({summary.vanished:,} of them not found)" if summary.vanished else ""
+    return missing + (f", {summary.pruned:,} pruned" if summary.pruned else "")
+
+
 def _excluded(summary: Summary) -> str:
     return f" ({count_of(summary.left_out, 'name')} excluded)" if summary.left_out else ""
 
 
-def _show_reasons(skipped: Counter[str], width: int, output: Output) -> None:
-    """Why files were skipped, where there is more to say than that they are not pictures."""
-    telling = Counter({r: n for r, n in skipped.items() if r and r != "not a picture"})
-    for reason, count in telling.most_common(REASONS_SHOWN):
-        output.result(f"{'':>{width}}    {count:,}: {reason}")
+def _show_reasons(groups: Mapping[str, int], width: int, output: Output) -> None:
+    """Why files were refused or skipped, where there is more to say than that they are not
+    pictures; the most frequent reasons first."""
+    telling = [(reason, count) for reason, count in groups.items() if reason != "not a picture"]
+    for reason, count in telling[:REASONS_SHOWN]:
+        output.result(f"{'':>{width}}    {reason_line(reason, count)}")
+    if rest := sum(count for _, count in telling[REASONS_SHOWN:]):
+        output.result(f"{'':>{width}}    {rest:,} for other reasons")
+
+
+def reason_line(group: str, count: int) -> str:
+    """`812 camera raw files: install clipindex[raw]`, `1 camera raw file: ...`."""
+    if count == 1:
+        group = group.replace("raw files:", "raw file:").replace("pictures:", "picture:")
+    return f"{count:,} {group}"
 
 
 def show_unmatched(globs: Iterable[str], output: Output) -> None:
@@ -149,12 +170,34 @@ def _show_hit_table(hits: Iterable[Hit]) -> None:
 # --- a collection ----------------------------------------------------------------------------
 
 
-def show_count(verb: str, count: int, output: Output) -> None:
-    """How many pictures a command changed."""
+def show_count(verb: str, count: int, output: Output, words: str = "") -> None:
+    """How many pictures a command changed; `words` say it to people, where `verb` is too short."""
     if output.json:
         output.record({"type": verb, "count": count})
     elif not output.quiet:
-        output.result(f"{count:,} {verb}")
+        output.result(f"{count:,} {words or verb}")
+
+
+def show_quarantine(files: Sequence[Quarantined], output: Output) -> None:
+    """Refused pictures: a line each of fields parted by tabs, on a terminal two lines each."""
+    if output.json:
+        for file in files:
+            line = asdict(file)
+            del line["exact_path"]
+            output.record({"type": "quarantine", **line})
+        return
+    if not files:
+        output.say("nothing is in quarantine")
+    for file in files:
+        path = printable_path(file.exact_path)
+        since = file.first_seen or "unknown"
+        accepted = "accepted" if file.accepted else ""
+        if sys.stdout.isatty():
+            facts = [file.reason, f"{file.bytes:,} bytes", f"since {since}", accepted]
+            output.result(path)
+            output.result("  " + "; ".join(filter(None, facts)))
+        else:
+            print(since, file.bytes, accepted, printable(file.reason), path, sep="\t")
 
 
 def show_alias(alias: str, collection: str | None, before: str | None, output: Output) -> None:
@@ -181,8 +224,10 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         ("preprocessing", f"{status.preprocessing}, {status.precision}"),
         *([("search", f"approximate, ef {status.ef}")] if status.ef is not None else []),
         ("pictures", f"{status.indexed:,}"),
-        ("in quarantine", f"{status.quarantined:,}"),
+        ("in quarantine", f"{status.quarantined:,}{_accepted(status)}"),
         ("skipped", f"{status.skipped:,}"),
+        *([("on the disk", _size(status))] if status.disk_bytes else []),
+        *([("not found", _missing(status))] if status.vanished else []),
         *(("" if n else "roots", root) for n, root in enumerate(status.roots)),
     ]
     if status.last_run is not None:
@@ -192,6 +237,20 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         if isinstance(summary, dict) and summary["provider"]:
             rows.append(("", f"embedded on {summary['provider']}"))
     _show_rows([(name, printable(str(value))) for name, value in rows], output)
+
+
+def _size(status: CollectionStatus) -> str:
+    free = status.reclaimable_bytes or 0
+    waste = f", of which `clipindex compact` would free about {megabytes(free)}"
+    return megabytes(status.disk_bytes or 0) + (waste if free >= WORTHWHILE else "")
+
+
+def _accepted(status: CollectionStatus) -> str:
+    return f" ({status.accepted:,} accepted)" if status.accepted else ""
+
+
+def _missing(status: CollectionStatus) -> str:
+    return f"{status.vanished:,} of the pictures (`clipindex prune --dry-run` lists them)"
 
 
 def _show_rows(rows: Sequence[tuple[str, str]], output: Output) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -22,19 +21,24 @@ from clipindex.cli.event_lines import (
     log_line,
     missing_line,
     planned_line,
+    renamed_line,
     started_line,
+    vanished_line,
 )
 from clipindex.cli.output import Output
+from clipindex.cli.progress import ProgressEstimate
 from clipindex.cli.results import show_summary, show_unmatched
-from clipindex.cli.words import count_of, printable
-from clipindex.errors import ExitCode
+from clipindex.cli.words import printable
+from clipindex.errors import ClipIndexError, ExitCode
 from clipindex.files.identity import display_path
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
     FileDone,
+    FileVanished,
     FolderFault,
     PointsMissing,
+    RootRenamed,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -48,6 +52,8 @@ from clipindex.stores.verified import BatchVerified
 
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal: a cron mail wants few lines
 STEPS = 1000  # of the bar
+Then = Callable[[Summary], tuple[Summary, ClipIndexError | None]]
+VANISHED_SHOWN = 3  # paths of pictures that vanished; the log has all
 
 # Only threads draw. tqdm's own lock is for processes too: where multiprocessing starts afresh
 # (macOS, Python 3.14) it costs a helper process and a warning of leaked semaphores at the end.
@@ -58,20 +64,38 @@ def show_run(
     events: Generator[Event, None, None],
     output: Output,
     finished: Callable[[Summary], object] = lambda _: None,
+    then: Then | None = None,
 ) -> int:
     """Show a run's events as they come; returns its exit code. `finished` is called with the
-    summary of a run that was not interrupted."""
+    summary of a run that was not interrupted.
+
+    `then` goes on when the run is done and its collection is closed. It returns the summary to
+    show in place of the run's own, and the error that is raised after that.
+    """
     view: RunView = JsonView(output) if output.json else PeopleView(output)
-    code = int(ExitCode.DONE)
+
+    def show(event: Event) -> None:
+        if (line := log_line(event)) is not None:
+            output.log(line)
+        view.show(event)
+
+    summary, error = None, None
     with closing(view), closing(events):
         for event in events:
-            if (line := log_line(event)) is not None:
-                output.log(line)
-            view.show(event)
             if isinstance(event, RunFinished):
-                code = event.summary.exit_code
-                finished(event.summary)
-    return code
+                summary = event.summary
+            else:
+                show(event)
+        if summary is None:
+            return int(ExitCode.DONE)
+        if then is not None:
+            view.close()  # it may ask a question
+            summary, error = then(summary)
+        show(RunFinished(summary))
+        finished(summary)
+    if error is not None:
+        raise error
+    return summary.exit_code
 
 
 @contextmanager
@@ -121,64 +145,36 @@ class JsonView:
         elif isinstance(event, FileDone):
             if event.status is not Status.UNCHANGED or self._output.verbose:
                 self._file(event)
+        elif isinstance(event, FileVanished):
+            line = {"path": event.path, "id": event.id, "since": event.since}
+            self._output.record({"type": "vanished", **line})
         elif isinstance(event, BatchVerified):
             batch = {"points": event.points, "ids": event.ids, "verified": True}
             self._output.record({"type": "batch", **batch})
-        elif isinstance(event, FolderFault):
+        elif isinstance(event, RunFinished):
+            summary = asdict(event.summary)
+            del summary["unreadable"]  # a count for the exit code; no promised field
+            self._output.record({"type": "summary", **summary})
+        else:
+            self._remark(event)
+
+    def close(self) -> None:
+        """Each line was flushed as it was written."""
+
+    def _remark(self, event: Event) -> None:
+        """What has no object of its own goes to standard error."""
+        if isinstance(event, FolderFault):
             self._output.problem(f"could not be read: {event.path}: {event.reason}")
         elif isinstance(event, PointsMissing):
             self._output.problem(missing_line(event))
         elif isinstance(event, RunPlanned):
             show_unmatched(event.unmatched_globs, self._output)
-        elif isinstance(event, RunFinished):
-            summary = asdict(event.summary)
-            del summary["unreadable"]  # a count for the exit code; no promised field
-            self._output.record({"type": "summary", **summary})
-
-    def close(self) -> None:
-        """Each line was flushed as it was written."""
+        elif isinstance(event, RootRenamed):
+            self._output.say(f"note: {renamed_line(event)}")
 
     def _file(self, file: FileDone) -> None:
         line = {"path": file.path, "status": file.status.value, "id": file.id}
         self._output.record({"type": "file", **line, "reason": file.reason})
-
-
-class ProgressEstimate:
-    """How far a run is, by files and bytes alike: many small files and few large ones both
-    mislead when only one of the two is counted."""
-
-    def __init__(self, plan: RunPlanned) -> None:
-        self.files, self._bytes = plan.to_read, plan.bytes_to_read
-        self.done, self._bytes_done = 0, 0
-        self._started = time.monotonic()
-
-    def add(self, file: FileDone) -> None:
-        """Count a finished file."""
-        self.done += 1
-        self._bytes_done += file.bytes
-
-    @property
-    def fraction(self) -> float:
-        """Between 0 and 1."""
-        by_files = self.done / max(self.files, 1)
-        by_bytes = self._bytes_done / self._bytes if self._bytes else by_files
-        return min(1.0, (by_files + by_bytes) / 2)
-
-    def __str__(self) -> str:
-        seconds = max(time.monotonic() - self._started, 0.001)
-        return f"{self.done:,}/{self.files:,} files, {self.done / seconds:.1f}/s"
-
-    def left(self) -> str:
-        """The time left, in words."""
-        if not self.fraction:
-            return "time left unknown"
-        seconds = (time.monotonic() - self._started) * (1 - self.fraction) / self.fraction
-        if seconds < 90:
-            return f"about {seconds:.0f} s left"
-        minutes = seconds / 60
-        return (
-            f"about {minutes:.0f} min left" if minutes < 90 else f"about {minutes / 60:.1f} h left"
-        )
 
 
 class PeopleView:
@@ -190,13 +186,14 @@ class PeopleView:
         self._bar: tqdm[object] | None = None
         self._estimate: ProgressEstimate | None = None
         self._last_line = time.monotonic()
-        self._skipped: Counter[str] = Counter()  # reason -> files
+        self._vanished: list[str] = []  # in this very run
 
     def show(self, event: Event) -> None:
         if isinstance(event, RunFinished):
-            self.close()
-            if not self._output.quiet:
-                show_summary(event.summary, self._skipped, self._output)
+            self._finished(event.summary)
+        elif isinstance(event, FileVanished):
+            if event.is_new:
+                self._vanished.append(event.path)
         elif isinstance(event, FolderFault):
             self._output.problem(f"could not be read: {event.path}: {event.reason}")
         elif isinstance(event, PointsMissing):
@@ -225,11 +222,21 @@ class PeopleView:
             self._slow_file(event)
         elif isinstance(event, Untouched):
             self._untouched(event)
+        elif isinstance(event, RootRenamed):
+            self._output.say(f"note: {renamed_line(event)}")
+
+    def _finished(self, summary: Summary) -> None:
+        """What vanished is said with --quiet too, in the run that misses it first."""
+        self.close()
+        if self._vanished and summary.vanished:
+            first, count = self._vanished[:VANISHED_SHOWN], len(self._vanished)
+            self._output.problem(vanished_line(first, count, summary.deferred))
+            if not summary.pruned and summary.exit_code != ExitCode.REFUSED:
+                self._output.say("  what was indexed stays; `clipindex prune` removes it")
+        if not self._output.quiet:
+            show_summary(summary, self._output)
 
     def _untouched(self, untouched: Untouched) -> None:
-        for row in untouched.known_faults:
-            if row.state == Status.SKIPPED:
-                self._skipped[row.reason or ""] += 1
         if self._output.verbose:
             for file in untouched.files():
                 self._output.say(file_line(file))
@@ -241,9 +248,6 @@ class PeopleView:
             _draw("\r\x1b[K")  # over the count of the walk
         show_unmatched(plan.unmatched_globs, self._output)
         self._output.say(planned_line(plan))
-        if plan.vanished:
-            remembered = count_of(plan.vanished, "remembered picture")
-            self._output.say(f"{remembered} not found; what was indexed stays")
         self._estimate = ProgressEstimate(plan)
         if self._terminal and plan.to_read:
             form = "{percentage:3.0f}% {bar} {desc} {elapsed}<{remaining}{postfix}"
@@ -252,9 +256,8 @@ class PeopleView:
             self._output.write_lines_with(lambda line: bar.write(line, file=sys.stderr))
 
     def _file(self, file: FileDone) -> None:
-        if file.status is Status.SKIPPED:
-            self._skipped[file.reason or ""] += 1
-        if file.status is Status.QUARANTINED or self._output.verbose:
+        reported = file.status is Status.QUARANTINED and not file.accepted
+        if reported or self._output.verbose:
             self._output.problem(file_line(file))
         if self._estimate is None:
             return

@@ -23,8 +23,8 @@ import typer
 from clipindex._version import __version__
 from clipindex.cli import memory, values
 from clipindex.cli.exits import Ending
-from clipindex.cli.options import Shared
 from clipindex.cli.output import LogFile, Output
+from clipindex.cli.shared_options import Shared, Waiting
 from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.errors import UsageError
 
@@ -47,6 +47,7 @@ class Session:
     server: Server | None = None
     collection: str = DEFAULT_COLLECTION
     source: str | None = None
+    wait: float | None = None  # seconds; None: the default
     timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
 
@@ -59,6 +60,7 @@ class Session:
             collection=self.collection,
             source=self.source,
             server=self.server,
+            wait=self.wait,
             **settings,
         )
 
@@ -91,18 +93,20 @@ Function = Callable[..., int | None]
 
 def command(
     *,
+    writes: bool = False,
     without: Collection[str] = (),
     rivals: Sequence[tuple[str, str]] = (),
 ) -> Callable[[Function], Callable[..., int | None]]:
     """Add the shared options to a command whose first parameter is its session.
 
-    `without` names shared options that it has no use for. Of two `rivals` (`--json` against
-    `--paths`) the nearer one holds: the command line before the environment before the file.
+    One that `writes` to the collection also takes `--wait`. `without` names shared options that
+    it has no use for. Of two `rivals` (`--json` against `--paths`) the nearer one holds: the
+    command line before the environment before the file.
     """
 
     def with_session(function: Function) -> Callable[..., int | None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        shared = [parameter for parameter in _shared() if parameter.name not in without]
+        shared = [parameter for parameter in _shared(writes) if parameter.name not in without]
 
         def run(context: typer.Context, **given: Any) -> int | None:
             if (ending := context.find_object(Ending)) is not None:
@@ -127,15 +131,16 @@ def command(
     return with_session
 
 
-def _shared() -> list[inspect.Parameter]:
+def _shared(writes: bool) -> list[inspect.Parameter]:
     return [
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=getattr(Shared, name),
+            default=getattr(group, name),
             annotation=annotation,
         )
-        for name, annotation in get_type_hints(Shared, include_extras=True).items()
+        for group in ((Shared, Waiting) if writes else (Shared,))
+        for name, annotation in get_type_hints(group, include_extras=True).items()
     ]
 
 
@@ -157,6 +162,7 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
         server=values.server(common.get("url"), common.get("timeout")),
         collection=common.get("collection", DEFAULT_COLLECTION),
         source=common.get("source"),
+        wait=values.seconds(common.get("wait")),
         timeout=common.get("timeout"),
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clipindex.collection.names import check_name
 from clipindex.errors import UsageError
+from clipindex.ingest.options import PruneOptions
 from clipindex.stores.address import Server, normalised
 
 if TYPE_CHECKING:
@@ -85,6 +86,22 @@ def part(text: str | None) -> Part:
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LARGEST_PART:
         raise UsageError(f"'{text}' is not a part", hint="three machines take 1/3, 2/3 and 3/3")
     return Part(int(match[1]), int(match[2]))
+
+
+def most_deleted(text: str | None, *, excluded: bool = False) -> PruneOptions:
+    """`--max-delete`: a number of files (`500`) or a percentage (`20%`). Raises UsageError."""
+    if text is None:
+        return PruneOptions(excluded=excluded)
+    match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(%?)", text.strip())
+    if match is None or ("." in match[1] and not match[2]):
+        raise UsageError(
+            f"--max-delete: '{text}' is not a number of files", hint="such as 500, or 20%"
+        )
+    if match[2]:
+        if float(match[1]) > 100:
+            raise UsageError(f"--max-delete: {text} is more than all", hint="100% is all")
+        return PruneOptions(excluded=excluded, max_percent=float(match[1]))
+    return PruneOptions(excluded=excluded, max_files=int(match[1]))
 
 
 def sample(text: str | None, day: int | None = None) -> Sample:

@@ -29,6 +29,15 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def megabytes(number: int) -> str:
+    """Bytes for people, in powers of ten as `df -H` and file managers count.
+
+    >>> megabytes(12_345_678), megabytes(2_500_000_000)
+    ('12.3 MB', '2.5 GB')
+    """
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
+
+
 def quotes(message: str, name: str) -> bool:
     """Whether a message quotes a name or path; one such as `link` may also be a word of it."""
     return repr(name) in message or ("/" in name and name in message)

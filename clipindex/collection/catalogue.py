@@ -13,11 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clipindex.collection.marks import QUARANTINED as QUARANTINED
+from clipindex.collection.marks import Marks
 from clipindex.collection.run_history import RunHistory
 from clipindex.collection.schema import transaction
 from clipindex.files.file_system import FileRecord
+from clipindex.files.identity import is_below
 
-INDEXED, QUARANTINED, SKIPPED = "indexed", "quarantined", "skipped"
+INDEXED, SKIPPED = "indexed", "skipped"
 NEWEST = 50  # points written last; of those in a lost shard of a cluster some are among them
 
 
@@ -91,7 +94,7 @@ def _values(row: Row) -> Values:
     )
 
 
-class Catalogue(RunHistory):
+class Catalogue(RunHistory, Marks):
     """The remembered files of one collection and source; one writer, many threads reading."""
 
     # --- files -----------------------------------------------------------------------------
@@ -142,6 +145,15 @@ class Catalogue(RunHistory):
                 ).fetchall()
             )
 
+    def folders_with_rows(self) -> dict[bytes, int]:
+        """How many indexed files each folder holds of which any file is remembered."""
+        with self._held() as database:
+            return dict(
+                database.execute(
+                    "SELECT folder, sum(state = ?) FROM files GROUP BY folder", (INDEXED,)
+                ).fetchall()
+            )
+
     def counts(self) -> dict[str, int]:
         """Rows by state."""
         with self._held():
@@ -165,8 +177,8 @@ class Catalogue(RunHistory):
     ) -> None:
         """Write rows, delete paths, and forget the moves of those, in one durable transaction.
         `newest`: those of the rows whose points were written just now."""
-        values = list(map(_values, rows))
-        deletions = list(gone)
+        written, deletions = list(rows), list(gone)
+        values = list(map(_values, written))
         if not values and not deletions:
             return
         with self._held() as database, transaction(database):
@@ -177,6 +189,8 @@ class Catalogue(RunHistory):
             database.executemany(
                 f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values
             )
+            marks = ((row.path, row.size, row.mtime_ns, row.state) for row in written)
+            self._mark(database, marks, deletions)
             if newest:
                 paths = zip(newest[-NEWEST:], strict=False)
                 database.executemany("INSERT INTO newest (path) VALUES (?)", paths)
@@ -226,6 +240,12 @@ class Catalogue(RunHistory):
             values = [(path, str(known.inode), known.is_mount) for path, known in folders.items()]
             with self._held() as database, transaction(database):
                 database.executemany("INSERT OR REPLACE INTO folders VALUES (?,?,?)", values)
+
+    def forget_folders(self, path: bytes) -> None:
+        """Forget the folders at and below a path."""
+        below = [(folder,) for folder in self.folders() if is_below(folder, path)]
+        with self._held() as database, transaction(database):
+            database.executemany("DELETE FROM folders WHERE path = ?", below)
 
     # --- roots -----------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from clipindex.files.durable import CHECK, disk_errors
 if sys.platform != "win32":
     import fcntl
 
-PATIENCE = 10.0  # seconds a run waits for a reader
+PATIENCE = 10.0  # seconds a run waits for the lock, unless it is told otherwise
 QUERY = "query"
-QUERY_PATIENCE = 0.8  # seconds a query waits: it answers, or says "busy", within one second
 POLL = 0.02  # seconds between two attempts
-LONGEST_NOTE = 1000  # bytes read of a lock file; a note has about 80
+LONGEST_NOTE = 5000  # bytes read of a lock file; a note has about 120
+WAIT = "wait until it is done and try again, or let the command wait for it: --wait 30m"
 
 # What flock answers where a file system has no locks, depending on the kernel and the mount.
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
@@ -33,73 +34,120 @@ READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-@contextmanager
-def locked(path: Path, purpose: str) -> Iterator[None]:
-    """Hold the lock file; the kernel frees it when the process dies, however it dies.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a holder writes into the lock file, for those who are refused meanwhile."""
 
-    `purpose` is named to the process that is refused meanwhile. Raises CollectionBusy, naming
-    the holder, after 10 s (a query: 0.8 s); StoreError when the file cannot be locked, is not
-    ours, or lies on a file system without locks; DiskFull when there is no room for it.
+    pid: int
+    purpose: str  # the command
+    since: str  # local time, ISO 8601
+    socket: str | None = None  # where it answers; None: it does not
+
+    def __str__(self) -> str:
+        return f"{self.purpose}, process {self.pid}, since {self.since}"
+
+
+class LockFile:
+    """The lock file of a collection, open. `try_to_take` holds it until `close`; the kernel frees
+    it when the process dies, however it dies."""
+
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
+        """Open the file, creating a missing one. With `reading` a file that may only be read will
+        do, or none where none can be created. Raises StoreError, DiskFull."""
+        self.path = path
+        with disk_errors(path, "the collection's lock cannot be taken"):
+            self._handle, self.alone = _open_for_reading(path) if reading else (_open(path), True)
+
+    def try_to_take(self) -> bool:
+        """Whether the lock was free: it is held from now on. `alone` says whether by nobody else,
+        or together with other readers, who must not write to the collection.
+
+        Raises StoreError when the file is not ours or its file system has no locks,
+        CollectionBusy when it was deleted meanwhile.
+        """
+        if self._handle is None:  # no lock file in a read-only folder: no writer either
+            return True
+        if not _try(self._handle, self.path, shared=not self.alone):
+            return False
+        if self.alone:
+            _check_that_it_locks(self._handle, self.path)
+            _check_that_it_is_ours(self._handle, self.path)
+        return True
+
+    def sign(self, purpose: str, socket: str | None = None) -> None:
+        """Say who holds the lock. The note helps whoever is refused; no run fails for want of it,
+        as on a full disk."""
+        if self._handle is None or not self.alone:
+            return
+        since = datetime.now().isoformat(timespec="seconds")
+        note = {"pid": os.getpid(), "purpose": purpose, "since": since}
+        data = json.dumps(note if socket is None else {**note, "socket": socket}).encode()
+        with suppress(OSError):
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            os.write(self._handle, data)
+            os.ftruncate(self._handle, len(data))
+
+    def close(self) -> None:
+        """Free the lock."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+@contextmanager
+def locked(path: Path, purpose: str, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock of a collection whose holder answers nobody: on a server, that one does.
+
+    Raises CollectionBusy, naming the holder, after `patience` seconds; and as `LockFile` does.
     """
-    with disk_errors(path, "the collection's lock cannot be taken"):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, 0o666)
-    try:
-        _hold(handle, path, purpose)
+    with closing(LockFile(path)) as file:
+        deadline = time.monotonic() + patience
+        while not file.try_to_take():
+            if time.monotonic() > deadline:
+                raise busy(path)
+            time.sleep(POLL)
+        file.sign(purpose)
         yield
-    finally:
-        os.close(handle)  # frees the lock
 
 
-@contextmanager
-def locked_for_reading(path: Path, purpose: str) -> Iterator[bool]:
-    """As `locked`, and where the lock file may only be read, hold it together with other readers.
-
-    Yields whether it is held alone. When it is not, the caller must not write to the collection.
-    """
-    with disk_errors(path, "the collection's lock cannot be taken"):
-        handle, alone = _open_for_reading(path)
-    if handle is None:
-        yield False
-        return
+def holder_of(path: Path) -> Note | None:
+    """Who signed the lock file last; None for a file without a note, such as a new one."""
     try:
-        if alone:
-            _hold(handle, path, purpose)
-        else:
-            _wait(handle, path, purpose, shared=True)
-        yield alone
-    finally:
-        os.close(handle)
+        with open(path, "rb") as file:
+            note = json.loads(file.read(LONGEST_NOTE))
+        socket = note.get("socket")
+        return Note(
+            pid=int(note["pid"]),
+            purpose=str(note["purpose"]),
+            since=str(note["since"]),
+            socket=None if socket is None else str(socket),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def busy(path: Path, reason: str = "", hint: str = WAIT) -> CollectionBusy:
+    """The error of whoever is refused; `reason` says why the holder did not answer."""
+    holder = holder_of(path) or "by another process"
+    message = f"the collection is in use: {holder}" + (f"; {reason}" if reason else "")
+    return CollectionBusy(message, path=str(path.parent), hint=hint)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, 0o666)
 
 
 def _open_for_reading(path: Path) -> tuple[int | None, bool]:
     """The lock file's descriptor and whether it is writable. None: there is no such file in a
     folder that may not be written, and so no writer either."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, 0o666), True
+        return _open(path), True
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
     with suppress(FileNotFoundError):
         return os.open(path, os.O_RDONLY | FLAGS), False
     return None, False
-
-
-def _hold(handle: int, path: Path, purpose: str) -> None:
-    _wait(handle, path, purpose, shared=False)
-    _check_that_it_locks(handle, path)
-    _write_note(handle, path, purpose)
-
-
-def _wait(handle: int, path: Path, purpose: str, *, shared: bool) -> None:
-    deadline = time.monotonic() + (QUERY_PATIENCE if purpose == QUERY else PATIENCE)
-    while not _try(handle, path, shared=shared):
-        if time.monotonic() > deadline:
-            raise CollectionBusy(
-                f"the collection is in use: {_holder(path)}",
-                path=str(path.parent),
-                hint="wait until it is done and try again",
-            )
-        time.sleep(POLL)
 
 
 def _try(handle: int, path: Path, *, shared: bool) -> bool:
@@ -147,10 +195,10 @@ def _without_locks(path: Path, reason: str) -> StoreError:
     )
 
 
-def _write_note(handle: int, path: Path, purpose: str) -> None:
-    """Say who holds the lock. The note helps whoever is refused; no run fails for want of it, as
-    on a full disk. Raises StoreError when the file holds something else: it is not ours."""
+def _check_that_it_is_ours(handle: int, path: Path) -> None:
+    """Raises StoreError when the file holds something else than a note."""
     with disk_errors(path, "the collection's lock cannot be read"):
+        os.lseek(handle, 0, os.SEEK_SET)
         before = os.read(handle, LONGEST_NOTE)
     if before.strip(b"\0") and not before.startswith(b'{"pid"'):
         raise StoreError(
@@ -158,17 +206,3 @@ def _write_note(handle: int, path: Path, purpose: str) -> None:
             path=str(path),
             hint="name another --store or --collection",
         )
-    since = datetime.now().isoformat(timespec="seconds")
-    note = json.dumps({"pid": os.getpid(), "purpose": purpose, "since": since}).encode()
-    with suppress(OSError):
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, note)
-        os.ftruncate(handle, len(note))
-
-
-def _holder(path: Path) -> str:
-    try:
-        note = json.loads(path.read_text("utf-8"))
-        return f"{note['purpose']}, process {note['pid']}, since {note['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "by another process"

@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from clipindex.collection import lock
 from clipindex.collection.agreement import begin_run, count_points, end_run
 from clipindex.collection.catalogue import Catalogue
 from clipindex.collection.contract import (
@@ -155,11 +154,12 @@ def _opened(
 ) -> Iterator[tuple[Collection, Opened]]:
     """Take the lock, then open points and catalogue."""
     _make_folder(place)
-    with lock.locked(place.lock, purpose):
+    with place.hold(purpose) as hold:
         opened = place.open(wanted, create=create)
         with closing(opened.points), closing(Catalogue(opened.catalogue)) as catalogue:
             contract = opened.stored.contract
             collection = Collection(
                 place=place, contract=contract, points=opened.points, catalogue=catalogue
             )
-            yield collection, opened
+            with hold.answer_from(opened.points):
+                yield collection, opened

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from clipindex.collection.contract import StoredContract
+from clipindex.collection.sharing.hold import Hold
 from clipindex.errors import StoreError, UsageError
-from clipindex.stores.points import Points
+from clipindex.stores.points import Points, ReadablePoints
 from clipindex.stores.search_method import EXACT, SearchMethod
 
 
@@ -23,6 +24,10 @@ class Place(Protocol):
     @property
     def source(self) -> str:
         """Whose files: a run judges only files of its own source."""
+
+    @property
+    def source_is_default(self) -> bool:
+        """Whether nobody named the source, and this machine's name stands for it."""
 
     @property
     def name(self) -> str:
@@ -61,12 +66,21 @@ class Place(Protocol):
         collection.
         """
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a writer waits for the lock."""
+
+    def hold(self, purpose: str) -> AbstractContextManager[Hold]:
+        """Hold the lock for writing. `purpose`, the command, is named to whoever is refused
+        meanwhile. Raises CollectionBusy when another process still holds it after `patience`
+        seconds."""
+
     def save_contract(self, stored: StoredContract) -> None:
         """Write the contract. Of a new collection it is written last: then it exists."""
 
     def open_for_reading(
         self, stored: StoredContract, purpose: str
-    ) -> AbstractContextManager[Points]:
+    ) -> AbstractContextManager[ReadablePoints]:
         """Open the points for reading. `purpose` ("query", "export") is named to whoever is
         refused meanwhile.
 
@@ -160,6 +174,11 @@ def aliases_of(place: Place) -> Aliases:
             hint="name the server with --url, or the collection itself with --collection",
         )
     return place
+
+
+def is_shared(place: Place) -> bool:
+    """Whether others may write to the collection at the same time: on a server."""
+    return isinstance(place, Aliases)
 
 
 def required(stored: StoredContract | None, place: Place) -> StoredContract:

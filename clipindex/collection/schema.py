@@ -50,6 +50,15 @@ STEPS: tuple[Step, ...] = (
         "ALTER TABLE runs ADD COLUMN points INTEGER",  # of this source, when the run ended
         "CREATE TABLE newest (number INTEGER PRIMARY KEY, path BLOB NOT NULL)",
     ),
+    (
+        """CREATE TABLE missing (
+            path BLOB PRIMARY KEY, since TEXT NOT NULL, doubt TEXT
+        ) WITHOUT ROWID""",
+        """CREATE TABLE quarantine (
+            path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+            first_seen TEXT NOT NULL, accepted INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID""",
+    ),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds

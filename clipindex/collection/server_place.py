@@ -10,8 +10,8 @@ import re
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipindex.collection import label
@@ -22,8 +22,10 @@ from clipindex.collection.contract import (
     write_contract,
 )
 from clipindex.collection.label import LabelledPoints
+from clipindex.collection.lock import PATIENCE
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import Health, Located, Opened, required
+from clipindex.collection.sharing.hold import Hold, held_alone
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL, escaped
 from clipindex.files.user_folders import state_folder
@@ -48,6 +50,8 @@ class ServerPlace:
     collection: str = DEFAULT_COLLECTION
     source: str = LOCAL
     part: str = ""
+    patience: float = field(default=PATIENCE, compare=False)
+    source_is_default: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         check_names(self.collection, self.source)
@@ -166,6 +170,10 @@ class ServerPlace:
     def save_contract(self, stored: StoredContract) -> None:
         """The server has the contract already; remember where the model is on this machine."""
         write_contract(self._local_contract, stored)
+
+    def hold(self, purpose: str) -> AbstractContextManager[Hold]:
+        """Nobody needs to be answered: the server does that."""
+        return held_alone(self.lock, purpose, self.patience)
 
     @contextmanager
     def open_for_reading(self, stored: StoredContract, purpose: str) -> Iterator[Points]:  # noqa: ARG002

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue
+from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.place import Health, Located, Place
 from clipindex.collection.readable_catalogue import readable
 from clipindex.files.identity import display_path
+from clipindex.stores.shard_size import ShardSize, shard_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +32,14 @@ class CollectionStatus:
     skipped: int
     roots: list[str]
     last_run: dict[str, object] | None
+    vanished: int  # of the indexed, those that the latest run did not find
+    accepted: int  # of the quarantined, those that are no longer reported
     aliases: list[str]  # names on a server that stand for this collection
     search: str = "exact"  # how a query is answered: exact or approximate
     ef: int | None = None  # how many candidates an approximate search keeps
     health: Health | None = None  # what a server says of it; None: embedded
+    disk_bytes: int | None = None  # that the points take on the disk; None: on a server
+    reclaimable_bytes: int | None = None  # about how many of them `compact` would free
 
 
 def status_of(place: Place) -> CollectionStatus:
@@ -58,6 +64,8 @@ def status_of(place: Place) -> CollectionStatus:
         skipped=0,
         roots=[],
         last_run=None,
+        vanished=0,
+        accepted=0,
         aliases=list(located.aliases),
         search=located.search.name,
         ef=located.search.ef,
@@ -67,14 +75,31 @@ def status_of(place: Place) -> CollectionStatus:
         if catalogue is None:
             return status
         counts, run = catalogue.counts(), catalogue.last_run()
+        size = _shard_size(located, counts.get(INDEXED, 0))
         return replace(
             status,
+            disk_bytes=size.on_disk if size else None,
+            reclaimable_bytes=size.reclaimable if size else None,
             indexed=counts.get(INDEXED, 0),
             quarantined=counts.get(QUARANTINED, 0),
             skipped=counts.get(SKIPPED, 0),
             roots=[display_path(path) for path in catalogue.roots()],
+            vanished=catalogue.count_missing(),
+            accepted=sum(mark.accepted for mark in catalogue.refusals().values()),
             last_run=run and {"started": run[0], "finished": run[1], "summary": run[2]},
         )
+
+
+def shard_size_of(located: Located) -> ShardSize | None:
+    """The size of an existing collection's shard; None on a server, and without a catalogue."""
+    with open_catalogue(located) as catalogue:
+        return _shard_size(located, catalogue.counts().get(INDEXED, 0)) if catalogue else None
+
+
+def _shard_size(located: Located, points: int) -> ShardSize | None:
+    if not isinstance(located.place, FolderPlace):
+        return None
+    return shard_size(located.place.shard, points, located.require().contract.dimension)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from clipindex.ingest.moves import Decided, Moves
 from clipindex.ingest.outcomes import Known
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.scope import Scope
-from clipindex.ingest.survey import Survey, memory_from, survey
+from clipindex.ingest.survey import Survey, surveyed
 from clipindex.pictures.content import read_content
 from clipindex.pictures.decode import decoders
 
@@ -49,7 +49,7 @@ def dry_run(
     With `checksum` each file to read is read and hashed, none is decoded. Raises UsageError and
     DiskNotMounted as an ingest would.
     """
-    files = _surveyed(scope, catalogue)
+    files = surveyed(scope, catalogue)
     plan = files.plan
     deferred = defer(plan, limit)
     known_quarantine = quarantined(plan)
@@ -67,17 +67,6 @@ def dry_run(
         unmatched_globs=sorted(files.unmatched_globs),
         by_content=_by_content(plan.to_read, catalogue, files) if checksum else None,
     )
-
-
-def _surveyed(scope: Scope, catalogue: Catalogue | None) -> Survey:
-    """Run a survey to its end; its events are not wanted."""
-    steps = survey(scope, memory_from(catalogue), decoders())
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Survey = end.value
-            return result
 
 
 def _by_content(

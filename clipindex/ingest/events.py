@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from clipindex.collection.catalogue import Row
@@ -67,13 +67,35 @@ class RunPlanned:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDone:
     """One file, its size in bytes and its status; the `id` of its point, or the `reason` why it
-    has none."""
+    has none. `accepted`: it is in quarantine, and a person has accepted that."""
 
     path: str
     status: Status
     bytes: int
     id: str | None = None
     reason: str | None = None
+    accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileVanished:
+    """A remembered picture that is not there, and did not move: known at the end of a run. Its
+    point stays."""
+
+    path: str
+    id: str
+    since: str  # when a run first missed it: ISO 8601, UTC
+    is_new: bool  # in this very run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootRenamed:
+    """A remembered root is gone, and a folder that is ingested for the first time holds `files`
+    of its pictures, at the same places below: most likely it was renamed."""
+
+    old: str
+    new: str
+    files: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +169,11 @@ class Summary:
     deferred: int = 0
     left_out: int = 0
     tagged: int = 0  # unchanged files whose tags were written
-    vanished: int = 0
+    vanished: int = 0  # remembered pictures that are not there; their points stay
+    newly_vanished: int = 0  # of these, those that the run before did not miss
+    vanished_notes: int = 0  # remembered files without a point (quarantined, skipped), not there
+    pruned: int = 0  # files whose points and rows were deleted with --prune
+    accepted: int = 0  # of the quarantined: known, and no longer reported
     unreadable: int = 0  # files and folders that could not be read at all
     points: int = 0
     embedded: int = 0
@@ -159,6 +185,13 @@ class Summary:
     store: str = ""
     collection: str = ""
     exit_code: int = 0
+    quarantine_reasons: dict[str, int] = field(default_factory=dict)  # group -> files
+    skip_reasons: dict[str, int] = field(default_factory=dict)
+
+    def needs_attention(self, *, fail_on_vanished: bool) -> bool:
+        """Whether the run ends with exit code 3."""
+        vanished = fail_on_vanished and self.vanished
+        return bool(self.newly_quarantined or self.unreadable or vanished)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +208,8 @@ Event = (
     | RunPlanned
     | Untouched
     | FileDone
+    | FileVanished
+    | RootRenamed
     | FolderFault
     | EmbeddingOn
     | SlowFile

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
+from clipindex.collection.marks import QuarantineMark
+from clipindex.files.file_system import FileRecord
 from clipindex.ingest.events import Status
 from clipindex.ingest.outcomes import Faulty
 
@@ -25,6 +28,16 @@ class Refusal:
     note: Row | None  # None: the row that is there stays, or none is made
     is_new: bool  # quarantined, and not noted so for this very file before
     is_unreadable: bool  # a permission or I/O error
+
+
+def is_accepted(marks: Mapping[bytes, QuarantineMark], file: FileRecord | Row) -> bool:
+    """Whether a person has accepted that this file is in quarantine, and it is what it was."""
+    mark = marks.get(file.path)
+    return (
+        mark is not None
+        and mark.accepted
+        and (mark.size, mark.mtime_ns) == (file.size, file.mtime_ns)
+    )
 
 
 class Labels:

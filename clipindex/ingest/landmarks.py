@@ -9,12 +9,22 @@ next one believes that a picture is gone only where it recognises the place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from clipindex.collection.catalogue import KnownFolder
 from clipindex.files.access import file_system_of, folder_record, is_folder
-from clipindex.files.identity import folders_of, is_below
+from clipindex.files.identity import display_path, folders_of, is_below
 
 ANYWHERE = b""  # an area without limits
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a file that was not met may exist all the same."""
+
+    folder: bytes  # that is not as it is remembered
+    reason: str
+    is_disk: bool = False  # a disk was mounted there
 
 
 class Landmarks:
@@ -80,6 +90,38 @@ class Landmarks:
                 area = path
             is_nearest = False
         return ANYWHERE if area is None else area
+
+    def doubt(self, folder: bytes, root: bytes) -> Doubt | None:
+        """Why a file directly in `folder`, below a root, may exist although the walk did not meet
+        it; None: it is gone.
+
+        It is gone when every folder on the way up to one that is recognised, or to the root, is
+        the one that is remembered, or was deleted from one that is. No disk was mounted at any of
+        them: of a disk where no picture is recognised nobody knows whether it is the same.
+        """
+        for path in (folder, *folders_of(folder)):
+            if path in self._recognised:
+                return None
+            now, before = self._now.get(path), self._remembered.get(path)
+            name = display_path(path)
+            if (before is not None and before.is_mount) or (now is not None and now.is_mount):
+                return Doubt(path, f"the disk at {name} is away, or it is another one", True)
+            if now is None and is_folder(path):
+                return Doubt(path, f"this folder was not walked: {name}")
+            if before is None:
+                return Doubt(path, f"this folder is not known from an earlier run: {name}")
+            if now is not None and now.inode != before.inode:
+                return Doubt(path, f"this is not the folder that was indexed: {name}")
+            if path == root:
+                return None
+        return None
+
+    def voucher(self, folder: bytes) -> bytes | None:
+        """The nearest folder at or above `folder` that is recognised."""
+        for path in (folder, *folders_of(folder)):
+            if path in self._recognised:
+                return path
+        return None
 
     def learned(self) -> dict[bytes, KnownFolder]:
         """What is to be remembered: folders that were recognised or are new, and look different

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from clipindex.errors import UsageError
 
 BATCH_SIZE = 25
+NEVER_FEWER = 25  # files of a root that may leave the index at once, whatever the percentage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +21,35 @@ class IngestOptions:
     limit: int | None = None  # files to read; the others are deferred
     workers: int | None = None  # None: one per usable core
     max_seconds: float | None = None  # then the run ends; files not read are deferred
+    compact: bool = True  # afterwards, an embedded collection of which more than half is waste
+    fail_on_vanished: bool = False  # exit code 3 while a remembered picture is not there
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("limit", 0), ("workers", 1), ("max_seconds", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneOptions:
+    """What a prune removes, and how many pictures of each root may leave the index at once.
+
+    Raises UsageError for a value that is out of range.
+    """
+
+    excluded: bool = False  # also what the roots' policies exclude by now
+    max_percent: float = 10.0  # of a root's remembered pictures, and never fewer than 25
+    max_files: int | None = None  # exactly so many of each root; None: `max_percent`
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_percent <= 100:
+            raise UsageError(f"max_percent must be 0 to 100, not {self.max_percent}")
+        if self.max_files is not None and self.max_files < 0:
+            raise UsageError(f"max_files must be at least 0, not {self.max_files}")
+
+    def most(self, remembered: int) -> int:
+        """How many of a root's `remembered` pictures may go."""
+        if self.max_files is not None:
+            return self.max_files
+        return max(NEVER_FEWER, int(remembered * self.max_percent / 100))

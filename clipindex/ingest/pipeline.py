@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from clipindex.collection.agreement import PointCount, begin_run, count_points, end_run
 from clipindex.collection.opening import Collection
@@ -26,11 +26,14 @@ from clipindex.ingest.events import (
     Summary,
     Untouched,
 )
+from clipindex.ingest.labels import is_accepted
 from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.plan import defer, quarantined
+from clipindex.ingest.reasons import grouped
 from clipindex.ingest.recorder import Recorder, Tally
 from clipindex.ingest.scope import Scope, memory_of
 from clipindex.ingest.survey import Survey, memory_from, survey
+from clipindex.ingest.vanished import note_vanished, renamed_roots
 from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
@@ -58,6 +61,7 @@ def ingest(
     if loss.pictures:
         yield PointsMissing(loss.pictures, loss.remembered)
     files = yield from survey(scope, memory_from(catalogue), decoders())
+    renamed = list(renamed_roots(catalogue, scope, files))
     _remember_roots(collection, scope, files)
     plan = files.plan
     deferred = defer(plan, options.limit)
@@ -74,8 +78,17 @@ def ingest(
     if late:
         yield Untouched(source=collection.source, deferred=late)
 
+    newly_vanished = yield from note_vanished(collection, files, recorder.tally.moved_from)
+    yield from renamed
     points = count_points(collection)
-    counts = _Counts(deferred=len(deferred) + len(late), tagged=tagged, points=points, start=start)
+    counts = _Counts(
+        deferred=len(deferred) + len(late),
+        tagged=tagged,
+        newly_vanished=newly_vanished,
+        points=points,
+        start=start,
+        fail_on_vanished=options.fail_on_vanished,
+    )
     summary = _summary(collection, model, files, recorder.tally, counts)
     end_run(collection, number, points, asdict(summary))
     yield RunFinished(summary)
@@ -158,8 +171,10 @@ class _Counts:
 
     deferred: int
     tagged: int
+    newly_vanished: int
     points: PointCount
     start: float
+    fail_on_vanished: bool
 
 
 def _summary(
@@ -168,9 +183,10 @@ def _summary(
     plan, statuses = files.plan, tally.statuses
     seconds = time.monotonic() - counts.start
     known_quarantine = quarantined(plan)
+    marks = collection.catalogue.refusals()
+    reasons = [(Status(row.state), row.reason) for row in plan.known_faults] + tally.reasons
     unreadable = tally.unreadable + len(files.faults)
-    attention = tally.newly_quarantined or unreadable
-    return Summary(
+    summary = Summary(
         found=files.found,
         new=statuses[Status.NEW],
         changed=statuses[Status.CHANGED],
@@ -184,6 +200,9 @@ def _summary(
         left_out=len(files.left_out),
         tagged=counts.tagged,
         vanished=len(plan.vanished) - statuses[Status.MOVED],
+        newly_vanished=counts.newly_vanished,
+        vanished_notes=len(plan.vanished_notes),
+        accepted=tally.accepted + sum(is_accepted(marks, row) for row in plan.known_faults),
         unreadable=unreadable,
         points=counts.points.total,
         embedded=tally.embedded,
@@ -194,5 +213,8 @@ def _summary(
         provider=model.provider_in_use if tally.embedded else "",
         store=collection.place.name,
         collection=collection.place.collection,
-        exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE),
+        quarantine_reasons=grouped(why for status, why in reasons if status is Status.QUARANTINED),
+        skip_reasons=grouped(why for status, why in reasons if status is Status.SKIPPED),
     )
+    attention = summary.needs_attention(fail_on_vanished=counts.fail_on_vanished)
+    return replace(summary, exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE))

@@ -18,6 +18,7 @@ class Plan:
     known_faults: list[Row] = field(default_factory=list)  # quarantined or skipped, untouched
     refreshed: list[Row] = field(default_factory=list)  # unchanged rows with the ctime they lacked
     vanished: dict[bytes, Row] = field(default_factory=dict)  # indexed before, not found now
+    vanished_notes: dict[bytes, Row] = field(default_factory=dict)  # refused before, not found now
 
 
 def plan_folder(
@@ -28,7 +29,7 @@ def plan_folder(
     A note of quarantine or skip stands while the file and the `decoders` are the same; after a
     permission or I/O error the file is read again in every run.
     """
-    missing = {path: row for path, row in remembered.items() if row.state == INDEXED}
+    missing = dict(remembered)
     for record in files:
         row = remembered.get(record.path)
         missing.pop(record.path, None)
@@ -42,7 +43,14 @@ def plan_folder(
             plan.to_read.append(record)
         else:
             plan.known_faults.append(row)
-    plan.vanished.update(missing)
+    add_vanished(plan, missing.values())
+
+
+def add_vanished(plan: Plan, rows: Iterable[Row]) -> None:
+    """Add the rows of files that are not there."""
+    for row in rows:
+        vanished = plan.vanished if row.state == INDEXED else plan.vanished_notes
+        vanished[row.path] = row
 
 
 def defer(plan: Plan, limit: int | None) -> list[FileRecord]:

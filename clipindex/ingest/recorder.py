@@ -16,7 +16,7 @@ from clipindex.files.access import is_gone
 from clipindex.files.identity import display_path
 from clipindex.ingest.batch import COPIES_ASKED, BatchWriter, Entry, Ready, Stored
 from clipindex.ingest.events import Event, FileDone, Status
-from clipindex.ingest.labels import Label, Labels
+from clipindex.ingest.labels import Label, Labels, is_accepted
 from clipindex.ingest.moves import Decided, Moves
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
 from clipindex.ingest.scope import Scope
@@ -37,6 +37,9 @@ class Tally:
     unreadable: int = 0
     embedded: int = 0
     written: int = 0
+    accepted: int = 0
+    moved_from: set[bytes] = field(default_factory=set)  # old paths
+    reasons: list[tuple[Status, str]] = field(default_factory=list)  # of files refused or skipped
 
 
 class Recorder:
@@ -60,6 +63,7 @@ class Recorder:
         self._contents: set[bytes] = set()  # digests of the batch
         self._waiting: dict[bytes, list[Known]] = {}  # copies whose content is being embedded
         self._notes: list[Row] = []
+        self._refusals = collection.catalogue.refusals()
         self.tally = Tally()
 
     def take(self, outcome: Outcome) -> Iterator[Event]:
@@ -166,6 +170,8 @@ class Recorder:
             record, status = ready.picture.record, ready.label.status
             self._workers.claims.release(ready.picture.sha256)
             self._count(record.path, status)
+            if ready.label.moved_from is not None:
+                self.tally.moved_from.add(ready.label.moved_from)
             point = str(self._writer.point_id(record.path))
             yield FileDone(
                 path=display_path(record.path), status=status, bytes=record.size, id=point
@@ -205,14 +211,18 @@ class Recorder:
             self._notes.append(refusal.note)
         if self._is_first_refusal(outcome.sha256) or len(self._notes) >= NOTES_AT_ONCE:
             self.write_notes()  # at once for the first of a content: its copies look for the note
-        self.tally.newly_quarantined += refusal.is_new
-        self.tally.unreadable += refusal.is_unreadable
+        accepted = refusal.status is Status.QUARANTINED and is_accepted(self._refusals, record)
+        self.tally.newly_quarantined += refusal.is_new and not accepted
+        self.tally.unreadable += refusal.is_unreadable and not accepted
+        self.tally.accepted += accepted
+        self.tally.reasons.append((refusal.status, outcome.fault.reason))
         self._count(record.path, refusal.status)
         return FileDone(
             path=display_path(record.path),
             status=refusal.status,
             bytes=record.size,
             reason=outcome.fault.reason,
+            accepted=accepted,
         )
 
     def _is_first_refusal(self, sha256: bytes | None) -> bool:

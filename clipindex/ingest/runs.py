@@ -14,6 +14,7 @@ from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.scope import Part, Scope, check_roots, excluded_path, root_from_memory
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
+from clipindex.upkeep.compact_after import compact_if_worthwhile
 
 Events = Generator[Event, None, None]
 Load = Callable[[Bundle], Encoder]
@@ -35,6 +36,8 @@ def ingest(
     """Bring a collection up to date with the files of a scope, creating a missing one."""
     with open_for_ingest(place.locate(for_writing=True), settings, load) as (collection, model):
         yield from pipeline.ingest(collection, model, scope, options)
+    if options.compact:
+        compact_if_worthwhile(place)
 
 
 def reindex(
@@ -64,6 +67,8 @@ def reindex(
             retag=False,
         )
         yield from pipeline.ingest(collection, model, scope, options)
+    if options.compact:
+        compact_if_worthwhile(located.place)
 
 
 def summary_of(events: Iterator[Event]) -> Summary:

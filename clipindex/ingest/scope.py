@@ -135,8 +135,8 @@ def refuse_empty(roots: Collection[bytes], folders_remembered: Mapping[bytes, in
             raise DiskNotMounted(
                 f"nothing is there, but the collection remembers {count} pictures below it",
                 path=display_path(root),
-                hint="is the disk mounted? Nothing was changed. If they are gone for good, "
-                "`clipindex forget` the folder",
+                hint="is the disk mounted? Nothing was changed. If the folder was renamed: "
+                "`clipindex relocate OLD NEW`; if it is gone for good: `clipindex forget FOLDER`",
             )
 
 

@@ -11,10 +11,12 @@ from clipindex.files.access import is_folder, is_gone
 from clipindex.files.identity import display_path, folders_of
 from clipindex.files.walk import Folder, walk
 from clipindex.ingest.events import FolderFault, Scanning
+from clipindex.ingest.evidence import Evidence, topmost
 from clipindex.ingest.landmarks import Landmarks
 from clipindex.ingest.moves import Absent
-from clipindex.ingest.plan import Plan, plan_folder
+from clipindex.ingest.plan import Plan, add_vanished, plan_folder
 from clipindex.ingest.scope import Scope, check_roots, refuse_empty
+from clipindex.pictures.decode import decoders
 
 SCANNING_EVERY = 1000  # files between two Scanning events
 
@@ -30,6 +32,7 @@ class Survey:
     unmatched_globs: set[str] = field(default_factory=set)
     absent: list[Absent] = field(default_factory=list)  # vanished files that are surely gone
     learned: dict[bytes, KnownFolder] = field(default_factory=dict)  # folders to be remembered
+    evidence: Evidence = field(default_factory=Evidence)  # of what vanished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class Memory:
     """What a catalogue remembers of the files; by default nothing."""
 
     rows_in: Callable[[bytes], Mapping[bytes, Row]] = lambda _folder: {}  # by path
-    indexed_by_folder: Mapping[bytes, int] = field(default_factory=dict)
+    indexed_by_folder: Mapping[bytes, int] = field(default_factory=dict)  # 0: only refused files
     folders: Mapping[bytes, KnownFolder] = field(default_factory=dict)
 
 
@@ -47,15 +50,15 @@ def memory_from(catalogue: Catalogue | None) -> Memory:
         return Memory()
     return Memory(
         rows_in=catalogue.in_folder,
-        indexed_by_folder=catalogue.indexed_by_folder(),
+        indexed_by_folder=catalogue.folders_with_rows(),
         folders=catalogue.folders(),
     )
 
 
 def survey(
-    scope: Scope, memory: Memory, decoders: str
+    scope: Scope, memory: Memory, versions: str
 ) -> Generator[Scanning | FolderFault, None, Survey]:
-    """Walk the roots and plan each folder as it comes.
+    """Walk the roots and plan each folder as it comes; `versions` are those of the decoders.
 
     Raises UsageError for a root that does not exist, DiskNotMounted for one that is empty or
     missing although pictures below it are remembered.
@@ -63,7 +66,9 @@ def survey(
     roots = [root.path for root in scope.roots]
     check_roots(roots, lambda: memory.indexed_by_folder)
     result = Survey(unmatched_globs=set(scope.globs))
-    landmarks = Landmarks(memory.folders, memory.indexed_by_folder)
+    landmarks = Landmarks(
+        memory.folders, [folder for folder, count in memory.indexed_by_folder.items() if count]
+    )
     listed: set[bytes] = set()
     empty = {root for root in roots if is_folder(root)}
     last_reported = 0
@@ -79,7 +84,7 @@ def survey(
             listed.add(folder.path)
             if not _is_unlisted(folder):
                 landmarks.add(folder.path, recognised=_is_recognised(folder, rows))
-        _add_folder(result, scope, folder, rows, decoders)
+        _add_folder(result, scope, folder, rows, versions)
         if result.found - last_reported >= SCANNING_EVERY:
             last_reported = result.found
             yield Scanning(result.found)
@@ -89,8 +94,19 @@ def survey(
     return result
 
 
+def surveyed(scope: Scope, catalogue: Catalogue | None) -> Survey:
+    """A survey run to its end, for a caller that wants none of its events."""
+    steps = survey(scope, memory_from(catalogue), decoders())
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Survey = end.value
+            return result
+
+
 def _add_folder(
-    result: Survey, scope: Scope, folder: Folder, rows: Mapping[bytes, Row], decoders: str
+    result: Survey, scope: Scope, folder: Folder, rows: Mapping[bytes, Row], versions: str
 ) -> None:
     """Plan one folder's files, of the scope's part only."""
     result.left_out += folder.left_out
@@ -104,46 +120,36 @@ def _add_folder(
         rows = {path: row for path, row in rows.items() if part.holds(path)}
     result.found += len(files)
     if not _is_unlisted(folder):  # otherwise nothing in it is known to be gone
-        plan_folder(result.plan, files, rows, decoders)
+        plan_folder(result.plan, files, rows, versions)
         for path in folder.left_out:
             result.plan.vanished.pop(path, None)
+            result.plan.vanished_notes.pop(path, None)
 
 
 def _find_absent(
     result: Survey, scope: Scope, memory: Memory, landmarks: Landmarks, listed: Set[bytes]
 ) -> None:
-    """Add the pictures of folders that are gone to the vanished ones, and find those that are
-    surely gone: below a root walked to its end, on a disk that is recognised."""
+    """Add the files of folders that are gone to the vanished ones, and find the pictures that
+    are surely gone: below a root walked to its end, on a disk that is recognised."""
     faulty = {above for path, _ in result.faults for above in (path, *folders_of(path))}
     whole = {root.path for root in scope.roots if root.path not in faulty}
-    vanished = result.plan.vanished
+    roots = {root.path for root in scope.roots}
+    result.evidence = Evidence(landmarks=landmarks, roots=roots, whole=whole, listed=listed)
     for folder in memory.indexed_by_folder:
-        if folder in listed or _topmost(folder, whole) is None:
+        if folder in listed or topmost(folder, whole) is None:
             continue
         if is_gone(folder) or not is_folder(folder):
             rows = memory.rows_in(folder).values()
-            vanished.update(
-                (row.path, row)
-                for row in rows
-                if row.state == INDEXED and scope.part.holds(row.path)
-            )
+            add_vanished(result.plan, (row for row in rows if scope.part.holds(row.path)))
     areas: dict[bytes, bytes | None] = {}
-    for path, row in vanished.items():
+    for path, row in result.plan.vanished.items():
         folder = os.path.dirname(path)
         if folder not in areas:
-            root = _topmost(folder, whole)
+            root = topmost(folder, whole)
             areas[folder] = None if root is None else landmarks.area(folder, root)
         area = areas[folder]
         if area is not None:
             result.absent.append(Absent(row, area))
-
-
-def _topmost(folder: bytes, roots: Set[bytes]) -> bytes | None:
-    """The highest of the roots that a folder lies below, or is."""
-    for path in reversed((folder, *folders_of(folder))):
-        if path in roots:
-            return path
-    return None
 
 
 def _is_unlisted(folder: Folder) -> bool:

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from clipindex.collection.contract import bundle_for, recipe_of
+from clipindex.collection.kept import Kept
+from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
 from clipindex.errors import UsageError
 from clipindex.files.access import is_file
@@ -19,7 +21,7 @@ from clipindex.model.encoder import Encoder, Model
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, tags_of
-from clipindex.stores.points import Points
+from clipindex.stores.points import ReadablePoints
 from clipindex.stores.search_method import Accuracy, SearchMethod
 
 CONTENTS_AT_ONCE = 100
@@ -65,11 +67,13 @@ def find(
     *,
     model: str | None = None,
     load: Callable[[Bundle], Encoder] = Model,
+    kept: Kept | None = None,
 ) -> list[Hit]:
     """The pictures of a collection nearest to the weighted sum of the terms.
 
-    `model` names the bundle's folder where it was moved; `load` opens the bundle. Raises
-    UsageError for terms that give no query, StoreError, ModelError and their kin.
+    `model` names the bundle's folder where it was moved; `load` opens the bundle; `kept`
+    holds a collection open between queries. Raises UsageError for terms that give no query,
+    CollectionBusy, StoreError, ModelError and their kin.
     """
     located = place.locate()
     stored = located.require()
@@ -77,11 +81,16 @@ def find(
     if not terms:
         raise UsageError("a query needs a term")
     query = embed_query(terms, load(bundle), recipe_of(stored.contract))
-    with located.place.open_for_reading(stored, "query") as points:
+    place = located.place
+    with (
+        place.open_for_reading(stored, QUERY)
+        if kept is None
+        else kept.open_for_reading(place, stored, QUERY)
+    ) as points:
         return search(points, query, options)
 
 
-def search(points: Points, query: Query, options: QueryOptions) -> list[Hit]:
+def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:
     """The best different pictures: own content first, then by score, then by path.
 
     Raises UsageError when nothing is indexed below the folder that the options name.
@@ -119,7 +128,7 @@ def _below(folder: Path) -> tuple[str, str]:
     return "folders", display_path(resolve_root(folder))
 
 
-def _check_folder(points: Points, folder: Path) -> None:
+def _check_folder(points: ReadablePoints, folder: Path) -> None:
     """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
     if any(True for _ in points.scroll(Filter().also(_below(folder)))):
         return
@@ -138,7 +147,11 @@ def _check_folder(points: Points, folder: Path) -> None:
 
 
 def _best_contents(
-    points: Points, query: Query, only: Filter, options: QueryOptions, method: SearchMethod
+    points: ReadablePoints,
+    query: Query,
+    only: Filter,
+    options: QueryOptions,
+    method: SearchMethod,
 ) -> dict[str, float]:
     """Digest -> score of the contents that may be hits: the best, and those with the same score
     as the last of them."""
@@ -159,7 +172,7 @@ def _best_contents(
     }
 
 
-def _copies(points: Points, only: Filter, contents: Iterable[str]) -> dict[str, list[Copy]]:
+def _copies(points: ReadablePoints, only: Filter, contents: Iterable[str]) -> dict[str, list[Copy]]:
     """All points of each content, a hundred contents a request: a server may be far away."""
     copies: dict[str, list[Copy]] = {}
     remaining = iter(contents)

@@ -8,9 +8,10 @@ no process may fork while it is open.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -33,7 +34,6 @@ from clipindex.stores.points import (
     Vector,
     check_unit_vectors,
 )
-from clipindex.stores.readable_shard import readable
 from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 
 with guarded_import():  # interrupted, the engine's own import panics
@@ -69,6 +69,7 @@ class EdgePoints:
         self.location = str(copy_of or folder)
         self._folder = folder
         self._dimension = dimension
+        self._turn = threading.RLock()
         if copy_of is None:
             self._check_free_space(0)
         self._check_address_space()
@@ -95,6 +96,10 @@ class EdgePoints:
         shard.flush()
         new_shard.settle(self._folder)
         return shard
+
+    def turn(self) -> AbstractContextManager[object]:
+        """A batch of the writer's, or one request of a reader's, at a time."""
+        return self._turn
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """Write points. Raises VerificationFailed for a vector that is not a unit vector, and
@@ -175,25 +180,37 @@ class EdgePoints:
         )
         return self._try("be searched", partial(self._shard.query, request))
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
-        offset = None
-        while True:
-            request = engine.ScrollRequest(
-                limit=PAGE,
-                offset=offset,
-                filter=engine_filter(only.conditions()),
-                with_payload=True,
-                with_vector=False,
-            )
-            page, offset = self._try("be read", partial(self._shard.scroll, request))
-            yield from ((record.id, record.payload) for record in page)
-            if offset is None:
-                return
+        page, after = self.scroll_page(only, start)
+        yield from page
+        while after is not None:
+            page, after = self.scroll_page(only, after)
+            yield from page
+
+    def scroll_page(
+        self, only: Filter, after: uuid.UUID | None
+    ) -> tuple[list[tuple[uuid.UUID, Payload]], uuid.UUID | None]:
+        """One page of a scroll, and where the next one begins; None: there is no next one."""
+        request = engine.ScrollRequest(
+            limit=PAGE,
+            offset=after,
+            filter=engine_filter(only.conditions()),
+            with_payload=True,
+            with_vector=False,
+        )
+        page, following = self._try("be read", partial(self._shard.scroll, request))
+        return [(record.id, record.payload) for record in page], following
 
     def index_field(self, name: str) -> None:
         """Create a keyword index on a payload field."""
         self._try("be written", partial(self._shard.update, _field_index(name)))
+
+    def indexed_fields(self) -> set[str]:
+        """The payload fields that have an index."""
+        return set(self._try("be read", self._shard.info).payload_schema)
 
     def count(self, only: Filter = Filter()) -> int:
         """The exact number of points that match the filter."""
@@ -214,9 +231,8 @@ class EdgePoints:
         self._try("be closed", self._shard.close)
 
     def _check_free_space(self, count: int) -> None:
-        free = free_space(self._folder)
         need = HEADROOM + 4 * BYTES_PER_POINT * count
-        if free < need:
+        if (free := free_space(self._folder)) < need:
             raise DiskFull(
                 f"{free >> 20} MiB are free where the collection lies, {need >> 20} are needed",
                 path=self.location,
@@ -255,18 +271,6 @@ class EdgePoints:
             ) from error
 
 
-@contextmanager
-def open_for_reading(folder: Path, dimension: int, *, in_place: bool) -> Iterator[EdgePoints]:
-    """The shard in `folder`, or a temporary copy where the engine cannot write to it or the caller
-    may not let it (`in_place`). Raises as `EdgePoints` does."""
-    is_new = new_shard.is_new(folder)
-    with (
-        readable(folder, in_place=in_place) as shard,
-        closing(EdgePoints(shard, dimension, make=is_new, copy_of=folder)) as points,
-    ):
-        yield points
-
-
 def _tells_of_no_room(error: BaseException) -> bool:
     """The engine's errors carry the system's only as text, in two spellings."""
     number = error.errno if isinstance(error, OSError) else None
@@ -275,8 +279,7 @@ def _tells_of_no_room(error: BaseException) -> bool:
 
 
 def _field_index(name: str) -> Any:
-    keyword = engine.PayloadSchemaType.Keyword
-    return engine.UpdateOperation.create_field_index(name, keyword)
+    return engine.UpdateOperation.create_field_index(name, engine.PayloadSchemaType.Keyword)
 
 
 def engine_filter(conditions: Conditions | None) -> Any:

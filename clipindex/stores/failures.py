@@ -154,11 +154,12 @@ _NO_ROOM = ("No space left", "Disk usage is at", "os error 28")
 
 
 def _server_message(answer: ErrorAnswer) -> str:
-    """Qdrant's own message, where there is one: in JSON, or in plain text (of a denied access)."""
+    """Qdrant's own message, where there is one: in JSON, or of a denied access in plain text that
+    does not say what it is."""
     try:
         message = json.loads(answer.body)["status"]["error"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        if not answer.headers.get("content-type", "").startswith("text/plain"):
+        if not answer.headers.get("content-type", "text/plain").startswith("text/plain"):
             return ""
         message = " ".join(answer.body[:1200].decode("utf-8", "replace").split())
     return f": {str(message)[:300]}" if message else ""

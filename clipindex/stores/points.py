@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -62,39 +62,14 @@ def check_unit_vectors(batch: Sequence[Point], dimension: int) -> None:
 Reading = Callable[[Sequence[uuid.UUID]], dict[uuid.UUID, Point]]  # as `Points.retrieve`
 
 
-class Points(Protocol):
-    """The points of one open collection. Errors of the engine are raised as StoreError and its
-    kin."""
+class ReadablePoints(Protocol):
+    """The points of one collection, for reading. Errors of the engine are raised as StoreError
+    and its kin."""
 
     location: str
-    doubt: str  # what to suspect when a point read back differs twice
-
-    def upsert(self, batch: Sequence[Point]) -> None:
-        """Write points, replacing those with the same ids. Raises VerificationFailed for a
-        vector that is not a unit vector; nothing is written then."""
-        ...
-
-    def flush(self) -> None:
-        """Make everything written so far durable."""
-        ...
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """The existing points among `ids`, with vectors and payloads."""
-        ...
-
-    def readings(self) -> Iterator[Reading]:
-        """Ways to read points back, from the usual one to the last resort; a pause lies between
-        them. On a server a replica may be behind for a moment."""
-        ...
-
-    def same(self, written: Point, stored: Point) -> bool:
-        """Whether a point read back equals the point that was written, as exactly as this
-        engine keeps it."""
-        ...
-
-    def bulk_load(self, count: int) -> AbstractContextManager[None]:
-        """Context of a run that writes about `count` points, so that the engine can load them
-        faster."""
         ...
 
     def search_method(self, accuracy: Accuracy) -> SearchMethod:
@@ -113,17 +88,54 @@ class Points(Protocol):
         what `search_method` returned."""
         ...
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
-        """Ids and payloads of all points that match the filter."""
-        ...
-
-    def index_field(self, name: str) -> None:
-        """Create a keyword index on a payload field; does nothing where one exists."""
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
+        """Ids and payloads of all points that match the filter, by id, beginning at `start`."""
         ...
 
     def count(self, only: Filter = Filter()) -> int:
         """The exact number of points that match the filter; on a server it may cost a request
         for every page of them."""
+        ...
+
+
+class Points(ReadablePoints, Protocol):
+    """The points of one open collection, for reading and writing."""
+
+    doubt: str  # what to suspect when a point read back differs twice
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Held by one thread of this process at a time: by the writer for a whole batch, from
+        its first point to its verification, and by whoever reads meanwhile."""
+        ...
+
+    def upsert(self, batch: Sequence[Point]) -> None:
+        """Write points, replacing those with the same ids. Raises VerificationFailed for a
+        vector that is not a unit vector; nothing is written then."""
+        ...
+
+    def flush(self) -> None:
+        """Make everything written so far durable."""
+        ...
+
+    def readings(self) -> Iterator[Reading]:
+        """Ways to read points back, from the usual one to the last resort; a pause lies between
+        them. On a server a replica may be behind for a moment."""
+        ...
+
+    def same(self, written: Point, stored: Point) -> bool:
+        """Whether a point read back equals the point that was written, as exactly as this
+        engine keeps it."""
+        ...
+
+    def bulk_load(self, count: int) -> AbstractContextManager[None]:
+        """Context of a run that writes about `count` points, so that the engine can load them
+        faster."""
+        ...
+
+    def index_field(self, name: str) -> None:
+        """Create a keyword index on a payload field; does nothing where one exists."""
         ...
 
     def estimate(self) -> int:
@@ -137,4 +149,16 @@ class Points(Protocol):
 
     def close(self) -> None:
         """Release the collection."""
+        ...
+
+
+@runtime_checkable
+class PagedPoints(Points, Protocol):
+    """Points of an engine in this process. A page does not depend on the one before: other
+    processes can be handed one at a time."""
+
+    def scroll_page(
+        self, only: Filter, after: uuid.UUID | None
+    ) -> tuple[list[tuple[uuid.UUID, Payload]], uuid.UUID | None]:
+        """One page of a scroll, and where the next one begins; None: there is no next one."""
         ...

@@ -9,17 +9,30 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from clipindex.errors import DiskFull
 from clipindex.files.durable import disk_errors, free_space, may_write, temporary_folder
 from clipindex.stores import new_shard
+from clipindex.stores.edge import EdgePoints
 
 # An open takes nothing on ext4 (0.4 MiB after a kill), 14 MiB of a sparse shard on tmpfs. Without
 # them the process dies: the engine writes to mapped files.
 ROOM = 32 << 20
 CHUNK = 256 << 10  # bytes copied at once
+
+
+@contextmanager
+def open_for_reading(folder: Path, dimension: int, *, in_place: bool) -> Iterator[EdgePoints]:
+    """The shard in `folder`, or a temporary copy where the engine cannot write to it or the caller
+    may not let it (`in_place`). Raises as `EdgePoints` does."""
+    is_new = new_shard.is_new(folder)
+    with (
+        readable(folder, in_place=in_place) as shard,
+        closing(EdgePoints(shard, dimension, make=is_new, copy_of=folder)) as points,
+    ):
+        yield points
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -92,6 +92,10 @@ class ServerPoints:
             if field not in self._info.indexed_fields:
                 self.index_field(field)
 
+    def turn(self) -> AbstractContextManager[object]:
+        """The server takes the turns."""
+        return nullcontext()
+
     def upsert(self, batch: Sequence[Point]) -> None:
         """Write points; they are applied when this returns. Raises VerificationFailed for a
         vector that is not a unit vector; nothing is written then."""
@@ -107,27 +111,32 @@ class ServerPoints:
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """The existing points among `ids`."""
-        return self._read(ids)
+        most = self._info.limits.retrieve
+        pages = self._in_parts("reading from", requests.retrieve, ids, most)
+        return self._points(record for page in pages for record in page)
 
     def readings(self) -> Iterator[Reading]:
-        """The usual one, again after pauses, and at last what most replicas agree on."""
+        """The usual one, again after pauses, what most replicas agree on, and once more."""
         yield self.retrieve
         for pause in REREAD_AFTER:
             time.sleep(pause)
             yield self.retrieve
-        yield partial(self._read, agreed=True)
+        yield self._agreed
+        time.sleep(REREAD_AFTER[-1])
+        yield self.retrieve
 
-    def _read(self, ids: Sequence[uuid.UUID], *, agreed: bool = False) -> dict[uuid.UUID, Point]:
-        def retrieve(collection: str, part: Sequence[uuid.UUID], client: QdrantClient) -> Any:
-            return requests.retrieve(collection, part, agreed, client)
+    def _agreed(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
+        """None where a copy is away: agreement needs them all, and the server answers 500."""
+        request = partial(requests.retrieve, self._collection, ids, agreed=True)
+        return self._points(self._connection.call("reading from the replicas", request, {500: ()}))
 
-        points: dict[uuid.UUID, Point] = {}
-        for page in self._in_parts("reading from", retrieve, ids, self._info.limits.retrieve):
-            for record in page:
-                name = self._parse_id(record.id)
-                vector = np.asarray(record.vector, np.float32)
-                points[name] = Point(name, vector, record.payload or {})
-        return points
+    def _points(self, page: Iterable[Any]) -> dict[uuid.UUID, Point]:
+        return {
+            (name := self._parse_id(record.id)): Point(
+                name, np.asarray(record.vector, np.float32), record.payload or {}
+            )
+            for record in page
+        }
 
     def same(self, written: Point, stored: Point) -> bool:
         """Equal up to the last digits, which JSON and the server's arithmetic may change, and
@@ -181,25 +190,29 @@ class ServerPoints:
                 self._note(f"strict mode allows no longer filter: {len(found)} hits of {limit}")
                 break
 
-    def scroll(self, only: Filter = Filter()) -> Iterator[tuple[uuid.UUID, Payload]]:
+    def scroll(
+        self, only: Filter = Filter(), start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
-        for record in self._scroll(only, payload=True):
+        for record in self._scroll(only, payload=True, start=start):
             yield self._parse_id(record.id), record.payload or {}
 
-    def _scroll(self, only: Filter, *, payload: bool) -> Iterator[Any]:
+    def _scroll(
+        self, only: Filter, *, payload: bool, start: uuid.UUID | None = None
+    ) -> Iterator[Any]:
         """Every matching record once."""
         parts = askable(only, self._info.limits, self._indexed)
         seen: set[Any] = set()
         for part in parts:
-            for record in self._pages(part, payload=payload):
+            for record in self._pages(part, payload=payload, start=start):
                 if len(parts) == 1:
                     yield record
                 elif record.id not in seen:  # it may have several of the values
                     seen.add(record.id)
                     yield record
 
-    def _pages(self, only: Filter, *, payload: bool) -> Iterator[Any]:
-        offset: Any = None
+    def _pages(self, only: Filter, *, payload: bool, start: uuid.UUID | None) -> Iterator[Any]:
+        offset: Any = None if start is None else str(start)
         while True:
             limit = min(PAGE, self._info.limits.page)
             page, offset = self._call(

@@ -21,7 +21,9 @@ def upsert(collection: str, batch: Sequence[Point], client: QdrantClient) -> Any
     return client.upsert(collection, points=records, wait=True)
 
 
-def retrieve(collection: str, ids: Sequence[Any], agreed: bool, client: QdrantClient) -> Any:
+def retrieve(
+    collection: str, ids: Sequence[Any], client: QdrantClient, *, agreed: bool = False
+) -> Any:
     """Points with vectors and payloads; `agreed`: as most of their replicas have them."""
     return client.retrieve(
         collection,

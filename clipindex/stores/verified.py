@@ -22,9 +22,10 @@ def write_verified(points: Points, batch: Sequence[Point]) -> None:
 
     Raises VerificationFailed when a point is missing or differs.
     """
-    points.upsert(batch)
-    points.flush()
-    verify(points, batch)
+    with points.turn():
+        points.upsert(batch)
+        points.flush()
+        verify(points, batch)
 
 
 def verify(points: Points, batch: Sequence[Point]) -> None:

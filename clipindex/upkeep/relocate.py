@@ -136,6 +136,7 @@ def _move_notes(collection: Collection, old: bytes, new: bytes) -> None:
     catalogue = collection.catalogue
     notes = [row for row in catalogue.rows() if row.state != INDEXED and is_below(row.path, old)]
     moved = [replace(row, path=new_path(row.path, old, new), ctime_ns=None) for row in notes]
+    catalogue.carry_refusals({row.path: new_path(row.path, old, new) for row in notes})
     catalogue.write(
         [row for row in moved if catalogue.get(row.path) is None],
         [row.path for row in notes],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from clipindex.collection.contract import StoredContract
 from clipindex.collection.opening import Collection, open_for_import
 from clipindex.collection.place import Place
 from clipindex.collection.status import remembered_roots
-from clipindex.errors import StoreError, UsageError, VerificationFailed
+from clipindex.errors import UsageError, VerificationFailed
 from clipindex.files.identity import path_from_payload, point_id
-from clipindex.stores.payload import TAG, Payload
-from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
+from clipindex.stores.payload import TAG
+from clipindex.stores.points import POINTS_AT_ONCE, Point, Points, ReadablePoints
 from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import write_verified
 from clipindex.upkeep.export_files import prepare_folder, write_manifest, write_pair
@@ -33,7 +33,6 @@ from clipindex.upkeep.export_reading import (
 )
 
 Progress = Callable[[int, int], object]  # called with the points done, and with their total
-Page = list[tuple[uuid.UUID, Payload]]  # points without their vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +43,7 @@ class Transfer:
     source: str
     roots: dict[bytes, dict[str, Any]]
     count: int
+    is_complete: bool  # `count` is exact; a collection that is read may be written meanwhile
     batches: Iterable[Sequence[Point]]
 
 
@@ -63,24 +63,23 @@ def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
     origin = (place.name, place.collection)
     prepare_folder(folder, origin)
     files: list[FilePair] = []
-    count = 0
+    written = 0
     with place.open_for_reading(stored, "export") as points:
         total = points.count()
-        for page in _pages(points, POINTS_PER_FILE):
-            batch = _sound_points(points, page, stored)
+        for batch in _all_points(points, stored, POINTS_PER_FILE):
             files.append(write_pair(folder, len(files), batch))
-            count += len(page)
-            progress(count, total)
+            written += len(batch)
+            progress(written, max(written, total))
     manifest = Manifest(
         origin=origin,
         contract=stored,
         source=place.source,
         roots=remembered_roots(located),
-        points=count,
+        points=written,
         files=tuple(files),
     )
     write_manifest(folder, manifest)
-    return count
+    return written
 
 
 def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int:
@@ -98,6 +97,7 @@ def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int
         source=manifest.source,
         roots=manifest.roots,
         count=manifest.points,
+        is_complete=True,
         batches=read_points(folder, manifest),
     )
     return _receive(transfer, place, progress)
@@ -121,9 +121,8 @@ def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
             source=origin.source,
             roots=roots,
             count=points.count(),
-            batches=(
-                _sound_points(points, page, stored) for page in _pages(points, POINTS_AT_ONCE)
-            ),
+            is_complete=False,
+            batches=_all_points(points, stored, POINTS_AT_ONCE),
         )
         return _receive(transfer, target, progress)
 
@@ -144,8 +143,8 @@ def _receive(transfer: Transfer, place: Place, progress: Progress) -> int:
                     write_verified(points, missing)
                 written += len(missing)
                 received += len(batch)
-                progress(received, transfer.count)
-        _check_counts(points, transfer.count, received)
+                progress(received, max(received, transfer.count))
+        _check_counts(points, transfer.count if transfer.is_complete else received, received)
         _remember(collection, transfer.roots)
     return written
 
@@ -193,27 +192,35 @@ def _adopt(point: Point, origin_source: str, target_source: str) -> Point:
     return Point(name, point.vector, {**point.payload, "source": target_source})
 
 
-def _pages(points: Points, size: int) -> Iterator[Page]:
-    """All points, without their vectors, `size` at a time."""
-    remaining = iter(points.scroll())
-    while page := list(islice(remaining, size)):
-        yield page
+def _all_points(points: ReadablePoints, stored: StoredContract, size: int) -> Iterator[list[Point]]:
+    """All points, `size` at a time, checked; also while a run writes.
+
+    A moved picture has a new point before it loses the old one. So that no picture is missed, a
+    second look takes what is new since the first, and a further one follows each look in which
+    points were gone before they could be read.
+    """
+    seen: set[uuid.UUID] = set()
+    for look in count():
+        gone = 0
+        unseen = (name for name, _ in points.scroll() if name not in seen)
+        while names := list(islice(unseen, size)):
+            seen.update(names)
+            batch = _sound_points(points, names, stored)
+            gone += len(names) - len(batch)
+            if batch:
+                yield batch
+        if look > 0 and not gone:
+            return
 
 
-def _sound_points(points: Points, page: Page, stored: StoredContract) -> list[Point]:
-    """A page's points with vectors. Raises StoreError when one was deleted meanwhile,
-    VerificationFailed for one that is damaged."""
-    names = [name for name, _ in page]
-    found: dict[uuid.UUID, Point] = {}
+def _sound_points(
+    points: ReadablePoints, names: Sequence[uuid.UUID], stored: StoredContract
+) -> list[Point]:
+    """Those points that still exist. Raises VerificationFailed for one that is damaged."""
+    read: dict[uuid.UUID, Point] = {}
     for start in range(0, len(names), POINTS_AT_ONCE):
-        found |= points.retrieve(names[start : start + POINTS_AT_ONCE])
-    if len(found) != len(names):
-        raise StoreError(
-            "points vanished while they were read",
-            path=points.location,
-            hint="run the same command again, with no other run writing meanwhile",
-        )
-    batch = [healed(found[name]) for name in names]
+        read |= points.retrieve(names[start : start + POINTS_AT_ONCE])
+    batch = [healed(read[name]) for name in names if name in read]
     for point in batch:
         fault = point_fault(point, stored.contract.dimension)
         if fault is not None:

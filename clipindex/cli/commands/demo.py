@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import demo_pictures
-from clipindex.cli.options import PLACE
 from clipindex.cli.results import show_hits
 from clipindex.cli.session import Session, command
+from clipindex.cli.shared_options import PLACE
 from clipindex.cli.words import count_of
 
 

@@ -11,7 +11,7 @@ from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
 
 
-@command()
+@command(writes=True)
 def import_(
     session: Session,
     folder: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipindex.cli import options, streams, values
+from clipindex.cli import options, removal, streams, values
 from clipindex.cli.origins import checked
 from clipindex.cli.results import show_dry_run
 from clipindex.cli.session import Session, command
@@ -23,7 +23,7 @@ WHICH = "Which pictures"
 WALKING = ("exclude", "include", "hidden", "follow", "one_file_system")
 
 
-@command()
+@command(writes=True)
 def ingest(
     session: Session,
     paths: Annotated[
@@ -106,6 +106,10 @@ def ingest(
             rich_help_panel=WHICH,
         ),
     ] = False,
+    prune: options.Prune = False,
+    max_delete: options.MaxDelete = None,
+    yes: options.Yes = False,
+    fail_on_vanished: options.FailOnVanished = False,
     model: options.Model = None,
     preprocessing: Annotated[
         Preprocessing | None,
@@ -147,8 +151,8 @@ def ingest(
     files are read, links to folders are not followed; hidden names and folders that programs keep
     for themselves (@eaDir, lost+found, ...) are excluded and counted.
 
-    Safe to interrupt at any time: finished batches stay, the next run goes on. Nothing is ever
-    deleted because a file is missing.
+    Safe to interrupt at any time: finished batches stay, the next run goes on. Nothing is
+    deleted because a file is missing, unless you say --prune.
 
         clipindex ingest ~/Pictures
         clipindex ingest ~/Pictures --exclude "*.tmp" --tag owner=ann
@@ -156,6 +160,7 @@ def ingest(
         find . -name "*.jpg" -print0 | clipindex ingest --files-from - -0
     """
     _refuse_what_would_be_ignored(session, bool(paths), files_from is not None, dry_run)
+    limits = removal.limits_of(session, max_delete, prune=prune, yes=yes)
     from clipindex.files.walk import WalkPolicy
     from clipindex.stores.payload import parse_tags
 
@@ -174,6 +179,7 @@ def ingest(
         limit=limit,
         workers=workers,
         max_seconds=values.seconds(max_duration),
+        fail_on_vanished=fail_on_vanished,
     )
     finished = session.metrics(None if dry_run else metrics_file)
     index = session.index(model=model, preprocessing=preprocessing, provider=provider)
@@ -190,7 +196,8 @@ def ingest(
     events = index.ingest_events(
         paths or [], how, policy=policy, files=files, part=share, tags=tags
     )
-    return show_run(events, output, finished)
+    then = removal.prune_after(session, index, paths or [], how, limits, share, yes=yes)
+    return show_run(events, output, finished, then if prune else None)
 
 
 def _refuse_what_would_be_ignored(
@@ -205,7 +212,10 @@ def _refuse_what_would_be_ignored(
         session.refuse_typed(("null",), "only with --files-from")
     if not dry_run:
         session.refuse_typed(("checksum",), "only with --dry-run")
+    else:
+        session.refuse_typed(("prune",), "not with --dry-run; see `clipindex prune --dry-run`")
     if not paths:
+        session.refuse_typed(("prune",), "only with a folder")
         session.refuse_typed(WALKING, "say how folders are walked, and no folder is named")
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from clipindex.cli import options, values
+from clipindex.cli import options, removal, values
 from clipindex.cli.session import Session, command
 from clipindex.ingest.options import BATCH_SIZE, IngestOptions
 from clipindex.model.providers import Provider
 
 
-@command()
+@command(writes=True)
 def reindex(
     session: Session,
+    prune: options.Prune = False,
+    max_delete: options.MaxDelete = None,
+    yes: options.Yes = False,
+    fail_on_vanished: options.FailOnVanished = False,
     model: options.Model = None,
     part: options.PartText = None,
     limit: options.Limit = None,
@@ -25,7 +29,10 @@ def reindex(
     `status` lists the folders, `forget` drops one. The line for cron:
 
         0 3 * * * clipindex reindex --quiet
+
+    With `--prune --yes` it also removes pictures whose files are gone, within safe limits.
     """
+    limits = removal.limits_of(session, max_delete, prune=prune, yes=yes)
     from clipindex.cli.run_view import show_run
 
     how = IngestOptions(
@@ -33,8 +40,11 @@ def reindex(
         limit=limit,
         workers=workers,
         max_seconds=values.seconds(max_duration),
+        fail_on_vanished=fail_on_vanished,
     )
     finished = session.metrics(metrics_file)
     index = session.index(model=model, provider=provider)
-    events = index.reindex_events(how, part=values.part(part))
-    return show_run(events, session.output, finished)
+    share = values.part(part)
+    then = removal.prune_after(session, index, (), how, limits, share, yes=yes)
+    events = index.reindex_events(how, part=share)
+    return show_run(events, session.output, finished, then if prune else None)

@@ -13,7 +13,7 @@ from clipindex.cli.session import Session, command
 PANEL = "What moved"
 
 
-@command()
+@command(writes=True)
 def relocate(
     session: Session,
     old: Annotated[

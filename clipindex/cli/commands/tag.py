@@ -15,7 +15,7 @@ from clipindex.cli.session import Session, command
 PANEL = "What to tag"
 
 
-@command()
+@command(writes=True)
 def tag(
     session: Session,
     tag: Annotated[

@@ -13,7 +13,7 @@ from clipindex.cli.session import Session, command
 PANEL = "What to untag"
 
 
-@command()
+@command(writes=True)
 def untag(
     session: Session,
     key: Annotated[

@@ -14,7 +14,7 @@ from clipindex.model.providers import Provider
 PANEL = "What to check"
 
 
-@command()
+@command(writes=True)
 def verify(
     session: Session,
     files: Annotated[

@@ -132,8 +132,7 @@ class _Run:
         with ExitStack() as stack:
             opened = stack.enter_context(reading.reader(place, self._stored))
             mark = stack.enter_context(bookmark(place, options.mode, restart=options.restart))
-            with opened() as points:
-                survey = reading.survey(points, self._rows, place.source, options.sample)
+            survey = reading.survey(opened, self._rows, place.source, options.sample)
             total = len(survey.positions)
             todo = [position for position in survey.positions if not mark.passed(position)]
             before = total - len(todo)

@@ -1,43 +1,42 @@
-"""`clipindex.Index`: all that the command line does, for Python."""
+"""A collection, for Python: ingest, search, and through its two halves everything else."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
+from clipindex.collection.kept import Kept
 from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.collection.opening import Settings
-from clipindex.collection.place import aliases_of
 from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.files.walk import WalkPolicy
+from clipindex.index.copies import Copies
+from clipindex.index.upkeep import Upkeep
 from clipindex.ingest import runs
-from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.dry_run import DryRun, dry_run
 from clipindex.ingest.events import Event, Summary
 from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.scope import Part, scope_of
-from clipindex.model.bundle import Bundle
-from clipindex.model.encoder import Model
 from clipindex.model.providers import Provider
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.search import query as search
 from clipindex.search.query import Hit, QueryOptions
 from clipindex.search.terms import Term
 from clipindex.stores.address import Server
-from clipindex.upkeep import relocate as relocating
-from clipindex.upkeep import roots, tagging, transfer
 from clipindex.upkeep.doctor.checks import Check
 from clipindex.upkeep.doctor.run import examine
-from clipindex.upkeep.transfer import Progress
-from clipindex.upkeep.verify import run as verifying
-from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOptions
 
 
-class Index:
-    """A collection, embedded or on a server. Between calls only the model stays loaded."""
+class Index(Upkeep, Copies):
+    """A collection, embedded or on a server; its methods may be called from several threads.
+
+    Between calls only the model stays loaded. `with Index(...) as index:` also keeps an embedded
+    collection open, so that a query takes milliseconds; other processes that query are answered
+    meanwhile, and one that writes gets the collection for as long as it takes.
+    """
 
     def __init__(
         self,
@@ -49,18 +48,30 @@ class Index:
         source: str | None = None,
         server: Server | None = None,
         provider: Provider = Provider.AUTO,
+        wait: float | None = None,
     ) -> None:
         """`store` is a folder; None: one in the user's data folder, unless a `server` is given.
         `model` is the name or the folder of a bundle; None: the collection's own. `source`: whose
         files these are; None: `local`, with a `server` this machine's name. `provider` runs the
-        vision tower of an ingest.
+        vision tower of an ingest. A method that writes waits `wait` seconds (None: 10) while
+        another process writes to the collection, then raises CollectionBusy.
 
         Raises UsageError for a name that no collection or source can have.
         """
-        self.place = place_at(store, server, collection, source)
-        self._settings = Settings(model, preprocessing)
-        self._provider = provider
-        self._model: Model | None = None
+        place = place_at(store, server, collection, source, wait)
+        super().__init__(place, Settings(model, preprocessing), provider)
+        self._kept: Kept | None = None
+
+    def __enter__(self) -> Self:
+        """Keep the collection open between queries."""
+        self._kept = self._kept or Kept()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the collection."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     def ingest(
         self,
@@ -142,53 +153,8 @@ class Index:
         """Pictures nearest to a text, to a picture where `terms` names an existing file, or to
         the weighted sum of several terms."""
         wanted = [Term(os.fspath(terms))] if isinstance(terms, str | os.PathLike) else terms
-        return search.find(
-            self.place, wanted, options, model=self._settings.model, load=self._loaded
-        )
-
-    def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
-        """Put tags on every indexed picture at or below the paths; returns how many lacked them.
-
-        Raises UsageError for a key that no tag can have, and for a path at or below which nothing
-        is indexed.
-        """
-        return tagging.tag(self.place, tags, paths)
-
-    def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
-        """Take tags off every indexed picture at or below the paths; returns how many had them.
-        Raises as `tag` does, and for a key that none of them has."""
-        return tagging.untag(self.place, keys, paths)
-
-    def relocate(self, old: AnyPath, new: AnyPath) -> int:
-        """Rewrite the paths of everything below `old` to lie below `new`; returns how many.
-
-        Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
-        """
-        return relocating.relocate(self.place, old, new)
-
-    def forget(self, path: AnyPath) -> None:
-        """Forget a root: `reindex` no longer looks there; its points stay.
-
-        Raises UsageError when it is not remembered.
-        """
-        roots.forget(self.place, path)
-
-    def verify(self, options: VerifyOptions = VerifyOptions()) -> Verification:
-        """Read every point back and check it: vector, payload, id, the catalogue's row; with
-        `options.files` also the files' bytes, with `options.embed` their embeddings.
-
-        What is wrong is counted in the result, and listed by `verify_events`.
-        """
-        return verifying.verify_all(self.verify_events(options))[0]
-
-    def verify_events(
-        self, options: VerifyOptions = VerifyOptions()
-    ) -> Generator[VerifyEvent, None, None]:
-        """`verify`, step by step: the work is done while the events are read. A `Finding` is a
-        point, row or file that is not as it should be; the last event has the result. Closed
-        early, the next call with the same options goes on."""
-        model, cores = self._settings.model, usable_cores()
-        return verifying.verify(self.place, options, self._loaded, model=model, cores=cores)
+        model, kept = self._settings.model, self._kept
+        return search.find(self.place, wanted, options, model=model, load=self._loaded, kept=kept)
 
     def doctor(self) -> list[Check]:
         """Look at everything that clipindex needs, the collection and the model among it. Raises
@@ -198,41 +164,3 @@ class Index:
     def status(self) -> CollectionStatus:
         """Contract, counts, roots and latest run; works while another process ingests."""
         return status_of(self.place)
-
-    def export(self, folder: AnyPath, progress: Progress | None = None) -> int:
-        """Write the collection into a folder: JSON lines, .npy files and its contract; returns how
-        many points it holds. `progress` is called with (points done, points in all).
-
-        Raises UsageError when the folder holds anything else.
-        """
-        return transfer.export(self.place, Path(folder), progress or transfer.no_progress)
-
-    def import_(self, folder: AnyPath, progress: Progress | None = None) -> int:
-        """Read an export into this collection, which is created when it is missing; every point
-        is verified. Returns how many were written: equal ones that exist already are not.
-
-        Raises StoreError when the export is unfinished or damaged, ContractMismatch when the
-        collection has another contract.
-        """
-        return transfer.import_(Path(folder), self.place, progress or transfer.no_progress)
-
-    def copy_to(self, other: Index, progress: Progress | None = None) -> int:
-        """Copy every point into another collection, as `import_` would; returns how many were
-        written. Raises UsageError when both are the same collection."""
-        return transfer.copy(self.place, other.place, progress or transfer.no_progress)
-
-    def alias(self, name: str) -> str | None:
-        """Let `name` stand for this collection of a server from now on, in one step; returns the
-        collection it stood for. Raises UsageError when a collection has that name, or for a
-        folder."""
-        return aliases_of(self.place).set_alias(name)
-
-    def unalias(self, name: str) -> str:
-        """Delete an alias; returns the collection it stood for. Raises UsageError when there is
-        none, or for a folder."""
-        return aliases_of(self.place).delete_alias(name)
-
-    def _loaded(self, bundle: Bundle) -> Model:
-        if self._model is None or self._model.bundle != bundle:
-            self._model = Model(bundle, self._provider)
-        return self._model

@@ -1,0 +1,140 @@
+"""The part of an index that keeps a collection in order: tags, paths, what vanished, quarantine,
+verification."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+
+from clipindex.collection.places import AnyPath
+from clipindex.index.held import Held
+from clipindex.ingest import prune as pruning
+from clipindex.ingest.cores import usable_cores
+from clipindex.ingest.options import PruneOptions
+from clipindex.ingest.prunable import PrunePlan
+from clipindex.ingest.prune import PruneReport
+from clipindex.ingest.scope import Part
+from clipindex.upkeep import compact as compacting
+from clipindex.upkeep import quarantine as refused
+from clipindex.upkeep import relocate as relocating
+from clipindex.upkeep import roots, tagging, transfer
+from clipindex.upkeep.compact import Compaction
+from clipindex.upkeep.quarantine import Quarantined
+from clipindex.upkeep.roots import Below
+from clipindex.upkeep.transfer import Progress
+from clipindex.upkeep.verify import run as verifying
+from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOptions
+
+
+class Upkeep(Held):
+    """What changes or checks a collection without embedding new pictures."""
+
+    def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
+        """Put tags on every indexed picture at or below the paths; returns how many lacked them.
+
+        Raises UsageError for a key that no tag can have, and for a path at or below which nothing
+        is indexed.
+        """
+        return tagging.tag(self.place, tags, paths)
+
+    def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
+        """Take tags off every indexed picture at or below the paths; returns how many had them.
+        Raises as `tag` does, and for a key that none of them has."""
+        return tagging.untag(self.place, keys, paths)
+
+    def relocate(self, old: AnyPath, new: AnyPath) -> int:
+        """Rewrite the paths of everything below `old` to lie below `new`; returns how many.
+
+        Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
+        """
+        return relocating.relocate(self.place, old, new)
+
+    def forget(self, path: AnyPath) -> None:
+        """Forget a root: `reindex` no longer looks there; its points stay.
+
+        Raises UsageError when it is not remembered.
+        """
+        roots.forget(self.place, path)
+
+    def forget_and_prune(self, path: AnyPath) -> int:
+        """Remove every file at or below a path from the index, whether it exists or not, and
+        forget the roots there; returns how many. Raises UsageError when nothing is remembered
+        there, and on a server without a `source`."""
+        return roots.forget_and_prune(self.place, path)
+
+    def remembered_below(self, path: AnyPath) -> Below:
+        """What `forget_and_prune` would remove. Raises UsageError for nothing."""
+        return roots.remembered_below(self.place, path)
+
+    def prune(
+        self,
+        paths: Sequence[AnyPath] = (),
+        options: PruneOptions = PruneOptions(),
+        *,
+        part: Part = Part(),
+        agree: pruning.Agree | None = None,
+    ) -> PruneReport:
+        """Remove the points and rows of files that are proved to be gone, at or below `paths`;
+        none named: below every remembered root. `agree` is called with the plan and answers
+        whether to go on; None: go on.
+
+        Raises Refused when a disk is away or too many pictures would go, UsageError when nothing
+        there was ever ingested, and on a server without a `source`.
+        """
+        return pruning.prune(self.place, paths, options, part, agree)
+
+    def foresee_prune(
+        self,
+        paths: Sequence[AnyPath] = (),
+        options: PruneOptions = PruneOptions(),
+        *,
+        part: Part = Part(),
+    ) -> PrunePlan:
+        """What `prune` would remove; nothing is locked or written. A refusal is in the plan."""
+        return pruning.foresee(self.place, paths, options, part)
+
+    def quarantine(self, paths: Sequence[AnyPath] = ()) -> list[Quarantined]:
+        """Pictures that were refused, at or below `paths`; none named: all. Nothing is locked."""
+        return refused.listed(self.place, paths)
+
+    def retry_quarantine(self, paths: Sequence[AnyPath] = ()) -> int:
+        """Have the next run read pictures in quarantine once more; returns how many."""
+        return refused.retry(self.place, paths)
+
+    def clear_quarantine(self, paths: Sequence[AnyPath] = ()) -> int:
+        """Forget that pictures were refused; the next run reads what exists as new files."""
+        return refused.clear(self.place, paths)
+
+    def accept_quarantine(self, paths: Sequence[AnyPath] = ()) -> int:
+        """Accept that pictures are refused: until their files change they are counted, but
+        neither reported nor a reason for exit code 3; returns how many."""
+        return refused.accept(self.place, paths)
+
+    def verify(self, options: VerifyOptions = VerifyOptions()) -> Verification:
+        """Read every point back and check it: vector, payload, id, the catalogue's row; with
+        `options.files` also the files' bytes, with `options.embed` their embeddings.
+
+        What is wrong is counted in the result, and listed by `verify_events`.
+        """
+        return verifying.verify_all(self.verify_events(options))[0]
+
+    def verify_events(
+        self, options: VerifyOptions = VerifyOptions()
+    ) -> Generator[VerifyEvent, None, None]:
+        """`verify`, step by step: the work is done while the events are read. A `Finding` is a
+        point, row or file that is not as it should be; the last event has the result. Closed
+        early, the next call with the same options goes on."""
+        model, cores = self._settings.model, usable_cores()
+        return verifying.verify(self.place, options, self._loaded, model=model, cores=cores)
+
+    def compact(
+        self, progress: Progress | None = None, *, only_if_worthwhile: bool = False
+    ) -> Compaction | None:
+        """Free the space that edits, renames and deletions left behind in an embedded store.
+        `only_if_worthwhile`: where more than half would be freed (else None); it then stops, with
+        CollectionBusy, for any process that wants to write.
+
+        Raises UsageError on a server, DiskFull, VerificationFailed for a point that cannot be
+        copied; the collection is then as it was.
+        """
+        progress = progress or transfer.no_progress
+        return compacting.compact(self.place, progress, yielding=only_if_worthwhile)
