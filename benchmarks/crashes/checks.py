@@ -72,7 +72,10 @@ class Examiner:
         copy_store(store, copy)
         where = f"{tally.kind}, {scene.name}, {how}"
         try:
-            gone = lost(scene.before, scene.after, ids, read_state(copy))
+            state = read_state(copy)
+            gone = lost(scene.before, scene.after, ids, state)
+            if said_all and state.points.keys() != scene.after.points.keys():
+                gone.append("the run said it was done, and it is not")
         except Exception as error:
             gone = [f"cannot be read: {error!r}"]
         if gone:

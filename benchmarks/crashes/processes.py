@@ -20,7 +20,7 @@ from typing import Any
 
 PROGRAM = [sys.executable, "-m", "clipindex"]
 PATIENCE = 300.0  # seconds a process may take on a busy machine
-LAST_LINES = {"summary", "tagged", "relocated", "imported", "pruned"}
+LAST_LINES = {"summary", "tagged", "relocated", "imported", "prune"}
 
 
 @dataclass(frozen=True, kw_only=True)
