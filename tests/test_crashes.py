@@ -1,0 +1,174 @@
+"""Nothing reported is lost, and the next run ends as ever: the small part of benchmarks.crashes.
+
+`python -m benchmarks.crashes --kills 500 --cuts 60 --disks 60 --calls` is the whole of it.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("kills at moments of processor time, mounts: Linux", allow_module_level=True)
+
+import clipindex
+from benchmarks.crashes.calls import fail_all, strike
+from benchmarks.crashes.checks import Examiner, Tally
+from benchmarks.crashes.disks import fill_all
+from benchmarks.crashes.faults import BORDERS
+from benchmarks.crashes.images import CannotMount
+from benchmarks.crashes.kills import kill_all
+from benchmarks.crashes.power import cut_all
+from benchmarks.crashes.processes import Ended, environment
+from benchmarks.crashes.scenes import Scene, make_scene, scene_names
+from benchmarks.crashes.state import State, differences, lost, read_state
+from benchmarks.crashes.warm import Warm
+from clipindex.stores.edge import EdgePoints
+
+SEED = 20
+MANY = 40  # pictures that are relocated, tagged, imported
+Make = Callable[..., list[Scene]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Prepares commands to be disturbed."""
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return lambda *names: [make_scene(name, tmp_path / name, MANY) for name in names]
+
+
+@pytest.fixture
+def warm() -> Iterator[Warm]:
+    with Warm() as process:
+        yield process
+
+
+def harmless(steps: Iterator[Tally]) -> Tally:
+    """The tally at the end; nothing was lost, nothing ended differently."""
+    *_, tally = steps
+    assert not tally.faults, "\n".join(tally.faults)
+    assert (tally.lost, tally.different) == (0, 0)
+    return tally
+
+
+# --- the crashes -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_fifty_kills_at_random_moments_lose_nothing(make: Make, warm: Warm) -> None:
+    names = scene_names()
+    tally = harmless(kill_all(make(*names), 50, Examiner(warm), SEED))
+    assert tally.count >= 50
+    assert set(tally.crashes) == set(names)
+    assert tally.reported > 0
+    assert {"before the lock", "under the lock, nothing reported"} <= set(tally.moments)
+
+
+@pytest.mark.slow
+def test_what_was_reported_is_on_the_disk_when_the_power_goes(make: Make, warm: Warm) -> None:
+    try:
+        tally = harmless(cut_all(make("ingest", "relocate"), 4, Examiner(warm), SEED))
+    except CannotMount as error:
+        pytest.skip(f"nothing can be mounted here: {error}")
+    assert tally.count == 4
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_the_middle_loses_nothing(make: Make, warm: Warm) -> None:
+    tally = harmless(fill_all(make("reindex"), 6, Examiner(warm), SEED))
+    assert tally.count == 6
+
+
+@pytest.mark.slow
+def test_calls_of_engine_catalogue_and_file_system_may_fail(make: Make, warm: Warm) -> None:
+    tally = harmless(fail_all(make("ingest"), warm, Examiner(warm), every=29, first=3))
+    assert {moment.split(",")[0] for moment in tally.moments} == set(BORDERS)
+
+
+# --- the harness itself ------------------------------------------------------------------------
+
+
+def test_a_point_that_is_taken_away_is_noticed(make: Make, warm: Warm) -> None:
+    """The examination can fail: a reported point is deleted, a row changed, behind its back."""
+    (scene,) = make("ingest")
+    store = scene.folder / "store"
+    scene.reset(store)
+    warm.run(scene.command(store))
+    place = clipindex.Index(store).place
+    victim = min(scene.after.points)
+    points = EdgePoints(place.shard, 512)
+    points.delete([victim])
+    points.flush()
+    points.close()
+    tally = Tally(kind="test")
+    Examiner(warm).examine(scene, store, {victim}, tally, "by hand")
+    assert tally.lost == 1
+    assert f"not there as reported: {victim}" in tally.faults[0]
+
+
+def test_a_call_that_fails_is_named_and_there_is_a_last_one(make: Make, warm: Warm) -> None:
+    (scene,) = make("ingest")
+    tally = Tally(kind="test")
+    examiner = Examiner(warm)
+    for border in BORDERS:
+        assert strike(scene, border, 1, warm, examiner, tally, done=False)
+        assert not strike(scene, border, 10_000, warm, examiner, tally, done=False)
+    assert tally.count == len(BORDERS)
+    assert not any("exit 0" in moment for moment in tally.moments if "files" not in moment)
+
+
+ONE, TWO = uuid.UUID(int=1), uuid.UUID(int=2)
+OLD = (b"old", {"sha256": "a"})
+NEW = (b"new", {"sha256": "a"})
+HALF = (b"new", {"sha256": "a", "tag_x": "half"})
+
+
+@pytest.mark.parametrize(
+    ("now", "reported", "fault"),
+    [
+        ({ONE: OLD}, set(), None),
+        ({ONE: NEW}, {ONE}, None),
+        ({ONE: OLD}, {ONE}, "reported"),
+        ({}, {ONE}, "reported"),
+        ({ONE: HALF}, set(), "neither"),
+        ({TWO: NEW}, set(), "neither"),
+        ({}, set(), "without a point"),
+    ],
+)
+def test_a_point_is_as_before_or_as_after_and_never_gone(
+    now: dict[uuid.UUID, object], reported: set[uuid.UUID], fault: str | None
+) -> None:
+    before, after = State(points={ONE: OLD}), State(points={ONE: NEW})
+    faults = lost(before, after, reported, State(points=now))  # type: ignore[arg-type]
+    assert bool(faults) is (fault is not None)
+    assert fault is None or faults[0].startswith(fault)
+
+
+def test_every_part_of_a_state_is_compared() -> None:
+    full = State(
+        points={ONE: OLD},
+        rows={b"/a": (1,)},
+        roots={b"/": {}},
+        begun_moves={b"/a": b"/b"},
+        folders={b"/": 1},
+    )
+    assert differences(full, full) == []
+    for part in vars(full):
+        assert differences(full, replace(full, **{part: {}}))[0].startswith(part)
+
+
+def test_half_a_line_reports_nothing() -> None:
+    whole = f'{{"type": "batch", "ids": ["{ONE}"]}}\n'
+    assert Ended(code=-9, out=whole + whole.replace("1", "2")[:-1], err="").reported == {ONE}
+
+
+def test_a_store_without_a_collection_holds_nothing(tmp_path: Path) -> None:
+    assert read_state(tmp_path / "missing") == State()
+    (tmp_path / "store" / "image_embeddings").mkdir(parents=True)
+    assert read_state(tmp_path / "store") == State()
