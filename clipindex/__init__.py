@@ -64,8 +64,11 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.stores.address import Server as Server
     from clipindex.stores.search_method import Accuracy as Accuracy
     from clipindex.stores.verified import BatchVerified as BatchVerified
+    from clipindex.upkeep.backup import Backup as Backup
+    from clipindex.upkeep.compact import Compaction as Compaction
     from clipindex.upkeep.doctor.checks import Check as Check
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
+    from clipindex.upkeep.restore import Restored as Restored
     from clipindex.upkeep.verify.findings import Finding as Finding
     from clipindex.upkeep.verify.findings import Sample as Sample
     from clipindex.upkeep.verify.findings import Verification as Verification
@@ -98,6 +101,9 @@ _EXPORTS = {  # module -> its public names
     "stores.address": "Server",
     "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
+    "upkeep.backup": "Backup",
+    "upkeep.compact": "Compaction",
+    "upkeep.restore": "Restored",
     "upkeep.doctor.checks": "Check",
     "upkeep.quarantine": "Quarantined",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",

@@ -111,12 +111,6 @@ def _shown(run: RunRecord | None) -> dict[str, object] | None:
     return fields
 
 
-def shard_size_of(located: Located) -> ShardSize | None:
-    """The size of an existing collection's shard; None on a server, and without a catalogue."""
-    with open_catalogue(located) as catalogue:
-        return _shard_size(located, catalogue.counts().get(INDEXED, 0)) if catalogue else None
-
-
 def _shard_size(located: Located, points: int) -> ShardSize | None:
     if not isinstance(located.place, FolderPlace):
         return None

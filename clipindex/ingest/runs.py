@@ -15,7 +15,7 @@ from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.scope import Part, Scope, check_roots, excluded_path, root_from_memory
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
-from clipindex.upkeep.compact_after import compact_if_worthwhile
+from clipindex.upkeep.compact_after import is_worth_compacting, start_compacting
 
 Events = Generator[Event, None, None]
 Load = Callable[[Bundle], Encoder]
@@ -43,8 +43,9 @@ def ingest(
     """Bring a collection up to date with the files of a scope, creating a missing one."""
     with open_for_ingest(place.locate(for_writing=True), settings, load) as (collection, model):
         yield from pipeline.ingest(collection, model, scope, options)
-    if options.compact:
-        compact_if_worthwhile(place)
+        is_wasteful = options.compact and is_worth_compacting(collection)
+    if is_wasteful:
+        start_compacting(place)
 
 
 def reindex(
@@ -74,8 +75,9 @@ def reindex(
             retag=False,
         )
         yield from pipeline.ingest(collection, model, scope, options)
-    if options.compact:
-        compact_if_worthwhile(located.place)
+        is_wasteful = options.compact and is_worth_compacting(collection)
+    if is_wasteful:
+        start_compacting(located.place)
 
 
 def summary_of(events: Iterator[Event]) -> Summary:

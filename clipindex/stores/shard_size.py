@@ -14,7 +14,7 @@ from pathlib import Path
 from clipindex.files.durable import write_durably
 from clipindex.files.replacing import size_on_disk
 
-# Measured with qdrant-edge-py 0.7 on ext4: shards of 2,000 to 16,000 points of 512 numbers with
+# Measured with qdrant-edge-py 0.9 on ext4: shards of 2,000 to 16,000 points of 512 numbers with
 # payloads of 600 bytes take 2.84 kB a point beside the log, of which 2.05 kB are the vector, and
 # the log 3.04 kB a point until it has two files of 32 MiB.
 EMPTY = 256 << 10  # bytes of a shard without points, with the ends of its files

@@ -12,21 +12,27 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from clipindex.collection.catalogue import INDEXED
 from clipindex.collection.folder_place import FolderPlace
+from clipindex.collection.opening import Collection
 from clipindex.collection.place import Place
-from clipindex.collection.status import shard_size_of
-from clipindex.errors import ClipIndexError
+from clipindex.stores.shard_size import shard_size
 
 
-def compact_if_worthwhile(place: Place) -> None:
-    """Start the process where it is worthwhile; does nothing on a server. Raises nothing: whether
-    it can be started is no concern of the run's."""
-    if not isinstance(place, FolderPlace):
-        return
-    with suppress(OSError, ClipIndexError):
-        size = shard_size_of(place.locate())
-        if size is None or not size.is_worth_compacting:
-            return
+def is_worth_compacting(collection: Collection) -> bool:
+    """Whether more than half of an embedded collection's points' files is waste."""
+    if not isinstance(collection.place, FolderPlace):
+        return False
+    points = collection.catalogue.counts().get(INDEXED, 0)
+    dimension = collection.contract.dimension
+    return shard_size(collection.place.shard, points, dimension).is_worth_compacting
+
+
+def start_compacting(place: Place) -> None:
+    """Start the process, once the lock is free. Raises nothing: whether it can be started is no
+    concern of the run's."""
+    assert isinstance(place, FolderPlace)  # others are not worth it
+    with suppress(OSError):
         process = subprocess.Popen(
             command_line(place),
             stdin=subprocess.DEVNULL,
