@@ -20,7 +20,7 @@ from clipindex.errors import DiskFull, StoreError, VerificationFailed
 from clipindex.files.identity import folders_of
 from clipindex.search.query import QueryOptions, search
 from clipindex.search.terms import Query
-from clipindex.stores import edge, server, server_requests
+from clipindex.stores import connection, edge, server, server_requests
 from clipindex.stores.address import Server
 from clipindex.stores.connection import WRITING, Connection
 from clipindex.stores.edge import EdgePoints
@@ -41,16 +41,16 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     address, name = address_of(request.param, request), new_name()
 
     def open_server() -> Points:
-        connection = Connection(address, WRITING)
-        create(connection, name, 512, {"of": "a test"})
-        store = ServerPoints(connection, name, 512)
+        opened = Connection(address, WRITING)
+        create(opened, name, 512, {"of": "a test"})
+        store = ServerPoints(opened, name, 512)
         store.index_missing_fields()
         return store
 
     yield open_server
-    connection = Connection(address, WRITING)
-    connection.call("cleaning up", lambda client: client.delete_collection(name))
-    connection.close()
+    cleaning = Connection(address, WRITING)
+    cleaning.call("cleaning up", lambda client: client.delete_collection(name))
+    cleaning.close()
 
 
 def address_of(kind: str, request: pytest.FixtureRequest) -> Server:
@@ -60,6 +60,8 @@ def address_of(kind: str, request: pytest.FixtureRequest) -> Server:
     url = os.environ.get("CLIPINDEX_TEST_QDRANT_URL", "")
     if not url:
         pytest.skip("CLIPINDEX_TEST_QDRANT_URL is not set")
+    # A busy server may be slow: the note of that is a warning, which is an error in these tests.
+    request.getfixturevalue("monkeypatch").setattr(connection, "SILENT_FOR", 60.0)
     return Server(url, os.environ.get("CLIPINDEX_TEST_QDRANT_KEY", ""))
 
 

@@ -34,6 +34,8 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "doctor": "Upkeep",
     "schedule": "Upkeep",
     "compact": "Upkeep",
+    "backup": "Copies",
+    "restore": "Copies",
     "export": "Copies",
     "import": "Copies",
     "alias": "Qdrant server",

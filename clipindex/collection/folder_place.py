@@ -16,7 +16,7 @@ from clipindex.collection.sharing.reading import Readable, Reader
 from clipindex.errors import StoreError
 from clipindex.files.durable import disk_errors
 from clipindex.files.identity import LOCAL
-from clipindex.files.replacing import as_it_is, settle
+from clipindex.files.replacing import as_it_is, go_back, settle
 from clipindex.stores import readable_shard
 from clipindex.stores.edge import EdgePoints
 
@@ -71,6 +71,9 @@ class FolderPlace:
         return self
 
     def locate(self, *, for_writing: bool = False) -> Located:  # noqa: ARG002
+        if not self.folder.exists():
+            with suppress(OSError):  # a replacement may have been interrupted
+                go_back(self.folder)
         return Located(self, read_contract(self.contract))
 
     def catalogue_for(self, stored: StoredContract) -> Path:  # noqa: ARG002

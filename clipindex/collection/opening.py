@@ -123,6 +123,15 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
 
 
 @contextmanager
+def open_as_it_is(place: Place, purpose: str) -> Iterator[tuple[Collection, StoredContract]]:
+    """Hold an existing collection so that nothing changes in it; nor does this."""
+    located = place.locate(for_writing=True)
+    stored = located.require()
+    with _opened(located.place, stored, purpose=purpose, create=False) as (collection, opened):
+        yield collection, opened.stored
+
+
+@contextmanager
 def open_for_import(place: Place, stored: StoredContract) -> Iterator[Collection]:
     """Hold a collection that is to receive points made elsewhere under `stored`, creating a
     missing one. Raises ContractMismatch when it has another contract."""

@@ -28,7 +28,7 @@ def readable(path: Path) -> Iterator[Path]:
     with temporary_folder(f"to read {path} from") as temporary:
         copy = temporary / path.name
         with disk_errors(path, "the catalogue cannot be copied for reading"):
-            _copy(path, copy)
+            copy_catalogue(path, copy)
         yield copy
 
 
@@ -38,8 +38,10 @@ def _journal(path: Path) -> list[Path]:
     return [name for name in names if name.exists()]
 
 
-def _copy(path: Path, target: Path) -> None:
-    """By SQLite where it can read the file as it is: a run may be writing to it, on a machine or
+def copy_catalogue(path: Path, target: Path) -> None:
+    """Copy a catalogue as it is at this moment. Raises OSError.
+
+    By SQLite where it can read the file as it is: a run may be writing to it, on a machine or
     through a mount that may. It cannot where the log has no index; then no run has it open."""
     try:
         address = f"{path.absolute().as_uri()}?mode=ro"

@@ -85,7 +85,7 @@ def sync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_dir():
             sync_folder(path)
-        else:
+        elif path.is_file():
             sync_file(path)
     sync_folder(folder)
     sync_folder(folder.parent)

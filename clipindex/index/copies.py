@@ -7,12 +7,36 @@ from pathlib import Path
 from clipindex.collection.place import aliases_of
 from clipindex.collection.places import AnyPath
 from clipindex.index.held import Held
+from clipindex.upkeep import backup as backing_up
+from clipindex.upkeep import restore as restoring
 from clipindex.upkeep import transfer
+from clipindex.upkeep.backup import Backup
+from clipindex.upkeep.restore import Restored
 from clipindex.upkeep.transfer import Progress
 
 
 class Copies(Held):
-    """Exports, copies and aliases."""
+    """Backups, exports, copies and aliases."""
+
+    def backup(self, directory: AnyPath, progress: Progress | None = None) -> Backup:
+        """Back up an embedded collection into `directory`/clipindex-COLLECTION, in place of an
+        earlier backup, which stays until the new one is complete.
+
+        Raises UsageError on a server, and where something else has that name.
+        """
+        progress = progress or transfer.no_progress
+        return backing_up.backup(self.place, Path(directory), progress)
+
+    def restore(
+        self, directory: AnyPath, progress: Progress | None = None, *, replace: bool = False
+    ) -> Restored:
+        """Make this collection from its backup, which is verified first.
+
+        Raises Refused where the collection exists, unless it is to be replaced; StoreError where
+        there is no backup, VerificationFailed where it is damaged, UsageError on a server.
+        """
+        progress = progress or transfer.no_progress
+        return restoring.restore(Path(directory), self.place, progress, replaces=replace)
 
     def export(self, folder: AnyPath, progress: Progress | None = None) -> int:
         """Write the collection into a folder: JSON lines, .npy files and its contract; returns how

@@ -127,6 +127,8 @@ class Connection:
                 if result is None:
                     raise AssertionError  # as qdrant-client itself does, unless run with -O
                 return result
+            except ClipIndexWarning:  # a note, where the caller made warnings errors
+                raise
             except Exception as error:  # every failure is translated here
                 status = status_of(error)
                 if status is not None and status in instead:

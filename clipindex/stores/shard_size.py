@@ -17,7 +17,7 @@ from clipindex.files.replacing import size_on_disk
 # Measured with qdrant-edge-py 0.7 on ext4: shards of 2,000 to 16,000 points of 512 numbers with
 # payloads of 600 bytes take 2.84 kB a point beside the log, of which 2.05 kB are the vector, and
 # the log 3.04 kB a point until it has two files of 32 MiB.
-EMPTY = 1 << 20  # bytes of a shard without points
+EMPTY = 256 << 10  # bytes of a shard without points, with the ends of its files
 PAYLOAD = 800  # bytes of a point's payload and of the indexes
 LOGGED_PAYLOAD = 1_000  # bytes of it in the log
 LARGEST_LOG = 64 << 20

@@ -15,7 +15,7 @@ from typing import Any
 from clipindex.collection.agreement import reconcile
 from clipindex.collection.contract import StoredContract
 from clipindex.collection.opening import Collection, open_for_import
-from clipindex.collection.place import Place
+from clipindex.collection.place import Located, Place
 from clipindex.collection.status import remembered_roots
 from clipindex.errors import UsageError, VerificationFailed
 from clipindex.files.identity import path_from_payload, point_id
@@ -60,21 +60,28 @@ def export(place: Place, folder: Path, progress: Progress = no_progress) -> int:
     located = place.locate()
     place = located.place
     stored = located.require()
-    origin = (place.name, place.collection)
-    prepare_folder(folder, origin)
+    prepare_folder(folder, (place.name, place.collection))
+    with place.open_for_reading(stored, "export") as points:
+        return write_export(points, place, stored, folder, progress)
+
+
+def write_export(
+    points: ReadablePoints, place: Place, stored: StoredContract, folder: Path, progress: Progress
+) -> int:
+    """Write a collection that is open into a folder that is prepared; returns the number of its
+    points."""
     files: list[FilePair] = []
     written = 0
-    with place.open_for_reading(stored, "export") as points:
-        total = points.count()
-        for batch in _all_points(points, stored, POINTS_PER_FILE):
-            files.append(write_pair(folder, len(files), batch))
-            written += len(batch)
-            progress(written, max(written, total))
+    total = points.count()
+    for batch in _all_points(points, stored, POINTS_PER_FILE):
+        files.append(write_pair(folder, len(files), batch))
+        written += len(batch)
+        progress(written, max(written, total))
     manifest = Manifest(
-        origin=origin,
+        origin=(place.name, place.collection),
         contract=stored,
         source=place.source,
-        roots=remembered_roots(located),
+        roots=remembered_roots(Located(place, stored)),
         points=written,
         files=tuple(files),
     )

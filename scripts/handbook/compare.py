@@ -10,7 +10,9 @@ VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\+00:00)?"), "<date>"),
     (re.compile(r"\b\d+\.\d s\b"), "<n> s"),
     (re.compile(r"\bprocess \d+"), "process <n>"),
+    (re.compile(r"\b\d[\d,]*\.\d [MG]B\b"), "<n> MB"),  # file systems differ
     (re.compile(r'"(seconds|pictures_per_second)": \d+(\.\d+)?'), r'"\1": <n>'),
+    (re.compile(r'"((disk|reclaimable)_bytes)": \d+'), r'"\1": <n>'),
 ]
 SCORE = re.compile(r"(-?\d\.\d{3,4})")
 TOLERANCE = 0.002  # of a score: another processor rounds differently

@@ -45,7 +45,7 @@ def held(
     to hand over; `hand_over` is called when this one is. Raises
     CollectionBusy after `patience` seconds, and as `LockFile` does."""
     with closing(LockFile(path)) as file:
-        _wait(file, patience)
+        wait_for(file, patience)
         with answering(path.parent, purpose, hand_over) as answers:
             file.sign(purpose, None if answers is None else answers.address)
             yield Hold(answers)
@@ -58,7 +58,9 @@ def held_alone(path: Path, purpose: str, patience: float = PATIENCE) -> Iterator
         yield Hold(None)
 
 
-def _wait(file: LockFile, patience: float) -> None:
+def wait_for(file: LockFile, patience: float) -> None:
+    """Take the lock, asking an idle holder to hand over. Raises CollectionBusy after `patience`
+    seconds, and as `LockFile` does."""
     deadline = time.monotonic() + patience
     next_request = 0.0
     is_told = patience <= PATIENCE

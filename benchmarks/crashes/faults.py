@@ -1,0 +1,150 @@
+"""Failing calls, put in at the borders of the libraries: clipindex's own code stays as it is.
+
+store:     the engine's shard (load, create, update, flush, retrieve, scroll, count, query, close)
+catalogue: SQLite's connection (connect, execute, executemany)
+files:     the file system, below one folder (open, read, stat, scandir, rename, unlink, fsync, ...)
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.crashes.warm import Fault
+
+BORDERS = ("store", "catalogue", "files")
+SHARD_CALLS = {"update", "flush", "retrieve", "scroll", "count", "query", "close"}
+PATH_CALLS = (
+    "open",
+    "stat",
+    "lstat",
+    "scandir",
+    "listdir",
+    "mkdir",
+    "rename",
+    "replace",
+    "unlink",
+    "remove",
+    "rmdir",
+    "truncate",
+    "link",
+)
+HANDLE_CALLS = ("read", "fsync", "fstat", "ftruncate", "write")
+
+
+class Counter:
+    """Counts the calls of a border, and makes one of them fail."""
+
+    def __init__(self, fault: Fault, note: Path, error: Callable[[], Exception]) -> None:
+        self._fault, self._note, self._error = fault, str(note), error
+        self._count = 0
+        self._lock = threading.Lock()
+        self._open = os.open, os.write, os.close  # the real ones, whatever is put in their place
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """The call, or its failure."""
+        with self._lock:
+            self._count += 1
+            strikes = self._count == self._fault.number
+        if not strikes:
+            return function(*args, **options)
+        if self._fault.done:
+            function(*args, **options)
+        open_, write, close = self._open
+        handle = open_(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        write(handle, name.encode())
+        close(handle)
+        raise self._error()
+
+
+def arm(fault: Fault, note: Path) -> None:
+    """From now on the fault's call fails, and its name is written to `note`."""
+    {"store": _arm_store, "catalogue": _arm_catalogue, "files": _arm_files}[fault.border](
+        fault, note
+    )
+
+
+def _arm_store(fault: Fault, note: Path) -> None:
+    import qdrant_edge
+
+    engine: Any = qdrant_edge
+    counter = Counter(fault, note, lambda: RuntimeError("Service error: injected (os error 5)"))
+    real = engine.EdgeShard
+
+    class FailingShard:
+        def __init__(self, shard: Any) -> None:
+            self._shard = shard
+
+        @classmethod
+        def load(cls, *args: Any) -> FailingShard:
+            return cls(counter.call("load", real.load, *args))
+
+        @classmethod
+        def create(cls, *args: Any) -> FailingShard:
+            return cls(counter.call("create", real.create, *args))
+
+        def __getattr__(self, name: str) -> Any:
+            function = getattr(self._shard, name)
+            if name not in SHARD_CALLS:
+                return function
+            return lambda *args, **options: counter.call(name, function, *args, **options)
+
+    engine.EdgeShard = FailingShard
+
+
+def _arm_catalogue(fault: Fault, note: Path) -> None:
+    def error() -> sqlite3.OperationalError:
+        raised = sqlite3.OperationalError("disk I/O error")
+        raised.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raised.sqlite_errorname = "SQLITE_IOERR"
+        return raised
+
+    counter = Counter(fault, note, error)
+    connect = sqlite3.connect
+
+    class FailingConnection(sqlite3.Connection):
+        def execute(self, *args: Any) -> Any:
+            return counter.call(f"execute {args[0][:40]}", super().execute, *args)
+
+        def executemany(self, *args: Any) -> Any:
+            return counter.call(f"executemany {args[0][:40]}", super().executemany, *args)
+
+    def failing_connect(*args: Any, **options: Any) -> Any:
+        options["factory"] = FailingConnection
+        return counter.call("connect", connect, *args, **options)
+
+    sqlite3.connect = failing_connect
+
+
+def _arm_files(fault: Fault, note: Path) -> None:
+    counter = Counter(fault, note, lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
+    below = os.fsencode(fault.folder)
+    handles = set[int]()
+
+    def of_interest(place: object) -> bool:
+        if isinstance(place, int):
+            return place in handles
+        return isinstance(place, (str, bytes, os.PathLike)) and os.fsencode(place).startswith(below)
+
+    def failing(name: str, function: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            if not args or not of_interest(args[0]):
+                return function(*args, **options)
+            done = counter.call(name, function, *args, **options)
+            if name == "open" and isinstance(done, int):
+                handles.add(done)
+            return done
+
+        return call
+
+    for name in (*PATH_CALLS, *HANDLE_CALLS):
+        setattr(os, name, failing(name, getattr(os, name)))
+    real_open = io.open
+    builtins.open = io.open = failing("file", real_open)
