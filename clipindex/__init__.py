@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from clipindex._version import __version__ as __version__
 
 if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test holds them equal)
+    from clipindex.collection.root_options import RootOptions as RootOptions
     from clipindex.collection.status import CollectionStatus as CollectionStatus
     from clipindex.errors import ClipIndexError as ClipIndexError
     from clipindex.errors import ClipIndexWarning as ClipIndexWarning
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import FileVanished as FileVanished
     from clipindex.ingest.events import FolderFault as FolderFault
     from clipindex.ingest.events import PointsMissing as PointsMissing
+    from clipindex.ingest.events import RootOptionsUsed as RootOptionsUsed
     from clipindex.ingest.events import RootRenamed as RootRenamed
     from clipindex.ingest.events import RunFinished as RunFinished
     from clipindex.ingest.events import RunPlanned as RunPlanned
@@ -70,6 +72,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.verify.findings import VerifyOptions as VerifyOptions
 
 _EXPORTS = {  # module -> its public names
+    "collection.root_options": "RootOptions",
     "collection.status": "CollectionStatus",
     "errors": (
         "ClipIndexError ClipIndexWarning CollectionBusy ContractMismatch DiskFull "
@@ -80,8 +83,9 @@ _EXPORTS = {  # module -> its public names
     "index": "Index",
     "ingest.dry_run": "DryRun",
     "ingest.events": (
-        "EmbeddingOn Event FileDone FileVanished FolderFault PointsMissing RootRenamed "
-        "RunFinished RunPlanned RunStarted Scanning SlowFile Status Summary Untouched"
+        "EmbeddingOn Event FileDone FileVanished FolderFault PointsMissing "
+        "RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning SlowFile "
+        "Status Summary Untouched"
     ),
     "ingest.options": "IngestOptions PruneOptions",
     "ingest.prunable": "Kept Prunable PrunePlan",

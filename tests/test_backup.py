@@ -83,6 +83,19 @@ def test_the_next_backup_replaces_the_last_one(kept: clipindex.Index, tmp_path: 
     assert contents(restored) == contents(kept)
 
 
+def test_an_export_takes_along_what_was_accepted(kept: clipindex.Index, tmp_path: Path) -> None:
+    kept.export(tmp_path / "export")
+    imported = elsewhere(tmp_path)
+    imported.import_(tmp_path / "export")
+    summary = imported.reindex()
+    assert (summary.quarantined, summary.newly_quarantined, summary.exit_code) == (1, 0, 0)
+    manifest = tmp_path / "export" / "export.json"
+    raw = json.loads(manifest.read_text())
+    del raw["accepted"]  # as earlier versions wrote it
+    manifest.write_text(json.dumps(raw))
+    assert elsewhere(tmp_path, "older").import_(tmp_path / "export") == 4
+
+
 def test_a_backup_can_be_imported(kept: clipindex.Index, tmp_path: Path) -> None:
     done = kept.backup(tmp_path / "backups")
     imported = elsewhere(tmp_path)

@@ -177,9 +177,10 @@ def test_the_server_store_switches_telemetry_off_before_it_loads_its_client(
 
 # Reports what Python code looks up or connects to; native code is watched by strace below.
 WATCH = """
-import sys
+import socket, sys
 def watch(event, args):
-    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.connect"):
+    own = event == "socket.connect" and args[0].family == socket.AF_UNIX  # the store's own
+    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.connect") and not own:
         print("WATCH", event, args, file=sys.stderr)
 sys.addaudithook(watch)
 """

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import clipindex
 from clipindex.errors import DiskNotMounted, StoreError, UsageError, VerificationFailed
 from clipindex.files.identity import point_id
 from clipindex.model.encoder import Model
+from clipindex.stores.edge import EdgePoints
 from clipindex.stores.points import Point, Points
 from clipindex.stores.verified import BatchVerified, verify
 from conftest import TINY, Run, ingest, make_pictures, picture, picture_bytes, reconciles
@@ -350,7 +352,7 @@ def test_points_lost_behind_the_catalogues_back_are_made_again_after_an_interrup
     events = index.ingest_events([tmp_path / "photos"])
     next(events)  # a run that began and never finished
     events.close()
-    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
+    with closing(EdgePoints(index.place.shard, 512)) as store:
         store.delete([point_id("local", os.fsencode(paths[0]))])
         store.flush()
     run = ingest(index, tmp_path / "photos")
@@ -365,8 +367,7 @@ def test_copies_of_a_picture_whose_point_is_lost_are_embedded_again_once(
     (path,) = make_pictures(tmp_path / "photos", 1)
     ingest(index, tmp_path / "photos")
     before = stored(index)[str(path)]
-    located = index.place.locate()
-    with located.place.open_for_reading(located.require(), "test") as points:
+    with closing(EdgePoints(index.place.shard, 512)) as points:
         points.delete([before.id])
         points.flush()
     copies = [path.with_name(name) for name in ("a.jpg", "b.jpg")]
@@ -472,7 +473,7 @@ def test_a_point_that_reads_back_differently_stops_the_run(
     make_pictures(tmp_path / "photos", 2)
     ingest(index, tmp_path / "photos")
     point = next(iter(stored(index).values()))
-    with index.place.open_for_reading(index.place.locate().require(), "test") as store:
+    with closing(EdgePoints(index.place.shard, 512)) as store:
         verify(store, [point])
         _refuses(store, Point(point.id, -point.vector, point.payload), "differs")
         _refuses(store, Point(point.id, point.vector, {**point.payload, "width": 1}), "differs")

@@ -56,7 +56,7 @@ def test_a_run_under_way_is_shown_with_its_process_and_its_progress(
         assert counts["to_read"] == COUNT
         assert 2 <= counts["done"] == counts["written"] == index.status().indexed < COUNT
         shown = run_clipindex("status", "--store", index.place.name).out
-        assert f"ingest, process {process.pid} on " in shown
+        assert f"ingest, process {process.pid}, since " in shown
         assert f"{counts['done']} of 60 files done" in shown
     finally:
         process.send_signal(signal.SIGCONT)

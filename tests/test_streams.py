@@ -100,9 +100,11 @@ def test_every_command_has_a_log_and_errors_are_in_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     run_clipindex("query", "a dog", "--store", tmp_path / "none", "--log-file", log)
     run_clipindex("status", "--store", tmp_path / "none", "--log-file", log, "--quiet")
-    first, second = log.read_text("utf-8").splitlines()
-    assert "failed: there is no collection" in first
-    assert first[26:] == second[26:]  # but for the time
+    lines = log.read_text("utf-8").splitlines()
+    first, second = lines[:3], lines[3:]
+    assert [line[26:].split(":")[0] for line in first] == ["started", "failed", "ended"]
+    assert "there is no collection" in first[1]
+    assert [line[26:] for line in first[1:]] == [line[26:] for line in second[1:]]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
@@ -191,7 +193,9 @@ def test_an_interrupt_is_told_and_logged(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; finished batches are safe" in err
-    assert "interrupted; finished batches are safe" in log.read_text().splitlines()[-1]
+    last = log.read_text().splitlines()[-1]
+    assert "ended: exit code 130; " in last
+    assert last.endswith("; interrupted")
 
 
 # --- names -----------------------------------------------------------------------------------

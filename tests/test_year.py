@@ -126,6 +126,7 @@ def kill(album: Album, store: Path, actions: Sequence[str]) -> bool:
     return run.returncode == 9
 
 
+@pytest.mark.slow
 def test_nights_of_changes_and_kills_end_where_a_fresh_index_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

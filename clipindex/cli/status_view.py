@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -63,10 +64,12 @@ def _runs(status: CollectionStatus) -> Iterator[Row]:
 
 
 def _named(run: Run, words: str) -> str:
-    """`reindex, process 4711 on nas, since ...`; a run of an earlier version noted no command."""
+    """`reindex, process 4711, since ...`, with the machine where it is another one; a run of an
+    earlier version noted no command."""
     if run["command"] is None:
         return words
-    return f"{run['command']}, process {run['pid']} on {run['host']}, {words}"
+    elsewhere = "" if run["host"] == socket.gethostname() else f" on {run['host']}"
+    return f"{run['command']}, process {run['pid']}{elsewhere}, {words}"
 
 
 def _ending(run: Run) -> str:

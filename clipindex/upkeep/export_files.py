@@ -108,6 +108,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             {"path": base64.b64encode(path).decode(), "options": options}
             for path, options in manifest.roots.items()
         ],
+        "accepted": [
+            {"path": base64.b64encode(path).decode(), "bytes": size, "mtime_ns": mtime_ns}
+            for path, size, mtime_ns in manifest.accepted
+        ],
         "points": manifest.points,
         "files": [asdict(pair) for pair in manifest.files],
     }

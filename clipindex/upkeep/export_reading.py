@@ -35,6 +35,9 @@ LARGEST_MANIFEST = 64 << 20  # bytes; 200 for each pair of files
 LONGEST_LINE = 16 << 20  # bytes; a point has less than 4,000 unless its path is very deep
 
 
+Accepted = tuple[bytes, int, int]  # a file in quarantine that was accepted: path, size, mtime_ns
+
+
 @dataclass(frozen=True, slots=True)
 class FilePair:
     """One pair of files: its number of points, and the SHA-256 sums of lines and vectors."""
@@ -51,6 +54,7 @@ class Manifest:
     contract: StoredContract
     source: str
     roots: dict[bytes, dict[str, Any]]
+    accepted: tuple[Accepted, ...]
     points: int
     files: tuple[FilePair, ...]
 
@@ -84,6 +88,7 @@ def read_manifest(folder: Path) -> Manifest:
             contract=foreign_contract(raw["contract"]),
             source=_str(raw["source"]),
             roots=dict(map(_root, raw["roots"])),
+            accepted=tuple(map(_accepted, raw.get("accepted", ()))),  # earlier versions: none
             points=_int(raw["points"]),
             files=tuple(map(_pair, raw["files"])),
         )
@@ -167,6 +172,14 @@ def _root(raw: Any) -> tuple[bytes, dict[str, Any]]:
     for key in tags:
         check_key(key)
     return path, {"policy": policy, "tags": tags}
+
+
+def _accepted(raw: Any) -> Accepted:
+    path = base64.b64decode(raw["path"], validate=True)
+    size, mtime_ns = _int(raw["bytes"]), _int(raw["mtime_ns"])
+    if not all(-(2**63) <= number < 2**63 for number in (size, mtime_ns)):
+        raise ValueError("it contains a number that is out of range")
+    return path, size, mtime_ns
 
 
 def _pair(raw: Any) -> FilePair:

@@ -16,7 +16,7 @@ from clipindex.collection.agreement import reconcile
 from clipindex.collection.contract import StoredContract
 from clipindex.collection.opening import Collection, open_for_import
 from clipindex.collection.place import Located, Place
-from clipindex.collection.status import remembered_roots
+from clipindex.collection.status import open_catalogue, remembered_roots
 from clipindex.errors import UsageError, VerificationFailed
 from clipindex.files.identity import path_from_payload, point_id
 from clipindex.stores.payload import TAG
@@ -26,6 +26,7 @@ from clipindex.stores.verified import write_verified
 from clipindex.upkeep.export_files import prepare_folder, write_manifest, write_pair
 from clipindex.upkeep.export_reading import (
     POINTS_PER_FILE,
+    Accepted,
     FilePair,
     Manifest,
     read_manifest,
@@ -42,6 +43,7 @@ class Transfer:
     contract: StoredContract
     source: str
     roots: dict[bytes, dict[str, Any]]
+    accepted: Sequence[Accepted]
     count: int
     is_complete: bool  # `count` is exact; a collection that is read may be written meanwhile
     batches: Iterable[Sequence[Point]]
@@ -77,11 +79,13 @@ def write_export(
         files.append(write_pair(folder, len(files), batch))
         written += len(batch)
         progress(written, max(written, total))
+    located = Located(place, stored)
     manifest = Manifest(
         origin=(place.name, place.collection),
         contract=stored,
         source=place.source,
-        roots=remembered_roots(Located(place, stored)),
+        roots=remembered_roots(located),
+        accepted=_accepted(located),
         points=written,
         files=tuple(files),
     )
@@ -103,6 +107,7 @@ def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int
         contract=manifest.contract,
         source=manifest.source,
         roots=manifest.roots,
+        accepted=manifest.accepted,
         count=manifest.points,
         is_complete=True,
         batches=read_points(folder, manifest),
@@ -127,6 +132,7 @@ def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
             contract=stored,
             source=origin.source,
             roots=roots,
+            accepted=_accepted(located),
             count=points.count(),
             is_complete=False,
             batches=_all_points(points, stored, POINTS_AT_ONCE),
@@ -152,7 +158,7 @@ def _receive(transfer: Transfer, place: Place, progress: Progress) -> int:
                 received += len(batch)
                 progress(received, max(received, transfer.count))
         _check_counts(points, transfer.count if transfer.is_complete else received, received)
-        _remember(collection, transfer.roots)
+        _remember(collection, transfer)
     return written
 
 
@@ -184,10 +190,19 @@ def _check_counts(points: Points, expected: int, received: int) -> None:
         )
 
 
-def _remember(collection: Collection, roots: dict[bytes, dict[str, Any]]) -> None:
+def _accepted(located: Located) -> tuple[Accepted, ...]:
+    """The files in quarantine that a person has accepted."""
+    with open_catalogue(located) as catalogue:
+        marks = {} if catalogue is None else catalogue.refusals()
+    return tuple((path, mark.size, mark.mtime_ns) for path, mark in marks.items() if mark.accepted)
+
+
+def _remember(collection: Collection, transfer: Transfer) -> None:
     reconcile(collection)
-    for path, options in roots.items():
+    for path, options in transfer.roots.items():
         collection.catalogue.remember_root(path, options)
+    if transfer.accepted:
+        collection.catalogue.accept(transfer.accepted)
 
 
 def _adopt(point: Point, origin_source: str, target_source: str) -> Point:
