@@ -31,6 +31,7 @@ from benchmarks.crashes.warm import Warm
 from clipindex.stores.edge import EdgePoints
 
 SEED = 20
+KILLS = 24  # about a second of processor time each
 MANY = 40  # pictures that are relocated, tagged, imported
 Make = Callable[..., list[Scene]]
 
@@ -61,10 +62,10 @@ def harmless(steps: Iterator[Tally]) -> Tally:
 
 
 @pytest.mark.slow
-def test_fifty_kills_at_random_moments_lose_nothing(make: Make, warm: Warm) -> None:
+def test_kills_at_random_moments_lose_nothing(make: Make, warm: Warm) -> None:
     names = scene_names()
-    tally = harmless(kill_all(make(*names), 50, Examiner(warm), SEED))
-    assert tally.count >= 50
+    tally = harmless(kill_all(make(*names), KILLS, Examiner(warm), SEED))
+    assert tally.count >= KILLS
     assert set(tally.crashes) == set(names)
     assert tally.reported > 0
     assert {"before the lock", "under the lock, nothing reported"} <= set(tally.moments)
@@ -81,13 +82,13 @@ def test_what_was_reported_is_on_the_disk_when_the_power_goes(make: Make, warm: 
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_in_the_middle_loses_nothing(make: Make, warm: Warm) -> None:
-    tally = harmless(fill_all(make("reindex"), 6, Examiner(warm), SEED))
-    assert tally.count == 6
+    tally = harmless(fill_all(make("reindex"), 3, Examiner(warm), SEED))
+    assert tally.count == 3
 
 
 @pytest.mark.slow
 def test_calls_of_engine_catalogue_and_file_system_may_fail(make: Make, warm: Warm) -> None:
-    tally = harmless(fail_all(make("ingest"), warm, Examiner(warm), every=29, first=3))
+    tally = harmless(fail_all(make("ingest"), warm, Examiner(warm), every=41, first=3))
     assert {moment.split(",")[0] for moment in tally.moments} == set(BORDERS)
 
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import benchmarks.crashes
@@ -73,12 +74,13 @@ def last(steps: Iterator[Tally], minutes: float) -> Tally:
     end = time.monotonic() + 60 * minutes
     tally = Tally(kind="nothing")
     known = 0
-    for number, tally in enumerate(steps, 1):
-        if number % 10 == 0 or len(tally.faults) > known:
-            known = len(tally.faults)
-            print(tally.row(), *tally.faults[-1:], file=sys.stderr, flush=True)
-        if time.monotonic() > end:
-            break
+    with suppress(KeyboardInterrupt):  # what was seen until then is shown
+        for number, tally in enumerate(steps, 1):
+            if number % 10 == 0 or len(tally.faults) > known:
+                known = len(tally.faults)
+                print(tally.row(), *tally.faults[-1:], file=sys.stderr, flush=True)
+            if time.monotonic() > end:
+                break
     return tally
 
 

@@ -51,6 +51,7 @@ class Warm:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
+            start_new_session=True,  # Ctrl-C is for the harness alone
         )
         return self
 
