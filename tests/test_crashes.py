@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -28,6 +30,8 @@ from benchmarks.crashes.processes import Ended, environment
 from benchmarks.crashes.scenes import Scene, make_scene, scene_names
 from benchmarks.crashes.state import State, differences, lost, read_state
 from benchmarks.crashes.warm import Warm
+from clipindex.errors import StoreError
+from clipindex.files.durable import free_space
 from clipindex.stores.edge import EdgePoints
 
 SEED = 20
@@ -90,6 +94,20 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(make: Make, warm: Warm
 def test_calls_of_engine_catalogue_and_file_system_may_fail(make: Make, warm: Warm) -> None:
     tally = harmless(fail_all(make("ingest"), warm, Examiner(warm), every=41, first=3))
     assert {moment.split(",")[0] for moment in tally.moments} == set(BORDERS)
+
+
+def test_a_disk_that_fails_when_asked_for_its_space_is_a_store_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was an unexpected error without the folder's name, and exit code 1."""
+
+    def failing(_path: object) -> object:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "statvfs", failing)
+    with pytest.raises(StoreError, match="how much space is free") as raised:
+        free_space(tmp_path)
+    assert raised.value.path == str(tmp_path)
 
 
 # --- the harness itself ------------------------------------------------------------------------

@@ -50,5 +50,6 @@ def strike(
     tally.add(scene, f"{border}, {when}: exit {ended.code}")
     if ended.code == UNEXPECTED or ended.code < 0 or "Traceback" in ended.err:
         tally.faults.append(f"{scene.name}, {how}: exit {ended.code}: {ended.err[-600:]}")
-    examiner.examine(scene, store, ended.reported, tally, how, said_all=ended.said_all)
+    said_all = ended.said_all and border != "files"  # a picture that cannot be read is no point
+    examiner.examine(scene, store, ended.reported, tally, how, said_all=said_all)
     return True

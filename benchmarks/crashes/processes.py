@@ -14,6 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,26 @@ def disturbed(
                 process.wait(timeout=PATIENCE)
             finally:
                 process.kill()
+        settle(lock.parents[1])
         out.seek(0)
         err.seek(0)
         return Ended(code=process.returncode, out=out.read(), err=err.read())
+
+
+def settle(store: Path) -> None:
+    """Wait for the compaction that a finished run leaves to a process of its own."""
+    deadline = time.monotonic() + PATIENCE
+    while _is_compacted_now(os.fsencode(store)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _is_compacted_now(store: bytes) -> bool:
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            arguments = process.read_bytes().split(b"\0")
+            if store in arguments and b"--if-worthwhile" in arguments:
+                return True
+    return False
 
 
 def finished(arguments: list[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import clipindex
+from benchmarks.crashes.processes import settle
 from clipindex.collection.catalogue import Catalogue
 
 Content = tuple[bytes, dict[str, Any]]  # vector, payload without `indexed_at`
@@ -30,6 +31,7 @@ class State:
 
 def read_state(store: Path) -> State:
     """Everything in a store that no process uses; nothing where it has no collection yet."""
+    settle(store)
     place = clipindex.Index(store).place.locate().place
     if not (store / place.collection / "contract.json").exists():
         return State()
@@ -102,6 +104,8 @@ def _contents(state: State) -> set[str]:
 
 def copy_store(origin: Path, target: Path) -> None:
     """The files as they are, holes as holes: the engine's files are large and mostly empty."""
+    settle(origin)
+    settle(target)
     shutil.rmtree(target, ignore_errors=True)
     if not origin.exists():
         return

@@ -87,10 +87,12 @@ def may_write(path: Path) -> bool:
 
 
 def free_space(folder: Path) -> int:
-    """Bytes that are free where `folder` lies, or would lie once it is created."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    """Bytes that are free where `folder` lies, or would lie once it is created. Raises StoreError
+    where the file system does not say: it comes before each write, on a disk that may fail."""
+    with disk_errors(folder, "the file system does not say how much space is free"):
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
 
 
 def has_room(folder: Path) -> bool:
