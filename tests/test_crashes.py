@@ -32,10 +32,11 @@ from benchmarks.crashes.state import State, differences, lost, read_state
 from benchmarks.crashes.warm import Warm
 from clipindex.errors import StoreError
 from clipindex.files.durable import free_space
+from clipindex.files.replacing import size_on_disk
 from clipindex.stores.edge import EdgePoints
 
 SEED = 20
-KILLS = 24  # about a second of processor time each
+KILLS = 20  # about a second of processor time each
 MANY = 40  # pictures that are relocated, tagged, imported
 Make = Callable[..., list[Scene]]
 
@@ -92,7 +93,7 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(make: Make, warm: Warm
 
 @pytest.mark.slow
 def test_calls_of_engine_catalogue_and_file_system_may_fail(make: Make, warm: Warm) -> None:
-    tally = harmless(fail_all(make("ingest"), warm, Examiner(warm), every=41, first=3))
+    tally = harmless(fail_all(make("ingest"), warm, Examiner(warm), every=83, first=3))
     assert {moment.split(",")[0] for moment in tally.moments} == set(BORDERS)
 
 
@@ -108,6 +109,18 @@ def test_a_disk_that_fails_when_asked_for_its_space_is_a_store_error(
     with pytest.raises(StoreError, match="how much space is free") as raised:
         free_space(tmp_path)
     assert raised.value.path == str(tmp_path)
+
+
+def test_what_cannot_be_listed_has_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was done ended with 1 because its size could not be taken."""
+    (tmp_path / "file").write_bytes(bytes(10_000))
+    assert size_on_disk(tmp_path) >= 10_000
+
+    def failing(_path: object) -> object:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "scandir", failing)
+    assert size_on_disk(tmp_path) == 0
 
 
 # --- the harness itself ------------------------------------------------------------------------

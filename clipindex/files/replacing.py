@@ -7,6 +7,7 @@ aside, the new one takes its name. Between them the name is missing; whoever fin
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,9 +93,11 @@ def sync_tree(folder: Path) -> None:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes that the files in a folder take on the disk; holes take none. Files that vanish
-    meanwhile count as empty."""
-    return sum(map(_blocks, folder.rglob("*")))
+    """Bytes that the files in a folder take on the disk; holes take none. What vanishes meanwhile,
+    or cannot be read, counts as empty: a run that is done does not fail for its size."""
+    return sum(
+        _blocks(Path(parent, name)) for parent, _, names in os.walk(folder) for name in names
+    )
 
 
 def _blocks(path: Path) -> int:
