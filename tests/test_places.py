@@ -377,7 +377,7 @@ def killed_at(number):
     def hook(event, args):
         nonlocal seen
         writes = event == "open" and (args[2] or 0) & (os.O_WRONLY | os.O_RDWR)
-        name = str(args[0])
+        name = str(args[0]) if args else ""
         if name.endswith("/sock"):
             return  # the holder's socket goes last, when all is done
         if (event in CHANGES or writes) and os.fsdecode(place.store) in name:
