@@ -161,7 +161,7 @@ def words(text: str) -> str:
         ((), ("Exit codes: 0 done", 'query "a dog on a beach"', "ingest", "query", "status")),
         (("ingest",), ("Safe to interrupt", "--batch-size", "--limit", "--dry-run")),
         (("query",), ("The score is a cosine", "0.2 to 0.35", "--min-score", "--under")),
-        (("status",), ("its latest run", "--collection")),
+        (("status",), ("the run under way", "--collection")),
     ],
 )
 def test_help_teaches(command: tuple[str, ...], flag: str, teaches: tuple[str, ...]) -> None:

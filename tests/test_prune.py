@@ -604,6 +604,7 @@ index.prune() if call == "prune" else index.forget_and_prune(call)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("call", ["prune", "forget"])
 def test_a_kill_at_any_step_loses_nothing_and_a_second_call_finishes(
