@@ -1,11 +1,12 @@
 """How a server searches a collection: exactly, or by its graph (HNSW), and with which parameters.
 
-Both constants are measured: Qdrant 1.18.3, two cores, 500,000 vectors of 512 numbers, 20 text
-queries. Texts lie outside the cloud of pictures, which is a graph's hardest case.
+Both constants are measured (`benchmarks/server.py`): Qdrant 1.18.3, two cores, 1,000,000 vectors
+of 512 numbers, 20 text queries. Texts lie outside the cloud of pictures, which is a graph's hardest
+case; for pictures each row finds all ten.
 
     ef                   100 (default)   256     512     1024    exact
-    recall@10            0.755           0.830   0.885   0.930   1.000
-    ms, half the queries 46              49      54      67      84
+    recall@10            0.335           0.530   0.675   0.830   1.000
+    ms, half the queries 5               7       12      17      88
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 if TYPE_CHECKING:
     from clipindex.stores.server_collections import CollectionInfo
 
-# Points up to which every vector is compared. At a million that is about 0.17 s, where the graph
-# takes 0.07 s (from the figures above); a query's start takes 1.4 s.
+# Points up to which every vector is compared. At a million that takes 88 ms, where the graph with
+# EF takes 17 ms and misses a sixth of the best ten of a text; a query's start takes 1.2 s.
 EXACT_UP_TO = 1_000_000
 EF = 1024  # candidates of an approximate search
 OVERSAMPLING = 2.0  # of quantised vectors: recall@10 1.000, scores off by 0.00000 (int8, 12,000)
