@@ -205,7 +205,7 @@ def test_no_command_writes_through_a_switch(two: Double, tmp_path: Path, change:
     index = on_alias(two)
     for collection in ("v1", "v2"):
         owner = on(two, collection=collection, key=two.key)
-        owner.tag({"who": "ann"}, [tmp_path / "photos"])
+        owner.tag({"who": collection}, [tmp_path / "photos"])  # equal points would not be written
     before = {path: point.payload for path, point in stored(owner).items()}
     index.export(tmp_path / "export")
     make_pictures(tmp_path / "moved", 3)
