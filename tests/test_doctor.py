@@ -480,6 +480,7 @@ def test_limits_of_strict_mode_are_named(
     assert f"strict mode: {words}" in done.out
 
 
+@pytest.mark.slow
 def test_a_server_that_is_too_old_or_away_is_named(tmp_path: Path, home: dict[str, str]) -> None:
     with Double(tmp_path / "old", version="1.15.4") as old:
         done = run_clipindex("doctor", "--url", old.url, env=home)

@@ -598,6 +598,7 @@ def test_names_from_a_server_reach_no_terminal_raw(double: Double, tmp_path: Pat
     assert refused.value.message.isprintable()
 
 
+@pytest.mark.slow
 def test_nobody_listening_is_exit_6_with_the_url_and_never_the_key() -> None:
     with refused_port() as url:
         env = {"CLIPINDEX_URL": url, "CLIPINDEX_API_KEY": "the-secret-key"}
