@@ -85,7 +85,9 @@ class Database:
         Raises StoreError when it cannot be used, or a newer clipindex wrote it.
         """
         self._path = path
-        self._lock = threading.Lock()
+        # A signal may end `_held` between its `yield` and the caller's block. Its frame then keeps
+        # the lock for as long as the exception lives: this thread must get past that.
+        self._lock = threading.RLock()
         try:
             self._database = open_database(path)
         except sqlite3.Error as error:
