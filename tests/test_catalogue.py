@@ -490,3 +490,20 @@ def test_remembering_a_root_does_not_read_all_others(catalogue: Catalogue) -> No
     catalogue._database.set_trace_callback(None)
     assert len(statements) == 3  # looked at, written, looked at
     assert all("/p" in statement or "x'2f70'" in statement.lower() for statement in statements)
+
+
+def test_a_signal_between_the_lock_and_its_block_does_not_hang_the_thread(tmp_path: Path) -> None:
+    """What it raises there lives on, and with it the lock; the run's bad end is noted all the
+    same."""
+    done: list[dict[str, int]] = []
+
+    def ended_there() -> None:
+        with closing(Catalogue(tmp_path / "catalogue.sqlite")) as catalogue:
+            held = catalogue._held()
+            held.__enter__()  # and never left, as when a signal arrives before the block
+            done.append(catalogue.counts())
+
+    thread = threading.Thread(target=ended_there, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [{}]
