@@ -11,7 +11,7 @@ def address_space_left() -> int | None:
         import resource  # not on Windows
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])  # Linux
+        pages = int(Path("/proc/self/statm").read_bytes().split()[0])  # Linux
     except (ImportError, OSError):
         return None
     return None if limit == resource.RLIM_INFINITY else limit - pages * resource.getpagesize()
