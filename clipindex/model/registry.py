@@ -21,13 +21,15 @@ from clipindex.model.manifest import FILE_NAME, SHA256
 
 REGISTRY = Path(__file__).with_name("registry.toml")
 OWN = "models.toml"  # in the configuration folder
+RECOMMENDED = "vit-b-32-laion2b"  # for captions, at what the usual model costs
 
 Tower = Literal["vision", "text"]
 Role = Literal["vision", "text", "tokenizer", "dense", "weights", "other"]
-# installed: comes with clipindex. export: ONNX graphs on the hub, `models pull` takes them.
-# convert: a checkpoint for scripts/convert_to_onnx.py. own: the user downloads it, as its licence
-# demands. planned: described, no command takes it yet.
-Origin = Literal["installed", "export", "convert", "own", "planned"]
+# installed: comes with clipindex. export: ONNX graphs on the hub, which `models pull` brings into
+# our form. bundle: a model in our form on the hub, which `models pull` takes as it is. convert: a
+# checkpoint for scripts/convert_to_onnx.py. own: the same, but the user has to download it, as its
+# licence demands. planned: described, no command takes it yet.
+Origin = Literal["installed", "export", "bundle", "convert", "own", "planned"]
 Number = Literal["float32", "uint8", "int32", "int64"]
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -156,6 +158,11 @@ class ModelDescription:
         """Of all files together; None where one is not known, or there are none."""
         sizes = [file.bytes for file in self.files]
         return sum(filter(None, sizes)) if sizes and None not in sizes else None
+
+    @property
+    def can_be_pulled(self) -> bool:
+        """Whether `models pull` takes it."""
+        return self.origin in ("export", "bundle") and bool(self.files)
 
     def file(self, role: Role) -> RemoteFile:
         """The file of a role. Raises KeyError where the model has none."""
