@@ -180,26 +180,39 @@ def find_bundle(name: str) -> Bundle:
             hint="name the folder, or a model by its name",
         )
     if _is_path(name) or os.path.isfile(os.path.join(name, MANIFEST)):
-        return open_bundle(expand_user(Path(name)).absolute())
-    for folder in _model_folders():
-        if os.path.isfile(folder / name / MANIFEST):
-            return open_bundle(folder / name)
-    installed = sorted(
-        {path.parent.name for folder in _model_folders() for path in folder.glob(f"*/{MANIFEST}")}
+        folder = expand_user(Path(name)).absolute()
+        if not folder.is_dir() and (error := _of_the_hub(name)) is not None:
+            raise error
+        return open_bundle(folder)
+    if not name.startswith("."):  # so begins one that is still being installed
+        for folder in model_folders():
+            if os.path.isfile(folder / name / MANIFEST):
+                return open_bundle(folder / name)
+    raise _missing(name)
+
+
+def _missing(name: str) -> ModelError:
+    from clipindex.model.missing import missing_model  # 15 ms, and nearly every name is found
+
+    found = (
+        path.parent.name for folder in model_folders() for path in folder.glob(f"*/{MANIFEST}")
     )
-    raise ModelError(
-        f"no model named '{name}'; installed: {', '.join(installed) or 'none'}",
-        hint="to make a bundle of a CLIP model, in clipindex's repository: pip install"
-        " '.[convert]', then python scripts/convert_to_onnx.py openai/clip-vit-base-patch32"
-        " --output FOLDER; then use it with --model FOLDER",
-    )
+    return missing_model(name, sorted({name for name in found if not name.startswith(".")}))
+
+
+def _of_the_hub(name: str) -> ModelError | None:
+    """What to say of a path that is none, but the name of a repository."""
+    from clipindex.model.missing import missing_repository  # as above
+
+    return missing_repository(name)
 
 
 def _is_path(name: str) -> bool:
     return "/" in name or "\\" in name or name in (".", "..")
 
 
-def _model_folders() -> Iterable[Path]:
+def model_folders() -> Iterable[Path]:
+    """Where models are found by their names, in this order."""
     package = Path(__file__).parents[1]
     yield package / "bundles"  # in an installed wheel
     yield package.parent / "models"  # in the repository
