@@ -59,6 +59,7 @@ def write_int8_vision(
         weight_bits=int8.weight_bits,
         calibrated_on=len(calibration),
         compared_on=len(held_back),
+        made_from=None,
         **measure_fidelity(expected, in_batches(exported, held_back), queries),
     )
     print(report(quantisation))

@@ -35,13 +35,14 @@ DOORS = {  # library -> the modules (or the room) that may import it
         "stores.server_requests",
         "stores.server_search",
     },
-    "httpx": {"stores.connection", "stores.failures"},
+    "httpx": {"stores.connection", "stores.failures", "model.hub_requests"},
+    "huggingface_hub": {"model.hub"},
     "rich": {"cli.console"},
-    "tqdm": {"cli.run_view"},
+    "tqdm": {"cli.run_view", "cli.download_bar"},
     "prometheus_client": {"cli.metrics"},
     "typer": {"cli"},
     "sqlite3": {"collection.catalogue", "collection.readable_catalogue", "collection.schema"},
-    "filelock": {"collection.lock"},
+    "filelock": {"collection.lock", "model.pulling"},
 }
 
 # From the shell down to the ground. A module imports from its own room and from those below.
@@ -80,6 +81,7 @@ OWN_FILES = {
     "collection.contract",
     "collection.folder_place",
     "collection.lock",
+    "collection.model_users",
     "collection.place",
     "collection.readable_catalogue",
     "collection.server_place",
