@@ -11,6 +11,7 @@ import builtins
 import errno
 import io
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -55,12 +56,14 @@ class Counter:
             strikes = self._count == self._fault.number
         if not strikes:
             return function(*args, **options)
-        if self._fault.done:
+        if self._fault.how == "after":
             function(*args, **options)
         open_, write, close = self._open
         handle = open_(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         write(handle, name.encode())
         close(handle)
+        if self._fault.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
         raise self._error()
 
 
