@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+Fit = Literal["crop", "squash"]
+Interpolation = Literal["bicubic", "bilinear"]  # both with antialias
+
 
 class Preprocessing(StrEnum):
     """How pixels are made; part of a collection's contract, as is its version."""
@@ -27,4 +30,5 @@ class Geometry:
     """What a model wants to see: a square of `size` pixels, cropped or squashed into shape."""
 
     size: int
-    fit: Literal["crop", "squash"]
+    fit: Fit
+    interpolation: Interpolation = "bicubic"
