@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipindex.cli.output import Output
 from clipindex.cli.status_view import show_rows
 from clipindex.cli.words import count_of, megabytes
 from clipindex.model.installed import Installed
 from clipindex.model.missing import how_to_get
-from clipindex.model.pulling import Arrived
 from clipindex.model.registry import RECOMMENDED, ModelDescription
+
+if TYPE_CHECKING:
+    from clipindex.model.pulling import Arrived
 
 COLUMNS = ("model", "here", "numbers", "pixels", "IN-1k", "COCO", "licence")
 GETTING = {"convert": "convert it", "own": "bring your own", "planned": "not yet"}
