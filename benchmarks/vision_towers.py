@@ -25,15 +25,14 @@ from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from exporter import clip, siglip  # noqa: E402
-from exporter.bundle import export_vision  # noqa: E402
-from exporter.towers import vision_tower  # noqa: E402
-
 from clipindex.model.bundle import find_bundle  # noqa: E402
 from clipindex.model.onnxruntime_tower import SessionTower  # noqa: E402
 from clipindex.model.processor import processor  # noqa: E402
 from clipindex.model.providers import CPU_BATCH, Provider  # noqa: E402
 from clipindex.model.registry import descriptions  # noqa: E402
+from exporter import clip, siglip  # noqa: E402
+from exporter.bundle import export_vision  # noqa: E402
+from exporter.towers import vision_tower  # noqa: E402
 
 BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}  # texts: not measured
