@@ -289,6 +289,7 @@ WITHOUT = {
     "untag a PICTURE": {"tokenizers", "ftfy"},
     "export FOLDER": {"tokenizers", "ftfy"},
     "import FOLDER": {"tokenizers", "ftfy"},
+    "models": {"huggingface_hub", "httpx", "numpy", "onnxruntime", "PIL", "sqlite3", "tqdm"},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -167,6 +168,43 @@ def test_a_list_that_is_wrong_says_where_and_what(home: Path, text: str, said: s
         descriptions()
     assert caught.value.path == str(path)
     assert "docs/models.md" in caught.value.hint
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_the_pages_show_what_the_registry_says(page: str) -> None:
+    text = (Path(__file__).parents[1] / page).read_text("utf-8")
+    table = text.split("\n| model | numbers |")[1].split("\n\n")[0]
+    head, _, *rows = f"| model | numbers |{table}".splitlines()
+    names = [name.strip() for name in head.split("|")[1:-1]]
+    shown = [dict(zip(names, map(str.strip, row.split("|")[1:-1]), strict=True)) for row in rows]
+    known = descriptions()
+    for row in shown:
+        description = known[row["model"].strip("`")]
+        figures = {figure.name: f"{figure.value:.1f}" for figure in description.figures}
+        assert row["numbers"] == str(description.dimension)
+        assert row["ImageNet"] == figures.get("IN-1k", "–")
+        assert row["COCO"] == figures.get("COCO", "–")
+        if description.image is not None:
+            assert row["pixels"] == str(description.image.size)
+        if "licence" in row:
+            assert description.licence.startswith(row["licence"])
+    missing = set(known) - {row["model"].strip("`") for row in shown}
+    assert page == "README.md" or not missing
+
+
+def test_the_example_of_a_list_of_ones_own_is_one(home: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text("utf-8")
+    write_list(home, page.split("```toml\n")[1].split("```")[0])
+    assert descriptions()["our-clip"].can_be_pulled
+
+
+def test_every_field_of_a_model_in_json_is_documented() -> None:
+    section = (Path(__file__).parents[1] / "docs" / "json.md").read_text("utf-8")
+    table = section.split("\n## model\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, re.M)
+    documented = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    for line in clip("models", "--json").lines:
+        assert set(line) == documented
 
 
 # --- what to type --------------------------------------------------------------------------------
