@@ -34,7 +34,7 @@ class Contract:
     preprocessing: str
     preprocessing_version: int
     conversion: int = 0  # version of our conversion; 0: the files are the tower itself
-    image: dict[str, str | int] = field(default_factory=dict)  # size, fit, interpolation
+    image: dict[str, str | int] = field(default_factory=dict)  # see `Geometry.as_facts`
     fp32_files: dict[str, str] = field(default_factory=dict)  # of which an int8 tower was made
     schema: int = CONTRACT_SCHEMA
 
@@ -129,7 +129,7 @@ def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) 
         preprocessing=preprocessing,
         preprocessing_version=preprocessing_version,
         conversion=conversion.version if conversion is not None else 0,
-        image={"size": image.size, "fit": image.fit, "interpolation": image.interpolation},
+        image=image.geometry.as_facts(),
         fp32_files=(quantisation.made_from or {}) if quantisation is not None else {},
     )
 
