@@ -18,7 +18,6 @@ from typing import IO
 from clipindex.errors import ModelError
 from clipindex.model.hub_requests import (
     ATTEMPTS,
-    CHUNK,
     WAYS_OUT,
     WORTH_ANOTHER_TRY,
     Interrupted,
@@ -30,7 +29,9 @@ from clipindex.model.imports import guarded_import
 from clipindex.model.registry import RemoteFile
 
 with guarded_import():
-    from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants, get_token, try_to_load_from_cache
+
+CHUNK = 1 << 20  # bytes read at a time
 
 Moved = Callable[[int], object]  # takes the number of bytes of a file that are here
 
@@ -103,7 +104,9 @@ class Hub:
         cache calls a content by its etag, and links to it. Raises OSError."""
         if not file.revision:
             return None
-        where = try_to_load_from_cache(file.repository, file.path, revision=file.revision)
+        where = try_to_load_from_cache(
+            file.repository, file.path, constants.HF_HUB_CACHE, revision=file.revision
+        )
         if not isinstance(where, str):
             return None
         local = Path(where).resolve()
@@ -162,11 +165,7 @@ class Hub:
             raise Interrupted(f"{file.path} ended after {partial.size:,} of {remote.bytes:,} bytes")
 
     def _url(self, file: RemoteFile, revision: str) -> str:
-        return str(
-            hf_hub_url(
-                file.repository, file.path, revision=revision or None, endpoint=self.endpoint
-            )
-        )
+        return f"{self.endpoint}/{file.repository}/resolve/{revision or 'main'}/{file.path}"
 
     def _check_online(self, file: RemoteFile) -> None:
         if constants.HF_HUB_OFFLINE:

@@ -17,7 +17,6 @@ from clipindex._version import __version__
 from clipindex.errors import ModelError
 from clipindex.model.registry import RemoteFile
 
-CHUNK = 1 << 20  # bytes
 ATTEMPTS = 5  # in a row that bring nothing
 FIRST_PAUSE = 1.0  # seconds before the second attempt; doubled each time
 CONNECT_WITHIN = 10.0  # seconds
@@ -101,7 +100,7 @@ class Requests:
             _raise_for(answer)
             if offset and answer.status_code != httpx.codes.PARTIAL_CONTENT:
                 yield None
-            yield from answer.iter_bytes(CHUNK)
+            yield from answer.iter_bytes()  # as they come: a fixed size would lose the last ones
 
     def _headers(self, url: str) -> dict[str, str]:
         where = urlsplit(url)
@@ -139,9 +138,19 @@ def in_words(file: RemoteFile, endpoint: str) -> Iterator[None]:
         raise _refusal(error, file, endpoint) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ModelError(
-            f"the hub cannot be reached at {endpoint}: {str(error) or type(error).__name__}",
+            f"the hub cannot be reached at {_asked(error) or endpoint}:"
+            f" {str(error) or type(error).__name__}",
             hint=f"what has arrived is kept, and the same command goes on from there; {WAYS_OUT}",
         ) from error
+
+
+def _asked(error: Exception) -> str:
+    """The server that was asked: a firewall may let the hub through, and not its store."""
+    try:
+        url = getattr(error, "request", None).url  # type: ignore[union-attr]
+    except (AttributeError, RuntimeError):  # it has none
+        return ""
+    return f"{url.scheme}://{url.netloc.decode()}"
 
 
 def _refusal(error: HubFailure, file: RemoteFile, endpoint: str) -> ModelError:

@@ -76,7 +76,7 @@ def pull(description: ModelDescription, watch: Watch) -> Pulled:
                 return Pulled(here)
             with closing(Hub()) as hub:
                 files = _fetch(description, hub, downloads, watch)
-            bundle = _install(description, files, target)
+            bundle = _install(files, target)
             shutil.rmtree(downloads, ignore_errors=True)
     return Pulled(bundle, files)
 
@@ -223,16 +223,16 @@ def _check_space(
 # --- the bundle ---------------------------------------------------------------------------------
 
 
-def _install(description: ModelDescription, files: Sequence[Arrived], target: Path) -> Bundle:
+def _install(files: Sequence[Arrived], target: Path) -> Bundle:
     with built_beside(target) as new:
-        _bundle_from(description, files, new)
+        _bundle_from(files, new)
         open_bundle(new).verify()
         replace(target)
     settle(target)
     return open_bundle(target)
 
 
-def _bundle_from(description: ModelDescription, files: Sequence[Arrived], new: Path) -> None:
+def _bundle_from(files: Sequence[Arrived], new: Path) -> None:
     new.mkdir()
     for arrived in files:
         shutil.copyfile(arrived.local, new / arrived.file.path.rpartition("/")[2])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipindex.collection.catalogue import Catalogue
+from clipindex.collection.endings import noted_refusal
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.lock import LockFile, locked
 from clipindex.collection.place import Place
@@ -92,7 +93,8 @@ def _put_in_place(
 ) -> None:
     place.folder.mkdir(exist_ok=True)
     with closing(LockFile(place.lock)) as file:
-        wait_for(file, place.patience)
+        with noted_refusal(place.locate(), "restore"):
+            wait_for(file, place.patience)
         file.sign("restore")
         _refuse_to_replace(place, replaces)  # it may have been made meanwhile
         settle(place.folder)

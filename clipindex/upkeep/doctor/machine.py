@@ -34,6 +34,7 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "filelock": Versions("4.2", "4.3.1"),
     "ftfy": Versions("6.2", "6.3.1"),
     "httpx": Versions("0.27", "0.28.1"),
+    "huggingface-hub": Versions("0.23", "2.4.0"),
     "numpy": Versions("1.26", "2.4.6"),
     "onnxruntime": Versions("1.20", "1.32.0"),
     "pi-heif": Versions("1.4", "1.4.0"),
