@@ -210,18 +210,9 @@ def change(folder: Path, name: str, **fields: Any) -> None:
 
 def change_inner(folder: Path, name: str, part: str, **fields: Any) -> None:
     stated = json.loads((folder / name).read_text())
-    part_of = (
-        stated["model_cfg"] if "model_cfg" in stated and part in stated["model_cfg"] else stated
-    )
+    part_of = stated["model_cfg"] if part == "text_cfg" else stated
     part_of[part].update(fields)
     (folder / name).write_text(json.dumps(stated))
-
-
-def other_words(folder: Path) -> None:
-    """A tokenizer.json that does not fit the one that the library loads."""
-    stated = json.loads((folder / "tokenizer.json").read_text())
-    stated["post_processor"]["single"].insert(0, {"SpecialToken": {"id": "<eos>", "type_id": 0}})
-    (folder / "tokenizer.json").write_text(json.dumps(stated))
 
 
 OPEN_CLIP, PREPROCESSOR = "open_clip_config.json", "preprocessor_config.json"
@@ -298,6 +289,11 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
         lambda folder: (folder / "config.json").write_text("{") and None,
         "config.json of the checkpoint is damaged",
     ),
+    "a damaged tokenizer": (
+        "siglip",
+        lambda folder: change_inner(folder, "tokenizer.json", "model", merges=[["no", "pair"]]),
+        "tokenizer.json of the checkpoint is damaged",
+    ),
     "layers that have no fast form": (
         "dinov2",
         lambda folder: tiny_checkpoints.dinov2(folder, swiglu=True),
@@ -330,7 +326,7 @@ def test_tokens_that_differ_from_the_librarys_are_refused(
     import shutil
 
     shutil.copytree(checkpoints("siglip") / "checkpoint", tmp_path / "checkpoint")
-    change(tmp_path / "checkpoint", "tokenizer_config.json", tokenizer_class="SiglipTokenizer")
+    change_inner(tmp_path / "checkpoint", "tokenizer.json", "normalizer", content="_")
     assert convert(tmp_path / "checkpoint", tmp_path / "bundle") == 1
     assert "the checkpoint's library" in capsys.readouterr().err
 

@@ -34,7 +34,7 @@ class Contract:
     preprocessing: str
     preprocessing_version: int
     conversion: int = 0  # version of our conversion; 0: the files are the tower itself
-    image: dict[str, str | int] = field(default_factory=dict)  # size, fit, interpolation
+    image: dict[str, str | int] = field(default_factory=dict)  # see `Geometry.as_facts`
     fp32_files: dict[str, str] = field(default_factory=dict)  # of which an int8 tower was made
     schema: int = CONTRACT_SCHEMA
 
@@ -129,7 +129,7 @@ def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) 
         preprocessing=preprocessing,
         preprocessing_version=preprocessing_version,
         conversion=conversion.version if conversion is not None else 0,
-        image={"size": image.size, "fit": image.fit, "interpolation": image.interpolation},
+        image=image.geometry.as_facts(),
         fp32_files=(quantisation.made_from or {}) if quantisation is not None else {},
     )
 
@@ -182,13 +182,15 @@ def foreign_contract(raw: Any) -> StoredContract:
     """
     stored = StoredContract.from_json(raw)
     contract = stored.contract
-    image: dict[str, Any] = dict(contract.image)
+    pixels = {name: value for name, value in contract.image.items() if type(value) is int}
+    image = {name: value for name, value in contract.image.items() if name not in pixels}
     numbers = [contract.dimension, contract.preprocessing_version, contract.schema]
-    numbers += [contract.conversion or 1, image.pop("size", 1)]
+    numbers += [contract.conversion or 1, *pixels.values()]
     tables: tuple[dict[str, Any], ...] = (contract.files, contract.fp32_files, image, stored.noted)
     texts = [
         *(contract.model, contract.revision, contract.precision, contract.preprocessing),
         *(text for table in tables for pair in table.items() for text in pair),
+        *pixels,
         stored.bundle,
     ]
     if not all(isinstance(text, str) and text.isprintable() for text in texts):

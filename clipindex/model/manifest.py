@@ -41,11 +41,12 @@ class ImageSpec:
     std: tuple[float, ...]
     interpolation: Interpolation
     fit: Fit
+    resize: int | None = None  # pixels of the short side before the crop; None: `size`
 
     @property
     def geometry(self) -> Geometry:
         """The square that pictures are brought to."""
-        return Geometry(self.size, self.fit, self.interpolation)
+        return Geometry(self.size, self.fit, self.interpolation, self.resize)
 
     def __post_init__(self) -> None:
         _check_integer("image.size", self.size, 16, 2048)
@@ -58,6 +59,8 @@ class ImageSpec:
             raise ValueError("image.std contains 0")
         _check_choice("image.interpolation", self.interpolation, *get_args(Interpolation))
         _check_choice("image.fit", self.fit, *get_args(Fit))
+        if self.resize is not None:
+            _check_integer("image.resize", self.resize, self.size, 2048)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +195,8 @@ class Manifest:
                 del fields[name]
         if self.quantisation is not None and self.quantisation.made_from is None:
             del fields["quantisation"]["made_from"]
+        if self.image is not None and self.image.resize is None:
+            del fields["image"]["resize"]
         return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod

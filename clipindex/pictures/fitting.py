@@ -31,16 +31,16 @@ def fit(image: Image.Image, geometry: Geometry) -> Pixels:
     """Resized with antialias to the model's square: uint8 [size, size, 3].
 
     Sizes and offsets of a crop are torchvision's (Resize, then CenterCrop): the long side is
-    int(size * long / short), the offset int(round((long - size) / 2)), halves to even.
+    int(geometry.short * long / short), the offset int(round((long - size) / 2)), halves to even.
     """
     size, resampling = geometry.size, FILTERS[geometry.interpolation]
     if geometry.fit == "squash":
         return np.asarray(image.resize((size, size), resampling).convert("RGB"))
     width, height = image.size
     short = min(width, height)
-    resized = int(size * width / short), int(size * height / short)
+    resized = int(geometry.short * width / short), int(geometry.short * height / short)
     left, top = (round((side - size) / 2.0) for side in resized)
-    if max(resized) <= LONGEST_WHOLE * size:
+    if max(resized) <= LONGEST_WHOLE * geometry.short:
         square = image.resize(resized, resampling).crop((left, top, left + size, top + size))
     else:
         # 65000x1 would become 14560000x224. The crop as a box in source pixels yields the
@@ -62,8 +62,9 @@ def resized_middle(
     size, resampling = geometry.size, FILTERS[geometry.interpolation]
     if geometry.fit == "squash":
         return to_rgb(image).resize((size, size), resampling, box=box)
-    whole = [int(size * side / min(declared)) for side in declared]
-    spare = [(side - size) // 4 * 2 for side in whole]
+    short = geometry.short
+    whole = [int(short * side / min(declared)) for side in declared]
+    spare = [(side - short) // 4 * 2 for side in whole]
     left, top = (out * end / side for out, end, side in zip(spare, box[2:], whole, strict=True))
     middle = whole[0] - 2 * spare[0], whole[1] - 2 * spare[1]
     return to_rgb(image).resize(middle, resampling, box=(left, top, box[2] - left, box[3] - top))

@@ -27,8 +27,26 @@ class Preprocessing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What a model wants to see: a square of `size` pixels, cropped or squashed into shape."""
+    """What a model wants to see: a square of `size` pixels, cropped or squashed into shape.
+
+    Before a crop the short side becomes `resize` pixels, where that is given, otherwise `size`.
+    """
 
     size: int
     fit: Fit
     interpolation: Interpolation = "bicubic"
+    resize: int | None = None
+
+    @property
+    def short(self) -> int:
+        """Pixels of the picture's short side before it is cropped."""
+        return self.resize or self.size
+
+    def as_facts(self) -> dict[str, str | int]:
+        """As a contract has it: what is not given is not in it."""
+        facts: dict[str, str | int] = {
+            "size": self.size,
+            "fit": self.fit,
+            "interpolation": self.interpolation,
+        }
+        return facts if self.resize is None else {**facts, "resize": self.resize}

@@ -74,17 +74,27 @@ def export_tower(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="Constant folding", category=UserWarning)
-        torch.onnx.export(
-            tower.eval(),
-            (example,),
-            buffer,
-            dynamo=False,
-            opset_version=OPSET,
-            do_constant_folding=fold_constants,
-            input_names=[input_name],
-            output_names=[output_name],
-            dynamic_axes={input_name: dict(dynamic_axes), output_name: {0: "batch"}},
-        )
+        # Of shapes that are taken for constant: the parity check sees every size of a batch.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        fused = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # an operator that ONNX does not have
+        try:
+            torch.onnx.export(
+                tower.eval(),
+                (example,),
+                buffer,
+                dynamo=False,
+                opset_version=OPSET,
+                do_constant_folding=fold_constants,
+                input_names=[input_name],
+                output_names=[output_name],
+                dynamic_axes={input_name: dict(dynamic_axes), output_name: {0: "batch"}},
+            )
+        except (RuntimeError, ValueError) as error:  # torch.onnx's own errors are of these
+            why = str(error).splitlines()[0][:300]
+            raise BundleRefused(f"torch cannot export {path.name}: {why}") from error
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
     model = onnx.load_model_from_string(buffer.getvalue())
     weights = path.with_name(f"{path.name}.data")
     external = len(buffer.getvalue()) >= EXTERNAL_DATA_FROM_BYTES

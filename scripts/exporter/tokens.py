@@ -44,7 +44,7 @@ def add_tokenizer(side: TextSide, folder: Path) -> None:
 
 def check_tokenizer(path: Path, side: TextSide) -> None:
     """Refuse a tokenizer whose ids the text tower would misread."""
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer = load(path)
     end, known = side.vocabulary.end, side.vocabulary.size
     ids = tokenizer.encode("").ids
     if ids[-1:] != [end]:
@@ -70,10 +70,16 @@ def check_ids(ours: TextTokenizer, tokenize: Callable[[list[str]], Array], side:
             )
 
 
+def load(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exceptions
+        raise BundleRefused(f"tokenizer.json of the checkpoint is damaged: {error}") from error
+
+
 def token_id(tokenizer: Path, token: object) -> int:
     """The id of a token in a tokenizer.json. Raises BundleRefused where it has no such token."""
-    whole = Tokenizer.from_file(str(tokenizer))
-    number = whole.token_to_id(token) if isinstance(token, str) else None
+    number = load(tokenizer).token_to_id(token) if isinstance(token, str) else None
     if number is None:
         raise BundleRefused(f"tokenizer.json has no token {token!r}")
     return int(number)
