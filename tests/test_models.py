@@ -421,6 +421,24 @@ def test_a_repository_that_is_gone_is_named(hub: HubDouble, home: Path) -> None:
     assert "HF_TOKEN" in ended.err
 
 
+def test_a_redirect_within_the_hub_is_followed_with_the_token(
+    hub: HubDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.moved = True
+    assert clip("models", "pull", "small").code == 0
+    moved = [request for request in hub.requests if request.path.startswith("/api/cache/")]
+    assert {request.token for request in moved} == {"Bearer hf_secret"}
+
+
+def test_a_mirror_that_is_no_url_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_list(home, entry())
+    monkeypatch.setattr(constants, "ENDPOINT", "mirror.example")
+    ended = clip("models", "pull", "small")
+    assert ended.code == 2
+    assert "HF_ENDPOINT is no URL: mirror.example" in ended.err
+
+
 def test_without_a_network_three_ways_out_are_named(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

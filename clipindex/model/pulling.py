@@ -256,7 +256,7 @@ def _as_it_came(description: ModelDescription, files: Sequence[Arrived]) -> Mode
 @contextmanager
 def _alone(downloads: Path, name: str) -> Iterator[None]:
     """Raises CollectionBusy while another process pulls the same model."""
-    lock = filelock.FileLock(downloads.with_suffix(downloads.suffix + ".lock"))
+    lock = filelock.FileLock(downloads.with_name(downloads.name + ".lock"))
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
