@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from benchmarks.crashes.checks import Examiner, Tally
 from benchmarks.crashes.faults import BORDERS
@@ -17,10 +17,16 @@ HOW = {
     "after": "fails after its work",
     "killed": "is where the process is killed",
 }
+ALL = dict.fromkeys(BORDERS, 1)
 
 
 def fail_all(
-    scenes: list[Scene], warm: Warm, examiner: Examiner, *, every: int = 1, first: int = 1
+    scenes: list[Scene],
+    warm: Warm,
+    examiner: Examiner,
+    *,
+    every: Mapping[str, int] = ALL,
+    first: int = 1,
 ) -> Iterator[Tally]:
     """Each border of each command; of its calls each, or every so many from `first` on."""
     tally = Tally(kind="failing calls")
@@ -29,7 +35,7 @@ def fail_all(
             for how in HOW:
                 number = first
                 while strike(scene, border, number, warm, examiner, tally, how=how):
-                    number += every
+                    number += every[border]
                     yield tally
 
 

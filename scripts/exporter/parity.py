@@ -170,10 +170,10 @@ def trial_pictures(count: int, seed: int = 0, *, size: int) -> Array:
 def trial_texts(count: int, length: int, vocabulary: Vocabulary, seed: int = 0) -> Array:
     """Texts of up to `length` tokens, padded behind their end: int64 (count, length)."""
     random = np.random.default_rng(seed)
-    special = [vocabulary.end, vocabulary.pad]
-    if vocabulary.start is not None:
-        special.append(vocabulary.start)
-    words = np.setdiff1d(np.arange(vocabulary.size), special)
+    special = (vocabulary.start, vocabulary.end, vocabulary.pad)
+    words = np.setdiff1d(
+        np.arange(vocabulary.size), [token for token in special if token is not None]
+    )
     texts = np.full((count, length), vocabulary.pad, dtype=np.int64)
     for number in range(count):
         # The first fills its row, so that even a batch of one reaches the full length.
