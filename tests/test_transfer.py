@@ -497,6 +497,19 @@ def test_the_commands_go_there_and_back(
     assert run_clipindex("export", out, "--to-store", other).code == 2
 
 
+def test_a_copy_waits_for_its_target_as_long_as_it_is_told(
+    filled: clipindex.Index, tmp_path: Path
+) -> None:
+    store, target = str(filled.place.name), empty(tmp_path)
+    ingest(target, *make_pictures(tmp_path / "more", 1))
+    copy = ("export", "--store", store, "--to-store", target.place.folder.parent, "--wait", "0")
+    with open_for_change(target.place, "tag"):
+        done = run_clipindex(*copy)
+    assert (done.code, "--wait" in done.err) == (11, True)
+    done = run_clipindex("export", tmp_path / "out", "--store", store, "--wait", "0")
+    assert (done.code, "not with a folder" in done.err) == (2, True)
+
+
 def test_a_transfer_tells_how_far_it_is(filled: clipindex.Index, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
 
