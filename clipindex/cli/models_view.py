@@ -57,6 +57,7 @@ def record_of(
         "download_bytes": description.bytes if description else None,
         **facts,
         "commercial_use": description.commercial_use if description else None,
+        "towers": _towers(description, model),
         "languages": description.languages if description else None,
         "mate": description.mate or None if description else None,
         "figures": [asdict(figure) for figure in description.figures] if description else [],
@@ -82,6 +83,16 @@ def _facts(description: ModelDescription | None, model: Installed | None) -> dic
         "precision": None,
         "licence": description.licence if description else None,
     }
+
+
+def _towers(description: ModelDescription | None, model: Installed | None) -> list[str]:
+    if description is not None:
+        return list(description.towers)
+    if model is None or model.bundle is None:
+        return []
+    manifest = model.bundle.manifest
+    specs = {"vision": manifest.image, "text": manifest.text}
+    return [tower for tower, spec in specs.items() if spec is not None]
 
 
 def _row(
@@ -186,7 +197,9 @@ def _here(
     yield "on the disk", f"{megabytes(size)} in {count_of(len(manifest.files), 'file')}"
 
 
-def show_pulled(model: Installed, files: Sequence[Arrived], output: Output) -> None:
+def show_pulled(
+    description: ModelDescription, model: Installed, files: Sequence[Arrived], output: Output
+) -> None:
     """What `models pull` did."""
     if output.json:
         output.record(
@@ -200,7 +213,10 @@ def show_pulled(model: Installed, files: Sequence[Arrived], output: Output) -> N
         )
     elif files:
         output.say(f"installed in {model.folder}")
-        output.say(f"  use it for a new collection: clipindex ingest FOLDER --model {model.name}")
+        use = f"clipindex ingest FOLDER --model {model.name}"
+        if description.mate:
+            use = f"clipindex query WORDS --model {model.name}, where {description.mate} indexed"
+        output.say(f"  use it: {use}")
     else:
         output.say(f"{model.name} is here already: {model.folder}")
 

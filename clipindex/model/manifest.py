@@ -17,8 +17,14 @@ from clipindex.pictures.preprocessing import Fit, Geometry, Interpolation
 
 SCHEMA = 1
 PRECISIONS = ("fp32", "int8")
-OPTIONAL = ("quantisation", "conversion", "mate")  # fields that are left out where they are None
+OPTIONAL = (
+    "quantisation",
+    "conversion",
+    "mate",
+    "merged",
+)  # left out where None
 Pad = Literal["longest", "max"]
+Pooling = Literal["mean", "cls", "multi_layer"]
 Cleaning = Literal["openai", "none", "lower", "canonical"]
 # No path, no name that a file system reads in its own way (device names, streams, case aside).
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -78,6 +84,21 @@ class TextSpec:
         _check_integer("text.pad_id", self.pad_id, 0, 2**31 - 1)
         _check_choice("text.pad", self.pad, *get_args(Pad))
         _check_choice("text.cleaning", self.cleaning, *get_args(Cleaning))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedSpec:
+    """A vision-language model: picture and text stand in one sequence, and one vector is made of
+    its hidden states. `pooling` is what makes the vectors of a collection."""
+
+    pooling: Pooling
+    max_length: int  # tokens of a sequence, the picture's among them
+    picture_length: int  # tokens that a picture takes
+
+    def __post_init__(self) -> None:
+        _check_choice("merged.pooling", self.pooling, *get_args(Pooling))
+        _check_integer("merged.max_length", self.max_length, 2, 65_536)
+        _check_integer("merged.picture_length", self.picture_length, 1, self.max_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +192,7 @@ class Manifest:
     quantisation: Quantisation | None = None  # int8 only
     conversion: Conversion | None = None  # of a vision tower that was made of a ready-made graph
     mate: Mate | None = None  # of a text tower alone
+    merged: MergedSpec | None = None  # vision-language models only
 
     def __post_init__(self) -> None:
         if self.image is None and (self.text is None or self.mate is None):
@@ -224,6 +246,7 @@ class Manifest:
             "quantisation": Quantisation,
             "conversion": Conversion,
             "mate": Mate,
+            "merged": MergedSpec,
         }
         given = {**dict.fromkeys(OPTIONAL), **fields}
         parts: dict[str, Any] = {
