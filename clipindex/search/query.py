@@ -17,7 +17,8 @@ from clipindex.errors import UsageError
 from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
-from clipindex.model.encoder import Encoder, Model
+from clipindex.model.encoder import Encoder
+from clipindex.model.loading import open_model
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, tags_of
@@ -66,7 +67,7 @@ def find(
     options: QueryOptions = QueryOptions(),
     *,
     model: str | None = None,
-    load: Callable[[Bundle], Encoder] = Model,
+    load: Callable[[Bundle], Encoder] = open_model,
     kept: Kept | None = None,
 ) -> list[Hit]:
     """The pictures of a collection nearest to the weighted sum of the terms.
