@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MOVED = "api/cache/"  # where the hub's own redirects lead
 LARGE = 1000  # bytes from which a file is kept in the store, under its SHA-256
 
 
@@ -52,6 +53,7 @@ class HubDouble:
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     as_mirror: bool = False  # its etags say nothing about the content
+    moved: bool = False  # a small file lies below another path of the hub
     as_page: bool = False  # no hub at all: a network's page to log in
 
     def __enter__(self) -> HubDouble:
@@ -163,7 +165,11 @@ def _hub_handler(of: HubDouble) -> type[BaseHTTPRequestHandler]:
             if of.as_page:
                 self.answer(200, {}, b"<html>please log in</html>")
                 return
-            repository, _, rest = urlsplit(self.path).path[1:].partition("/resolve/")
+            asked = urlsplit(self.path).path[1:]
+            if of.moved and not asked.startswith(MOVED):
+                self.answer(307, {"Location": f"/{MOVED}{asked}"}, b"Temporary Redirect")
+                return
+            repository, _, rest = asked.removeprefix(MOVED).partition("/resolve/")
             revision, _, path = rest.partition("/")
             if repository != of.repository:
                 self.answer(401, {"X-Error-Code": "RepoNotFound"})

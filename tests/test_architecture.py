@@ -21,6 +21,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "PIL": {"pictures"},
     "pi_heif": {"pictures.heic"},
     "rawpy": {"pictures.raw"},
+    "onnx": {"model.onnx_graph.files", "model.onnx_graph.graph"},
     "onnxruntime": {"model.onnxruntime_tower"},
     "openvino": {"model.openvino_tower"},
     "tokenizers": {"model.text"},
@@ -289,6 +290,7 @@ WITHOUT = {
     "untag a PICTURE": {"tokenizers", "ftfy"},
     "export FOLDER": {"tokenizers", "ftfy"},
     "import FOLDER": {"tokenizers", "ftfy"},
+    "models": {"huggingface_hub", "httpx", "numpy", "onnxruntime", "PIL", "sqlite3", "tqdm"},
 }
 
 

@@ -396,8 +396,9 @@ def test_two_machines_with_different_text_towers_fill_one_collection_on_a_server
 @pytest.mark.parametrize(
     "change",
     [
-        {"image": {"size": "224"}},
-        {"image": {"fit": 1}},
+        {"image": {"size": 224.0}},
+        {"image": {"size": -1}},
+        {"image": {"fit": None}},
         {"image": [7]},
         {"fp32_files": {"a": 1}},
         {"fp32_files": {"a\n": "b"}},
@@ -411,6 +412,8 @@ def test_a_contract_that_anybody_may_have_written_is_checked(change: dict[str, o
     stored = StoredContract(contract_of(open_bundle(TINY), "exact", 1), "tiny", {})
     raw = stored.to_json()
     assert foreign_contract(raw) == stored
+    raw["contract"]["image"]["resize"] = 256
+    assert foreign_contract(raw) == StoredContract.from_json(raw)
     raw["contract"].update(change)
     with pytest.raises((ValueError, TypeError, AttributeError)):
         foreign_contract(raw)

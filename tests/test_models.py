@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import filelock
@@ -24,9 +26,10 @@ from clipindex.errors import ModelError, UsageError
 from clipindex.model import hub_requests, pulling, registry
 from clipindex.model.bundle import find_bundle
 from clipindex.model.missing import closest
-from clipindex.model.registry import descriptions
+from clipindex.model.registry import ModelDescription, RemoteFile, descriptions
 from conftest import TINY, Ended, make_pictures
 from hub_double import COMMIT, Fault, HubDouble
+from tiny_exports import DESCRIPTION, Text, Vision, export
 
 NAMES = ("model.json", "vision.onnx", "text.onnx", "tokenizer.json")
 
@@ -167,6 +170,43 @@ def test_a_list_that_is_wrong_says_where_and_what(home: Path, text: str, said: s
         descriptions()
     assert caught.value.path == str(path)
     assert "docs/models.md" in caught.value.hint
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_the_pages_show_what_the_registry_says(page: str) -> None:
+    text = (Path(__file__).parents[1] / page).read_text("utf-8")
+    table = text.split("\n| model | numbers |")[1].split("\n\n")[0]
+    head, _, *rows = f"| model | numbers |{table}".splitlines()
+    names = [name.strip() for name in head.split("|")[1:-1]]
+    shown = [dict(zip(names, map(str.strip, row.split("|")[1:-1]), strict=True)) for row in rows]
+    known = descriptions()
+    for row in shown:
+        description = known[row["model"].strip("`")]
+        figures = {figure.name: f"{figure.value:.1f}" for figure in description.figures}
+        assert row["numbers"] == str(description.dimension)
+        assert row["ImageNet"] == figures.get("IN-1k", "–")
+        assert row["COCO"] == figures.get("COCO", "–")
+        if description.image is not None:
+            assert row["pixels"] == str(description.image.size)
+        if "licence" in row:
+            assert description.licence.startswith(row["licence"])
+    missing = set(known) - {row["model"].strip("`") for row in shown}
+    assert page == "README.md" or not missing
+
+
+def test_the_example_of_a_list_of_ones_own_is_one(home: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text("utf-8")
+    write_list(home, page.split("```toml\n")[1].split("```")[0])
+    assert descriptions()["our-clip"].can_be_pulled
+
+
+def test_every_field_of_a_model_in_json_is_documented() -> None:
+    section = (Path(__file__).parents[1] / "docs" / "json.md").read_text("utf-8")
+    table = section.split("\n## model\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, re.M)
+    documented = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    for line in clip("models", "--json").lines:
+        assert set(line) == documented
 
 
 # --- what to type --------------------------------------------------------------------------------
@@ -381,6 +421,24 @@ def test_a_repository_that_is_gone_is_named(hub: HubDouble, home: Path) -> None:
     assert "HF_TOKEN" in ended.err
 
 
+def test_a_redirect_within_the_hub_is_followed_with_the_token(
+    hub: HubDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.moved = True
+    assert clip("models", "pull", "small").code == 0
+    moved = [request for request in hub.requests if request.path.startswith("/api/cache/")]
+    assert {request.token for request in moved} == {"Bearer hf_secret"}
+
+
+def test_a_mirror_that_is_no_url_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_list(home, entry())
+    monkeypatch.setattr(constants, "ENDPOINT", "mirror.example")
+    ended = clip("models", "pull", "small")
+    assert ended.code == 2
+    assert "HF_ENDPOINT is no URL: mirror.example" in ended.err
+
+
 def test_without_a_network_three_ways_out_are_named(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,6 +482,95 @@ def test_a_token_is_not_sent_in_the_clear_to_another_machine() -> None:
     assert safe._headers("https://mirror.example/a") == {"authorization": "Bearer hf_secret"}
     assert safe._headers("https://elsewhere.example/a") == {}
     assert safe._headers("http://mirror.example/a") == {}
+
+
+# --- an export, all the way ---------------------------------------------------------------------
+
+
+def inline(value: object) -> str:
+    """A value as TOML on one line; fields that are None are left out."""
+    if isinstance(value, dict):
+        pairs = (f"{name} = {inline(v)}" for name, v in value.items() if v is not None)
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value)
+
+
+def toml(description: ModelDescription) -> str:
+    fields = asdict(description)
+    name = fields.pop("id")
+    lines = (f"{key} = {inline(v)}" for key, v in fields.items() if v is not None)
+    return "\n".join([f"[{name}]", *lines, ""])
+
+
+def tiny_export(hub: HubDouble, model: str, **files: bytes) -> ModelDescription:
+    """An export of tiny towers on the hub, pinned: role -> content."""
+    remote = []
+    for role, content in files.items():
+        path = "tokenizer.json" if role == "tokenizer" else f"{model}/{role}.onnx"
+        hub.files[path] = content
+        remote.append(
+            RemoteFile(
+                role=role,  # type: ignore[arg-type]
+                path=path,
+                repository=hub.repository,
+                revision=COMMIT,
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+        )
+    return replace(DESCRIPTION, id=model, files=tuple(remote))
+
+
+def test_exports_are_pulled_indexed_and_searched_and_none_are_mixed_up(
+    hub: HubDouble, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = (TINY / "tokenizer.json").read_bytes()
+    tower, texts, others = (
+        export(what, seed=seed).SerializeToString()
+        for seed, what in enumerate((Vision(), Text(), Text()))
+    )
+    eyes = tiny_export(hub, "eyes", vision=tower, text=texts, tokenizer=tokenizer)
+    tongues = tiny_export(hub, "tongues", text=others, tokenizer=tokenizer)
+    tongues = replace(tongues, towers=("text",), image=None, vision_graph=None, mate="eyes")
+    write_list(home, toml(eyes) + toml(tongues))
+    make_pictures(home / "pictures", 2)
+    store = ("--store", home / "store")
+
+    assert clip("models", "pull", "eyes", "tongues").code == 0
+    assert clip("models", "verify", "eyes", "tongues").code == 0
+    ingest = ("ingest", home / "pictures", "-q", *store)
+    assert clip(*ingest, "--model", "eyes").code == 0
+    own = clip("query", "a cat", "--json", *store).lines
+    other = clip("query", "a cat", "--json", "--model", "tongues", *store).lines
+    assert len(own) == len(other) == 2
+    assert [line["score"] for line in own] != [line["score"] for line in other]
+    assert clip(*ingest, "--model", "mini").code == 5
+    assert clip(*ingest, "--collection", "second", "--model", "mini").code == 0
+    mixed = clip("query", "a cat", "--model", "tongues", "--collection", "second", *store)
+    assert mixed.code == 5
+
+    first = contents(models_folder(home) / "eyes")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache of another machine"))
+    assert clip("models", "pull", "eyes").code == 0
+    assert contents(home / "cache of another machine" / "clipindex" / "models" / "eyes") == first
+    assert clip(*ingest, "--model", "eyes").code == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_export_that_is_not_as_described_is_not_installed(hub: HubDouble, home: Path) -> None:
+    tower = export(Vision(name="something")).SerializeToString()
+    tokenizer = (TINY / "tokenizer.json").read_bytes()
+    texts = export(Text(), seed=1).SerializeToString()
+    write_list(home, toml(tiny_export(hub, "eyes", vision=tower, text=texts, tokenizer=tokenizer)))
+    ended = clip("models", "pull", "eyes")
+    assert ended.code == 4
+    assert "something" in ended.err
+    assert not list(models_folder(home).glob("*eyes*"))
 
 
 # --- the hub's cache and its offline switch ------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice, product
 
 from benchmarks.crashes.checks import Examiner, Tally
 from benchmarks.crashes.faults import BORDERS
@@ -17,20 +18,26 @@ HOW = {
     "after": "fails after its work",
     "killed": "is where the process is killed",
 }
+ALL = dict.fromkeys(BORDERS, 1)
 
 
 def fail_all(
-    scenes: list[Scene], warm: Warm, examiner: Examiner, *, every: int = 1, first: int = 1
+    scenes: list[Scene],
+    warm: Warm,
+    examiner: Examiner,
+    *,
+    every: Mapping[str, int] = ALL,
+    first: int = 1,
+    ways: int = 1,
 ) -> Iterator[Tally]:
-    """Each border of each command; of its calls each, or every so many from `first` on."""
+    """Each border of each command, in each way; of its calls each, or every so many from `first`
+    on. With `ways` only each so many-th of these takes place."""
     tally = Tally(kind="failing calls")
-    for scene in scenes:
-        for border in BORDERS:
-            for how in HOW:
-                number = first
-                while strike(scene, border, number, warm, examiner, tally, how=how):
-                    number += every
-                    yield tally
+    for scene, border, how in islice(product(scenes, BORDERS, HOW), 0, None, ways):
+        number = first
+        while strike(scene, border, number, warm, examiner, tally, how=how):
+            number += every[border]
+            yield tally
 
 
 def strike(

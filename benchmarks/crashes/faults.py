@@ -62,8 +62,9 @@ class Counter:
     ) -> Any:
         """The call, or its failure."""
         with self._lock:
-            self._count += self._fault.how == "before" or not reads
-            strikes = self._count == self._fault.number
+            counts = self._fault.how == "before" or not reads
+            self._count += counts
+            strikes = counts and self._count == self._fault.number
         work = partial(function, *args, **options)
         return self._fail(name, work) if strikes else work()
 

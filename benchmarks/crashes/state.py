@@ -51,9 +51,14 @@ def side_by_side(**states: State) -> State:
 
 
 def names_in(*folders: Path) -> dict[str, bool]:
-    """The names in some folders, but for those of SQLite's own files."""
+    """The names in some folders, but for those that come and go: SQLite's own files, the socket of
+    a killed holder, which the next one deletes, and what a compaction notes."""
     paths = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
-    return {f"{path.parent.name}/{path.name}": True for path in paths if "-" not in path.suffix}
+    return {
+        f"{path.parent.name}/{path.name}": True
+        for path in paths
+        if "-" not in path.suffix and path.name not in ("sock", "compacted.json")
+    }
 
 
 def read_state(store: Path) -> State:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipindex.cli.output import Output
 from clipindex.cli.status_view import show_rows
 from clipindex.cli.words import count_of, megabytes
 from clipindex.model.installed import Installed
 from clipindex.model.missing import how_to_get
-from clipindex.model.pulling import Arrived
 from clipindex.model.registry import RECOMMENDED, ModelDescription
 
+if TYPE_CHECKING:
+    from clipindex.model.pulling import Arrived
+
 COLUMNS = ("model", "here", "numbers", "pixels", "IN-1k", "COCO", "licence")
+LEFT_OUT_FIRST = ("IN-1k", "pixels", "licence", "COCO", "numbers")
 GETTING = {"convert": "convert it", "own": "bring your own", "planned": "not yet"}
 BENCHMARKS = ("IN-1k", "COCO")
 
@@ -53,6 +57,7 @@ def record_of(
         "download_bytes": description.bytes if description else None,
         **facts,
         "commercial_use": description.commercial_use if description else None,
+        "towers": _towers(description, model),
         "languages": description.languages if description else None,
         "mate": description.mate or None if description else None,
         "figures": [asdict(figure) for figure in description.figures] if description else [],
@@ -80,6 +85,16 @@ def _facts(description: ModelDescription | None, model: Installed | None) -> dic
     }
 
 
+def _towers(description: ModelDescription | None, model: Installed | None) -> list[str]:
+    if description is not None:
+        return list(description.towers)
+    if model is None or model.bundle is None:
+        return []
+    manifest = model.bundle.manifest
+    specs = {"vision": manifest.image, "text": manifest.text}
+    return [tower for tower, spec in specs.items() if spec is not None]
+
+
 def _row(
     name: str, description: ModelDescription | None, model: Installed | None
 ) -> tuple[str, ...]:
@@ -104,21 +119,17 @@ def _whereabouts(description: ModelDescription | None, model: Installed | None) 
 
 
 def _show_table(rows: Sequence[Sequence[str]], output: Output) -> None:
-    """Aligned columns; on a terminal a table that folds what is too wide."""
+    """Aligned columns; on a narrow terminal only the more important ones."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    shown = list(range(len(columns)))
     if sys.stdout.isatty():
-        from clipindex.cli.console import Terminal, headed_table
-
-        table = headed_table()
-        for name in rows[0]:
-            table.add_column(name, overflow="fold")
-        for row in rows[1:]:
-            table.add_row(*row)
-        Terminal().print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        room = shutil.get_terminal_size().columns
+        for name in LEFT_OUT_FIRST:
+            if sum(widths[number] + 2 for number in shown) - 2 > room:
+                shown.remove(COLUMNS.index(name))
     for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        output.result("  ".join(cells).rstrip())
+        output.result("  ".join(f"{row[n]:<{widths[n]}}" for n in shown).rstrip())
 
 
 def show_model(
@@ -162,7 +173,7 @@ def _described(description: ModelDescription | None) -> Iterator[tuple[str, str]
 
 def _file(path: str, size: int | None, sha256: str | None) -> str:
     known = megabytes(size) if size else "size not known before the download"
-    digest = f"SHA-256 {sha256}" if sha256 else "SHA-256 not known here: the hub's is used"
+    digest = f"SHA-256 {sha256[:12]}..." if sha256 else "SHA-256 not known here: the hub's is used"
     return f"{path}, {known}, {digest}"
 
 
@@ -186,7 +197,9 @@ def _here(
     yield "on the disk", f"{megabytes(size)} in {count_of(len(manifest.files), 'file')}"
 
 
-def show_pulled(model: Installed, files: Sequence[Arrived], output: Output) -> None:
+def show_pulled(
+    description: ModelDescription, model: Installed, files: Sequence[Arrived], output: Output
+) -> None:
     """What `models pull` did."""
     if output.json:
         output.record(
@@ -200,7 +213,10 @@ def show_pulled(model: Installed, files: Sequence[Arrived], output: Output) -> N
         )
     elif files:
         output.say(f"installed in {model.folder}")
-        output.say(f"  use it for a new collection: clipindex ingest FOLDER --model {model.name}")
+        use = f"clipindex ingest FOLDER --model {model.name}"
+        if description.mate:
+            use = f"clipindex query WORDS --model {model.name}, where {description.mate} indexed"
+        output.say(f"  use it: {use}")
     else:
         output.say(f"{model.name} is here already: {model.folder}")
 

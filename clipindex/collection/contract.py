@@ -188,13 +188,15 @@ def foreign_contract(raw: Any) -> StoredContract:
     """
     stored = StoredContract.from_json(raw)
     contract = stored.contract
-    image: dict[str, Any] = dict(contract.image)
+    pixels = {name: value for name, value in contract.image.items() if type(value) is int}
+    image = {name: value for name, value in contract.image.items() if name not in pixels}
     numbers = [contract.dimension, contract.preprocessing_version, contract.schema]
-    numbers += [contract.conversion or 1, image.pop("size", 1)]
+    numbers += [contract.conversion or 1, *pixels.values()]
     tables: tuple[dict[str, Any], ...] = (contract.files, contract.fp32_files, image, stored.noted)
     texts = [
         *(contract.model, contract.revision, contract.precision, contract.preprocessing),
         *(text for table in tables for pair in table.items() for text in pair),
+        *pixels,
         stored.bundle,
     ]
     if not all(isinstance(text, str) and text.isprintable() for text in texts):

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
-from clipindex.errors import ModelError
+from clipindex.errors import ModelError, UsageError
 from clipindex.model.hub_requests import (
     ATTEMPTS,
     WAYS_OUT,
@@ -92,7 +93,13 @@ class Hub:
     """A conversation with the hub, or with the mirror that HF_ENDPOINT names."""
 
     def __init__(self) -> None:
+        """Raises UsageError when HF_ENDPOINT is no URL."""
         self.endpoint: str = constants.ENDPOINT.rstrip("/")
+        where = urlsplit(self.endpoint)
+        if where.scheme not in ("http", "https") or not where.hostname:
+            raise UsageError(
+                f"HF_ENDPOINT is no URL: {self.endpoint}", hint="such as https://mirror.example"
+            )
         self._requests = Requests(self.endpoint, get_token(), constants.HF_HUB_DOWNLOAD_TIMEOUT)
 
     def close(self) -> None:

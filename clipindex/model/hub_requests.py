@@ -17,7 +17,8 @@ from clipindex._version import __version__
 from clipindex.errors import ModelError
 from clipindex.model.registry import RemoteFile
 
-ATTEMPTS = 5  # in a row that bring nothing
+ATTEMPTS = 5  # in a row that bring nothing of a file
+ATTEMPTS_TO_ASK = 3  # about a file: a machine without a network is to be told soon
 FIRST_PAUSE = 1.0  # seconds before the second attempt; doubled each time
 CONNECT_WITHIN = 10.0  # seconds
 MOST_REDIRECTS = 5
@@ -111,7 +112,7 @@ class Requests:
 
 def patiently(request: Callable[[], T]) -> T:
     """What a request returns, tried again after what may pass."""
-    for attempt in range(ATTEMPTS - 1):
+    for attempt in range(ATTEMPTS_TO_ASK - 1):
         try:
             return request()
         except WORTH_ANOTHER_TRY:

@@ -96,6 +96,12 @@ class MergedModel:
         """
         return self._pooled(texts=texts)
 
+    def embed_texts(self, texts: list[str]) -> tuple[Embeddings, list[str]]:
+        """As `encode_texts`, with what is to be warned of instead of a warning."""
+        kind = EmbeddingType(self.spec.pooling)
+        made, cuts = self._embed(texts, None, kind, Sequences())
+        return np.stack(made), cuts
+
     def _pooled(self, **inputs: Any) -> Embeddings:
         return np.stack(self.embed(**inputs, kind=EmbeddingType(self.spec.pooling)))
 
@@ -112,9 +118,22 @@ class MergedModel:
 
         A pooled one is [dimension], of length 1; `last_layer` is [tokens, dimension] as it is,
         without padding, or [max_length, dimension] with zeros behind where that is the padding.
-        Raises ModelError, UsageError for a text that is empty, or too long and not to be cut.
+        Warns (ClipIndexWarning) of each text that is cut. Raises ModelError, UsageError for a text
+        that is empty, or too long and not to be cut.
         """
-        sequences = sequences or Sequences()
+        made, cuts = self._embed(texts, pixels, kind, sequences or Sequences())
+        for cut in cuts:
+            warnings.warn(cut, ClipIndexWarning, stacklevel=2)
+        return made
+
+    def _embed(
+        self,
+        texts: Sequence[str] | None,
+        pixels: Pixels | None,
+        kind: EmbeddingType,
+        sequences: Sequences,
+    ) -> tuple[list[Embeddings], list[str]]:
+        cuts: list[str] = []
         longest = self._room(sequences)
         parts: list[States] = []
         masks: list[Mask] = []
@@ -124,7 +143,7 @@ class MergedModel:
             masks.append(np.ones(states.shape[:2], dtype=np.int64))
         if texts is not None:
             room = longest - sum(part.shape[1] for part in parts)
-            ids, mask = self._tokens(texts, room, sequences)
+            ids, mask = self._tokens(texts, room, sequences, cuts)
             (states,) = self._session("text").run(["word_states"], {"input_ids": ids})
             parts.append(states)
             masks.append(mask)
@@ -132,11 +151,11 @@ class MergedModel:
         inputs = {"states": np.concatenate(parts, axis=1), "mask": mask}
         (made,) = self._session("decoder").run([kind.value], inputs)
         if kind is not EmbeddingType.LAST_LAYER:
-            return list(unit_length(made))
+            return list(unit_length(made)), cuts
         rows = [states[: int(kept.sum())] for states, kept in zip(made, mask, strict=True)]
         if sequences.padding == "max_length":
             rows = [np.pad(row, ((0, longest - len(row)), (0, 0))) for row in rows]
-        return rows
+        return rows, cuts
 
     def _room(self, sequences: Sequences) -> int:
         spec = self.spec
@@ -150,16 +169,16 @@ class MergedModel:
         return wanted
 
     def _tokens(
-        self, texts: Sequence[str], room: int, sequences: Sequences
+        self, texts: Sequence[str], room: int, sequences: Sequences, cuts: list[str]
     ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], Mask]:
-        """Ids and mask, both [batch, tokens], padding behind."""
+        """Ids and mask, both [batch, tokens], padding behind; `cuts` gets what is to be said."""
         tokenizer = self._loaded_tokenizer()
         batch = [tokenizer.encode(text).ids for text in texts]
         for text, ids in zip(texts, batch, strict=True):
             if not ids:
                 raise UsageError("a text is empty", hint="name something to embed")
             if len(ids) > room:
-                self._tell_of_cut(text, len(ids), room, sequences)
+                cuts.append(_cut(text, len(ids), room, sequences))
         batch = [ids[:room] for ids in batch]
         length = room if sequences.padding == "max_length" else max(map(len, batch))
         filled = np.full((len(batch), length), self.bundle.words.pad_id, dtype=np.int64)
@@ -168,15 +187,6 @@ class MergedModel:
             filled[row, : len(ids)] = ids
             mask[row, : len(ids)] = 1
         return filled, mask
-
-    def _tell_of_cut(self, text: str, length: int, room: int, sequences: Sequences) -> None:
-        what = f"the text has {length} tokens, there is room for {room}"
-        if not sequences.truncation:
-            raise UsageError(
-                f"{what}: {text[:40]!r}...",
-                hint="shorten it, raise --max-length, or leave --no-truncation out",
-            )
-        warnings.warn(f"{what}; the rest is cut: {text[:40]!r}...", ClipIndexWarning, stacklevel=5)
 
     def _loaded_tokenizer(self) -> TextTokenizer:
         with self._loading:
@@ -197,3 +207,14 @@ class MergedModel:
                 self._sessions[name] = onnxruntime_tower.load(path, options)
                 self.provider_in_use = onnxruntime_tower.CPU
             return self._sessions[name]
+
+
+def _cut(text: str, length: int, room: int, sequences: Sequences) -> str:
+    """What is to be said of a text that is cut. Raises UsageError where it is not to be cut."""
+    what = f"the text has {length} tokens, there is room for {room}"
+    if not sequences.truncation:
+        raise UsageError(
+            f"{what}: {text[:40]!r}...",
+            hint="shorten it, raise --max-length, or leave --no-truncation out",
+        )
+    return f"{what}; the rest is cut: {text[:40]!r}..."

@@ -6,12 +6,13 @@ interrupts the work. What has arrived stays for the next attempt, and goes once 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import filelock
@@ -19,6 +20,7 @@ import filelock
 from clipindex.errors import CollectionBusy, DiskFull, ModelError
 from clipindex.files.durable import NO_ROOM, free_space
 from clipindex.files.replacing import built_beside, replace, settle
+from clipindex.model.adapt.bundle import adapt
 from clipindex.model.bundle import Bundle, open_bundle
 from clipindex.model.hub import Hub, Remote
 from clipindex.model.installed import folder_for
@@ -76,7 +78,7 @@ def pull(description: ModelDescription, watch: Watch) -> Pulled:
                 return Pulled(here)
             with closing(Hub()) as hub:
                 files = _fetch(description, hub, downloads, watch)
-            bundle = _install(files, target)
+            bundle = _install(description, files, target)
             shutil.rmtree(downloads, ignore_errors=True)
     return Pulled(bundle, files)
 
@@ -223,19 +225,29 @@ def _check_space(
 # --- the bundle ---------------------------------------------------------------------------------
 
 
-def _install(files: Sequence[Arrived], target: Path) -> Bundle:
+def _install(description: ModelDescription, files: Sequence[Arrived], target: Path) -> Bundle:
+    if description.origin == "export":
+        downloaded = {arrived.file.path: arrived.local for arrived in files}
+        return adapt(_as_it_came(description, files), downloaded, target)
     with built_beside(target) as new:
-        _bundle_from(files, new)
+        new.mkdir()
+        for arrived in files:
+            shutil.copyfile(arrived.local, new / PurePosixPath(arrived.file.path).name)
         open_bundle(new).verify()
         replace(target)
     settle(target)
     return open_bundle(target)
 
 
-def _bundle_from(files: Sequence[Arrived], new: Path) -> None:
-    new.mkdir()
-    for arrived in files:
-        shutil.copyfile(arrived.local, new / arrived.file.path.rpartition("/")[2])
+def _as_it_came(description: ModelDescription, files: Sequence[Arrived]) -> ModelDescription:
+    """The description with what the hub told: commits, sizes and digests that were not known."""
+    told = (
+        dataclasses.replace(
+            arrived.file, revision=arrived.commit, bytes=arrived.bytes, sha256=arrived.sha256
+        )
+        for arrived in files
+    )
+    return dataclasses.replace(description, files=tuple(told))
 
 
 # --- the disk -----------------------------------------------------------------------------------
@@ -244,7 +256,7 @@ def _bundle_from(files: Sequence[Arrived], new: Path) -> None:
 @contextmanager
 def _alone(downloads: Path, name: str) -> Iterator[None]:
     """Raises CollectionBusy while another process pulls the same model."""
-    lock = filelock.FileLock(downloads.with_suffix(downloads.suffix + ".lock"))
+    lock = filelock.FileLock(downloads.with_name(downloads.name + ".lock"))
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:

@@ -125,15 +125,17 @@ def _pull(session: Session, name: str) -> None:
     description = described(name)
     here = installed_models().get(name)
     if here is not None and here.is_ours:
-        show_pulled(here, (), session.output)
+        show_pulled(description, here, (), session.output)
         return
     if not description.can_be_pulled:
         raise UsageError(
             f"{name} has no ready-made export that could be pulled", hint=how_to_get(description)
         )
+    session.output.say(f"{description.title}; licence of the weights: {description.licence}")
     with DownloadBar(session.output, name) as bar:
         pulled = pull(description, bar)
-    show_pulled(Installed(name, pulled.bundle.folder, pulled.bundle), pulled.files, session.output)
+    model = Installed(name, pulled.bundle.folder, pulled.bundle)
+    show_pulled(description, model, pulled.files, session.output)
 
 
 def _path(session: Session, name: str) -> None:

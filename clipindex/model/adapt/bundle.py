@@ -130,6 +130,7 @@ class _Adapting:
                     row = list(border.row)
                     raise refused(path, f"it takes {list(pixels.shape)}, not {row} a picture")
             expected = export.run(output, {pixels.name: vision.prepared(pictures, border)})
+            self._check_dimension(path, expected)
         del export
         graph = Graph(read_model(self._downloaded[name], self._locate(name)))
         write_model(vision.adapted_vision(graph, border), self._folder / VISION)
@@ -180,6 +181,7 @@ class _Adapting:
             )
             batch, lone = self._trial_texts(spec)
             expected = text.expected(export, border, batch)
+            self._check_dimension(path, expected)
         del export
         graph = Graph(read_model(self._downloaded[name], self._locate(name)))
         write_model(text.adapted_text(graph, border), self._folder / TEXT)
@@ -188,6 +190,11 @@ class _Adapting:
         check_parity(self._folder / TEXT, tower, batch, expected)
         check_padding(self._folder / TEXT, tower, batch, lone)
         return spec
+
+    def _check_dimension(self, path: Path, vectors: Array) -> None:
+        if vectors.shape[1] != self._description.dimension:
+            why = f"its vectors have {vectors.shape[1]} numbers, not {self._description.dimension}"
+            raise refused(path, why)
 
     def _trial_texts(self, spec: TextSpec) -> tuple[Array, list[Array]]:
         """Token ids of all trial texts together [count, sequence], and of each alone."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import helper
 
 from clipindex.model.onnx_graph.graph import Graph
 
@@ -24,13 +23,7 @@ def in_chunks(
     """
     batch, rows, kind, shape = source
     output, output_kind, width = result
-    body = helper.make_graph(
-        graph.nodes,
-        "chunk",
-        [helper.make_tensor_value_info(rows, kind, [count, *shape])],
-        [helper.make_tensor_value_info(output, output_kind, [count, width])],
-    )
-    graph.nodes = []
+    body = graph.as_body({rows: (kind, [count, *shape])}, {output: (output_kind, [count, width])})
     lengths = graph.add("Shape", batch)
     size = graph.add("Gather", lengths, graph.integers(0), axis=0)
     of_row = graph.add(

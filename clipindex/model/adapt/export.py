@@ -58,7 +58,7 @@ class Export:
         Raises ModelError when onnxruntime cannot load it, or it takes or gives what no tower does.
         """
         self.path = path
-        self._picture = (1, 3, size, size)
+        self._picture: tuple[int, ...] = (1, 3, size, size)
         self._session = load(path, session_options())
         self.inputs = _ports(path, self._session.get_inputs())
         self.outputs = _ports(path, self._session.get_outputs())
@@ -119,7 +119,7 @@ class Export:
             index = np.arange(start, start + at_once) % count  # the last repeats some
             part = {name: array[index] for name, array in feeds.items()}
             others: dict[str, Array] = {
-                port.name: np.zeros(self._length_of(port), DTYPES[port.kind])
+                port.name: np.zeros(self._length_of(port, at_once), DTYPES[port.kind])
                 for port in self.inputs
                 if port.name not in feeds
             }
@@ -130,9 +130,10 @@ class Export:
         embeddings: Array = np.concatenate(results)[:count].astype(np.float32)
         return embeddings
 
-    def _length_of(self, port: Port) -> list[int]:
+    def _length_of(self, port: Port, count: int) -> list[int]:
         """A shape for an input that does not matter."""
-        usual = self._picture if len(port.shape) == 4 else (ANY,) * len(port.shape)
+        usual = self._picture if len(port.shape) == 4 else (count, ANY, ANY, ANY, ANY)
+        usual = usual[: len(port.shape)]
         return [size or length for size, length in zip(port.shape, usual, strict=True)]
 
 

@@ -11,14 +11,17 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from clipindex.errors import ModelError
 from clipindex.model.adapt.chunks import in_chunks
 from clipindex.model.adapt.export import DTYPES, Export, Port, refused
 from clipindex.model.onnx_graph.graph import FLOAT, FLOAT16, INT64, Array, Graph
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 IDS, EMBEDS, ROWS = "input_ids", "text_embeds", "clipindex_rows"
 
@@ -37,7 +40,7 @@ class TextBorder:
     dense: tuple[Array, Array | None] | None  # [dimension, width] and [dimension] of a linear map
 
 
-def adapted_text(graph: Graph, border: TextBorder) -> onnx.ModelProto:
+def adapted_text(graph: Graph, border: TextBorder) -> ModelProto:
     """`input_ids` int64 [batch, sequence] to `text_embeds` float32 [batch, dimension].
 
     Raises ModelError when the graph asks for something that ids do not say.
@@ -128,9 +131,8 @@ class _Inputs:
         return self._filled(0)
 
     def _filled(self, number: int) -> str:
-        value = onnx.numpy_helper.from_array(np.array([number], dtype=np.int64))
-        shape = self._graph.add("Shape", ROWS)
-        return self._graph.add("ConstantOfShape", shape, value=value)
+        value = np.array([number], dtype=np.int64)
+        return self._graph.add("ConstantOfShape", self._graph.add("Shape", ROWS), value=value)
 
     def _positions(self) -> str:
         graph = self._graph

@@ -13,15 +13,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
 from clipindex.model.adapt.chunks import in_chunks
 from clipindex.model.adapt.export import DTYPES, Port, refused
-from clipindex.model.onnx_graph.graph import FLOAT, FLOAT16, UINT8, Array, Graph, attributes
+from clipindex.model.onnx_graph.graph import (
+    FLOAT,
+    FLOAT16,
+    UINT8,
+    Array,
+    Graph,
+    attributes,
+)
 from clipindex.model.registry import ImageInput
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 PIXELS, EMBEDS, ROWS = "pixels", "image_embeds", "clipindex_rows"
 LARGEST = 255  # of a pixel's colours
@@ -57,7 +66,7 @@ def prepared(pixels: Array, border: VisionBorder) -> Array:
     return pixels if border.is_channels_last else pixels.transpose(0, 3, 1, 2)
 
 
-def adapted_vision(graph: Graph, border: VisionBorder) -> onnx.ModelProto:
+def adapted_vision(graph: Graph, border: VisionBorder) -> ModelProto:
     """`pixels` uint8 [batch, size, size, 3] to `image_embeds` float32 [batch, dimension].
 
     Raises ModelError when the graph's output does not depend on pixels.
@@ -127,7 +136,7 @@ def _normalised(graph: Graph, border: VisionBorder, own: str) -> str:
 # --- folding -------------------------------------------------------------------------------------
 
 
-def _takes_folding(graph: Graph, node: onnx.NodeProto, border: VisionBorder) -> bool:
+def _takes_folding(graph: Graph, node: NodeProto, border: VisionBorder) -> bool:
     """Whether it is a convolution of all three colours whose weights can be changed."""
     if node.op_type != "Conv" or node.input[0] != border.pixels.name or border.is_channels_last:
         return False
@@ -143,7 +152,7 @@ def _takes_folding(graph: Graph, node: onnx.NodeProto, border: VisionBorder) -> 
     )
 
 
-def _fold(graph: Graph, conv: onnx.NodeProto, border: VisionBorder, own: str) -> None:
+def _fold(graph: Graph, conv: NodeProto, border: VisionBorder, own: str) -> None:
     """Put scaling and, where nothing is padded, the mean into the convolution."""
     weights = graph.array(conv.input[1])
     bias = graph.array(conv.input[2]) if len(conv.input) > 2 else None

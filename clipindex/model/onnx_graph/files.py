@@ -100,7 +100,7 @@ def _bring_in(tensor: Any, locate: Locate) -> None:
             raise ValueError(f"the weight {tensor.name!r} lies beyond the end of {path.name}")
         tensor.raw_data = data[offset:end]
     del tensor.external_data[:]
-    tensor.data_location = TensorProto.DEFAULT
+    tensor.ClearField("data_location")
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:

@@ -7,25 +7,33 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 from clipindex.errors import ModelError
 
 OLDEST_OPSET = 11  # of the operators that are added: Scan and Range in today's form
 OWN = "clipindex_"  # begins the names of what was added
 
+Ports = Mapping[str, tuple[int, Sequence[int | str]]]  # name -> element type and shape
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 
 class Graph:
     """The main graph of a model, changed in place."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: ModelProto) -> None:
         """Raises ModelError for operators of a set older than OLDEST_OPSET."""
         self.model = model
-        self.nodes: list[onnx.NodeProto] = list(model.graph.node)
-        self.constants: dict[str, onnx.TensorProto] = {
+        self.nodes: list[NodeProto] = list(model.graph.node)
+        self.constants: dict[str, TensorProto] = {
             tensor.name: tensor for tensor in model.graph.initializer
         }
         self._count = 0
@@ -43,11 +51,11 @@ class Graph:
         versions = {entry.domain: entry.version for entry in self.model.opset_import}
         return int(versions.get("", versions.get("ai.onnx", 0)))
 
-    def maker(self, name: str) -> onnx.NodeProto | None:
+    def maker(self, name: str) -> NodeProto | None:
         """The node that makes a tensor; None for an input or a constant."""
         return next((node for node in self.nodes if name in node.output), None)
 
-    def readers(self, name: str) -> list[onnx.NodeProto]:
+    def readers(self, name: str) -> list[NodeProto]:
         """The nodes that read a tensor."""
         return [node for node in self.nodes if name in inputs_of(node)]
 
@@ -75,6 +83,10 @@ class Graph:
     def add(self, op: str, *inputs: str, **attrs: object) -> str:
         """Add a node with one output, behind all others; returns the output's name."""
         name = self._name(op.lower())
+        attrs = {
+            key: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+            for key, value in attrs.items()
+        }
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attrs))
         return name
 
@@ -102,13 +114,19 @@ class Graph:
                     node.output[index] = new
         self.redirect(old, new)
 
-    def remove(self, node: onnx.NodeProto) -> None:
+    def remove(self, node: NodeProto) -> None:
         """Delete a node whose outputs nobody reads any more."""
         self.nodes = [other for other in self.nodes if other is not node]
 
     def _name(self, what: str) -> str:
         self._count += 1
         return f"{OWN}{what}_{self._count}"
+
+    def as_body(self, inputs: Ports, outputs: Ports) -> GraphProto:
+        """All nodes, moved into a graph of their own, the body of a loop; constants stay."""
+        body = helper.make_graph(self.nodes, "body", _described(inputs), _described(outputs))
+        self.nodes = []
+        return body
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -122,36 +140,36 @@ class Graph:
         self.nodes = kept[::-1]
         self.constants = {name: t for name, t in self.constants.items() if name in needed}
 
-    def finished(
-        self,
-        inputs: Mapping[str, tuple[int, Sequence[int | str]]],
-        outputs: Mapping[str, tuple[int, Sequence[int | str]]],
-    ) -> onnx.ModelProto:
-        """The model with these inputs and outputs: name -> element type and shape."""
+    def finished(self, inputs: Ports, outputs: Ports) -> ModelProto:
+        """The model with these inputs and outputs."""
         self.prune(outputs)
         used = {node.domain or "" for node in all_nodes(self.nodes)}
         functions = [f for f in self.model.functions if f.domain in used]
         used |= {entry.domain for function in functions for entry in function.opset_import}
-        model = onnx.ModelProto(ir_version=self.model.ir_version, functions=functions)
+        model = ModelProto(ir_version=self.model.ir_version, functions=functions)
         model.opset_import.extend(e for e in self.model.opset_import if e.domain in {*used, ""})
         graph = model.graph
         graph.name = "tower"
         graph.node.extend(self.nodes)
         graph.initializer.extend(self.constants.values())
-        for target, values in ((graph.input, inputs), (graph.output, outputs)):
-            target.extend(
-                helper.make_tensor_value_info(name, kind, list(shape))
-                for name, (kind, shape) in values.items()
-            )
+        graph.input.extend(_described(inputs))
+        graph.output.extend(_described(outputs))
         return model
 
 
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+def _described(ports: Ports) -> list[ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info(name, kind, list(shape))
+        for name, (kind, shape) in ports.items()
+    ]
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
     """A node's attributes as Python values."""
     return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
 
 
-def replace_inputs(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+def replace_inputs(node: NodeProto, names: Mapping[str, str]) -> None:
     """Let a node, and the graphs in it, read other tensors."""
     for index, name in enumerate(node.input):
         if name in names:
@@ -164,7 +182,7 @@ def replace_inputs(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
             value.name = names.get(value.name, value.name)
 
 
-def inputs_of(node: onnx.NodeProto) -> Iterable[str]:
+def inputs_of(node: NodeProto) -> Iterable[str]:
     """What a node reads, in graphs inside it as well."""
     yield from filter(None, node.input)
     for graph in subgraphs(node):
@@ -173,7 +191,7 @@ def inputs_of(node: onnx.NodeProto) -> Iterable[str]:
         yield from (value.name for value in graph.output)
 
 
-def subgraphs(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
+def subgraphs(node: NodeProto) -> Iterable[GraphProto]:
     """The graphs in a node's attributes: bodies of loops, branches."""
     for entry in node.attribute:
         if entry.HasField("g"):
@@ -181,7 +199,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
         yield from entry.graphs
 
 
-def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:
+def all_nodes(nodes: Iterable[NodeProto]) -> Iterable[NodeProto]:
     """These nodes and all inside them."""
     for node in nodes:
         yield node
