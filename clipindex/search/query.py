@@ -17,7 +17,8 @@ from clipindex.errors import UsageError
 from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
-from clipindex.model.encoder import Encoder, Model
+from clipindex.model.encoder import Encoder
+from clipindex.model.loading import open_model
 from clipindex.search.judge import at_least, judge_of
 from clipindex.search.remembered_texts import RememberingEncoder
 from clipindex.search.terms import Query, Term, embed_query
@@ -72,7 +73,7 @@ def find(
     options: QueryOptions = QueryOptions(),
     *,
     model: str | None = None,
-    load: Callable[[Bundle], Encoder] = Model,
+    load: Callable[[Bundle], Encoder] = open_model,
     kept: Kept | None = None,
 ) -> list[Hit]:
     """The pictures of a collection nearest to the weighted sum of the terms.
