@@ -20,7 +20,7 @@ import numpy as np
 
 from clipindex.model.encoder import Embeddings, Model
 from clipindex.pictures.decode import decode
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing
 
 QUERIES = Path(__file__).parent / "queries"
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -179,8 +179,7 @@ def forms_of(noun: str) -> set[str]:
 def _batches(
     files: Iterable[tuple[str, bytes]], place: dict[str, int], model: Model
 ) -> Iterator[tuple[list[int], Any]]:
-    spec = model.bundle.manifest.image
-    geometry = Geometry(spec.size, spec.fit)
+    geometry = model.bundle.image.geometry
     numbers: list[int] = []
     pixels: list[Any] = []
     for name, data in files:

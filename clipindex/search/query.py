@@ -9,7 +9,7 @@ from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
-from clipindex.collection.contract import bundle_for, recipe_of
+from clipindex.collection.contract import bundle_for_query, recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
@@ -77,13 +77,13 @@ def find(
 ) -> list[Hit]:
     """The pictures of a collection nearest to the weighted sum of the terms.
 
-    `model` names the bundle's folder where it was moved; `load` opens the bundle; `kept`
-    holds a collection open between queries. Raises UsageError for terms that give no query,
-    CollectionBusy, StoreError, ModelError and their kin.
+    `model` names the bundle's folder where it was moved, or a text tower made for its vectors;
+    `load` opens the bundle; `kept` holds a collection open between queries. Raises UsageError for
+    terms that give no query, CollectionBusy, StoreError, ModelError and their kin.
     """
     located = place.locate()
     stored = located.require()
-    bundle = bundle_for(stored, model)
+    bundle = bundle_for_query(stored, model)
     if not terms:
         raise UsageError("a query needs a term")
     encoder = RememberingEncoder(bundle, load)

@@ -19,7 +19,7 @@ from clipindex.files.identity import display_path, resolve_root
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Embeddings
 from clipindex.pictures.formats import HEAD, picture_format
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.search.prompts import mean_vector, sentences
 from clipindex.stores.points import Vector, is_unit
 
@@ -188,9 +188,8 @@ def _embed_bytes(
 ) -> Query:
     from clipindex.pictures.decode import decode  # a text needs no image library
 
-    spec = encoder.bundle.manifest.image
     try:
-        pixels, _ = decode(data, Geometry(spec.size, spec.fit), preprocessing)
+        pixels, _ = decode(data, encoder.bundle.image.geometry, preprocessing)
     except FileFault as fault:
         raise _unreadable(fault, name) from fault
     (vector,) = encoder.encode_images(pixels[np.newaxis])
