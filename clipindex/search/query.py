@@ -13,7 +13,7 @@ from clipindex.collection.contract import bundle_for, recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
-from clipindex.errors import UsageError
+from clipindex.errors import Switched, UsageError
 from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
@@ -75,19 +75,23 @@ def find(
     holds a collection open between queries. Raises UsageError for terms that give no query,
     CollectionBusy, StoreError, ModelError and their kin.
     """
-    located = place.locate()
-    stored = located.require()
-    bundle = bundle_for(stored, model)
     if not terms:
+        place.locate().require()
         raise UsageError("a query needs a term")
-    query = embed_query(terms, load(bundle), recipe_of(stored.contract))
-    place = located.place
-    with (
-        place.open_for_reading(stored, QUERY)
-        if kept is None
-        else kept.open_for_reading(place, stored, QUERY)
-    ) as points:
-        return search(points, query, options)
+    while True:
+        located = place.locate()
+        stored = located.require()
+        query = embed_query(terms, load(bundle_for(stored, model)), recipe_of(stored.contract))
+        where = located.place
+        try:
+            with (
+                where.open_for_reading(stored, QUERY)
+                if kept is None
+                else kept.open_for_reading(where, stored, QUERY)
+            ) as points:
+                return search(points, query, options)
+        except Switched:  # to another model, while this query was embedded or waited
+            continue
 
 
 def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:
