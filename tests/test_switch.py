@@ -2,22 +2,536 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import shutil
+import threading
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import clipindex
+from clipindex.collection.contract import read_contract
+from clipindex.collection.lock import locked
+from clipindex.collection.opening import Settings, open_for_ingest
+from clipindex.errors import (
+    CollectionBusy,
+    ContractMismatch,
+    DiskFull,
+    ModelError,
+    Refused,
+    StoreError,
+    Switched,
+    UsageError,
+)
+from clipindex.files.identity import point_id
+from clipindex.index.held import Held
+from clipindex.model.bundle import open_bundle
+from clipindex.model.encoder import Model
+from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.stores.filter import Filter
+from clipindex.upkeep.switch import filling, run
+from clipindex.upkeep.switch.rehearse import RehearseOptions
+from clipindex.upkeep.switch.report import SwitchOptions
+from conftest import TINY, ingest, make_pictures, picture_bytes
+
 DIMENSION = 128  # of the other model
 
 
+# --- another model -----------------------------------------------------------------------------
+
+
+def varint(number: int) -> bytes:
+    out = b""
+    while number >= 128:
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
 def field(number: int, value: bytes | int) -> bytes:
-    """A field of a protobuf message: bytes, text or a message; or a number below 128."""
+    """A field of a protobuf message."""
     if isinstance(value, int):
-        return bytes([number << 3, value])
-    length, size = b"", len(value)
-    while size >= 128:
-        length, size = length + bytes([size & 127 | 128]), size >> 7
-    return bytes([number << 3 | 2]) + length + bytes([size]) + value
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def narrowed(graph: bytes, output: bytes, hidden: bytes, weights: bytes) -> bytes:
+def narrowed(graph: bytes, output: bytes) -> bytes:
     """An ONNX graph with one more matrix at its end. Protobuf's messages are merged when they are
     joined: what is appended adds a node, its weights [512, 128] and an output to the graph."""
+    hidden = output[:-6] + b"hidden"
+    weights = np.random.default_rng(7).standard_normal((512, DIMENSION)).astype("<f4").tobytes()
     node = field(1, hidden) + field(1, b"narrow") + field(2, output) + field(4, b"MatMul")
-    shape = b"".join(field(1, field(1, b"\x80\x04"[:0] or b"")) for _ in ())
-    return graph
+    tensor = field(1, 512) + field(1, DIMENSION) + field(2, 1) + field(8, b"narrow")
+    shape = field(1, field(2, b"batch")) + field(1, field(1, DIMENSION))
+    kind = field(1, field(1, 1) + field(2, shape))
+    added = field(1, node) + field(5, tensor + field(9, weights))
+    added += field(12, field(1, output) + field(2, kind))
+    return graph.replace(output, hidden) + field(7, added)
+
+
+def make_other(folder: Path, name: str = "other-clip") -> Path:
+    """A bundle like the tiny one, with other weights and a quarter of the dimensions."""
+    shutil.copytree(TINY, folder)
+    manifest = json.loads((folder / "model.json").read_text())
+    for tower in ("vision", "text"):
+        kind = "image" if tower == "vision" else "text"
+        data = narrowed((folder / f"{tower}.onnx").read_bytes(), f"{kind}_embeds".encode())
+        (folder / f"{tower}.onnx").write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        manifest["files"][f"{tower}.onnx"] = {"bytes": len(data), "sha256": digest}
+    manifest |= {"model": name, "dimension": DIMENSION}
+    (folder / "model.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_other(tmp_path_factory.mktemp("models") / "other"))
+
+
+@cache
+def loaded(folder: Path) -> Model:
+    return Model(open_bundle(folder))
+
+
+@pytest.fixture(autouse=True)
+def _load_each_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Held, "_loaded", lambda _self, bundle: loaded(bundle.folder))
+
+
+# --- a collection ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    return make_pictures(tmp_path / "pictures", 5)
+
+
+@pytest.fixture
+def index(tmp_path: Path, pictures: list[Path]) -> clipindex.Index:
+    """Five pictures, embedded with the tiny model; the index itself names no model."""
+    ingest(clipindex.Index(tmp_path / "store", model=str(TINY)), pictures[0].parent)
+    return clipindex.Index(tmp_path / "store")
+
+
+NOT_NOW = SwitchOptions(max_seconds=0)
+
+
+def tags_of(index: clipindex.Index, path: Path) -> dict[str, str]:
+    return index.query(path)[0].tags
+
+
+def paths_in(index: clipindex.Index) -> set[str]:
+    hits = index.query("cat", clipindex.QueryOptions(limit=99))
+    return {path for hit in hits for path in hit.paths}
+
+
+def model_of(index: clipindex.Index) -> str:
+    return index.status().model
+
+
+# --- filled, verified, switched ----------------------------------------------------------------
+
+
+def test_a_collection_changes_its_model_and_keeps_every_picture(
+    index: clipindex.Index, pictures: list[Path], other: str
+) -> None:
+    report = index.switch_model(other)
+    assert (report.state, report.model, report.before) == ("switched", "other-clip", "tiny-clip")
+    assert (report.pictures, report.of, report.embedded, report.missing) == (5, 5, 5, [])
+    assert [(root.before, root.after) for root in report.roots] == [(5, 5)]
+    status = index.status()
+    assert (status.model, status.dimension, status.indexed) == ("other-clip", DIMENSION, 5)
+    for path in pictures:
+        hit = index.query(path)[0]
+        assert (hit.path, hit.score) == (str(path), 1.0)
+    assert index.reindex().unchanged == 5
+    result = index.verify(clipindex.VerifyOptions(embed=True))
+    assert (result.wrong, result.checked, result.bit_equal) == (0, 5, 5)
+
+
+def test_it_is_filled_night_after_night_and_nothing_is_embedded_twice(
+    index: clipindex.Index, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter([0.0, 0.0])  # two pages, then the time is over
+    clock = SimpleNamespace(monotonic=lambda: next(ticks, 1e9))
+    monkeypatch.setattr(filling, "PAGE", 2)
+    monkeypatch.setattr(filling, "time", clock)
+    first = index.switch_model(other, SwitchOptions(max_seconds=3600))
+    assert (first.state, first.pictures, first.of, first.embedded) == ("filling", 4, 5, 4)
+    switch = index.status().switch
+    assert switch is not None
+    assert (switch.state, switch.model, switch.pictures, switch.of) == (
+        ("filling", "other-clip", 4, 5)
+    )
+    assert model_of(index) == "tiny-clip"
+    second = index.switch_model(other)
+    assert (second.state, second.pictures, second.embedded) == ("switched", 5, 1)
+
+
+def test_an_interrupted_filling_goes_on_with_the_same_command(
+    index: clipindex.Index, pictures: list[Path], other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(done: int, _total: int) -> None:
+        if done >= 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(filling, "PAGE", 2)
+    with pytest.raises(KeyboardInterrupt):
+        index.switch_model(other, progress=interrupted)
+    assert index.query(pictures[0])[0].path == str(pictures[0])
+    report = index.switch_model(other)
+    assert (report.state, report.embedded) == ("switched", 3)
+
+
+def test_tags_and_queries_go_on_while_it_is_filled(
+    index: clipindex.Index, pictures: list[Path], other: str
+) -> None:
+    seen = []
+
+    def meanwhile(done: int, _total: int) -> None:
+        if done == 5 and not seen:
+            index.tag({"while": "filling"}, [pictures[1]])
+            seen.append(index.query(pictures[2])[0].path)
+
+    assert index.switch_model(other, progress=meanwhile).state == "switched"
+    assert seen == [str(pictures[2])]
+    assert tags_of(index, pictures[1]) == {"while": "filling"}
+
+
+def test_what_is_done_by_hand_between_the_nights_comes_along(
+    index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
+) -> None:
+    """Tags, pruned pictures, new paths, forgotten roots, new pictures, accepted quarantine."""
+    index.tag({"who": "ann", "old": "x"}, [pictures[0]])
+    index.switch_model(other)
+    index.switch_back()  # the new one is full, and not the live one
+    make_pictures(tmp_path / "second", 2, first_seed=50)
+    damaged = tmp_path / "second" / "damaged.jpg"
+    damaged.write_bytes(picture_bytes(77)[:900])
+    index.ingest(tmp_path / "second", tags={"root": "second"})
+    index.accept_quarantine([damaged])
+    index.untag(["old"], [pictures[0]])
+    index.tag({"who": "bob"}, [pictures[1]])
+    pictures[2].unlink()
+    index.prune(options=clipindex.PruneOptions(max_percent=100))
+    pictures[0].parent.rename(tmp_path / "moved")
+    index.relocate(pictures[0].parent, tmp_path / "moved")
+    assert index.switch_model(other).state == "switched"
+    moved = tmp_path / "moved"
+    assert tags_of(index, moved / "000.jpg") == {"who": "ann"}
+    assert tags_of(index, moved / "001.jpg") == {"who": "bob"}
+    assert paths_in(index) == {
+        *(str(moved / f"00{number}.jpg") for number in (0, 1, 3, 4)),
+        *(str(tmp_path / "second" / f"00{number}.jpg") for number in (0, 1)),
+    }
+    status = index.status()
+    assert [(root.path, root.tags) for root in status.root_options] == [
+        (str(moved), {}),
+        (str(tmp_path / "second"), {"root": "second"}),
+    ]
+    assert (status.quarantined, status.accepted) == (1, 1)
+    summary = index.reindex()
+    assert (summary.unchanged, summary.embedded, summary.newly_quarantined) == (6, 0, 0)
+
+
+# --- until the old one is dropped --------------------------------------------------------------
+
+
+def test_going_back_loses_nothing_that_came_since_the_switch(
+    index: clipindex.Index, pictures: list[Path], other: str
+) -> None:
+    index.switch_model(other)
+    index.tag({"since": "then"}, [pictures[0]])
+    make_pictures(pictures[0].parent / "more", 2, first_seed=60)
+    pictures[4].rename(pictures[4].with_name("renamed.jpg"))
+    index.reindex()
+    switch = index.status().switch
+    assert switch is not None
+    assert (switch.state, switch.pictures, switch.of) == ("switched", 7, 7)
+    report = index.switch_back()
+    assert (report.state, report.pictures, report.of, report.embedded) == ("back", 7, 7, 0)
+    assert model_of(index) == "tiny-clip"
+    assert tags_of(index, pictures[0]) == {"since": "then"}
+    assert len(paths_in(index)) == 7
+    assert str(pictures[4]) not in paths_in(index)
+    summary = index.reindex()
+    assert (summary.unchanged, summary.written) == (7, 0)
+    assert index.switch_model(other).embedded == 0  # and forth again
+    assert model_of(index) == "other-clip"
+
+
+def test_a_tag_is_in_both_collections_at_once(
+    index: clipindex.Index, pictures: list[Path], other: str
+) -> None:
+    index.switch_model(other)
+    index.tag({"in": "both"}, [pictures[0]])
+    beside = index.place.locate().beside
+    assert beside is not None
+    assert not beside.is_new
+    with closing(beside.place.open(beside.stored, create=False).points) as points:
+        only = Filter(equals=(("tag_in", "both"),))
+        tagged = [payload["path"] for _, payload in points.scroll(only)]
+    assert tagged == [str(pictures[0])]
+
+
+def test_a_run_goes_on_when_the_old_model_is_gone_and_says_so(
+    tmp_path: Path, pictures: list[Path]
+) -> None:
+    index = clipindex.Index(tmp_path / "store")
+    mine = make_other(tmp_path / "mine", "mine-clip")
+    ingest(clipindex.Index(tmp_path / "store", model=str(mine)), pictures[0].parent)
+    index.switch_model(str(TINY))
+    shutil.rmtree(mine)
+    make_pictures(pictures[0].parent / "more", 1, first_seed=60)
+    with pytest.warns(clipindex.ClipIndexWarning, match="mine-clip could not be brought in step"):
+        assert index.reindex().new == 1
+    assert len(paths_in(index)) == 6
+
+
+def test_points_that_the_live_collection_lost_are_not_deleted_from_the_old_one(
+    index: clipindex.Index, pictures: list[Path], other: str
+) -> None:
+    """The one that is gone back to may be the only one that still has them."""
+    index.switch_model(other)
+    located = index.place.locate()
+    with closing(located.place.open(located.require(), create=False).points) as points:
+        points.delete([point_id("local", os.fsencode(pictures[0]))])
+    index.switch_back()
+    assert str(pictures[0]) in paths_in(index)
+
+
+# --- the end -----------------------------------------------------------------------------------
+
+
+def test_dropping_the_old_collection_frees_its_place_and_ends_the_switch(
+    index: clipindex.Index, tmp_path: Path, other: str, pictures: list[Path]
+) -> None:
+    folder = tmp_path / "store" / "image_embeddings"
+    index.switch_model(other)
+    assert (index.drop_old().model, index.status().switch) == ("tiny-clip", None)
+    names = {path.name for path in folder.iterdir()}
+    assert names <= {"contract.json", "generation-2", "lock", "switch-lock"}
+    assert index.query(pictures[0])[0].path == str(pictures[0])
+    with pytest.raises(UsageError, match="nothing to go back to"):
+        index.switch_back()
+    assert index.switch_model(str(TINY)).state == "switched"  # a third one
+    assert index.drop_old().model == "other-clip"
+    assert not (folder / "generation-2").exists()
+    assert (model_of(index), len(paths_in(index))) == ("tiny-clip", 5)
+
+
+def test_a_switch_is_given_up_before_it_is_made(index: clipindex.Index, other: str) -> None:
+    index.switch_model(other, NOT_NOW)
+    with pytest.raises(UsageError, match="was not switched to 'other-clip' yet"):
+        index.drop_old()
+    assert index.cancel_switch().model == "other-clip"
+    assert index.status().switch is None
+    with pytest.raises(UsageError, match="no switch to another model is under way"):
+        index.cancel_switch()
+    index.switch_model(other)
+    with pytest.raises(UsageError, match="was switched; the old one"):
+        index.cancel_switch()
+
+
+# --- pictures that cannot be embedded any more -------------------------------------------------
+
+
+def test_a_picture_that_cannot_be_embedded_keeps_it_from_being_switched(
+    index: clipindex.Index, pictures: list[Path], other: str
+) -> None:
+    pictures[3].unlink()
+    pictures[4].write_bytes(picture_bytes(99))
+    report = index.switch_model(other)
+    assert report.state == "filling"
+    assert [(one.path, one.reason.split(";")[0].split(":")[0]) for one in report.missing] == [
+        (str(pictures[3]), "its file is gone"),
+        (str(pictures[4]), "it was edited since it was indexed"),
+    ]
+    assert model_of(index) == "tiny-clip"
+    index.reindex()
+    report = index.switch_model(other, SwitchOptions(leave_out=True))
+    assert (report.state, report.pictures, report.of) == ("switched", 4, 5)
+    assert str(pictures[3]) not in paths_in(index)
+    assert index.reindex().embedded == 0
+    index.switch_back()  # the old one still has it
+    assert str(pictures[3]) in paths_in(index)
+
+
+# --- refusals ----------------------------------------------------------------------------------
+
+
+def test_what_makes_no_sense_is_refused_and_changes_nothing(
+    index: clipindex.Index, tmp_path: Path, other: str
+) -> None:
+    third = make_other(tmp_path / "third", "third-clip")
+    with pytest.raises(UsageError, match="has the model 'tiny-clip' already"):
+        index.switch_model(str(TINY))
+    with pytest.raises(ModelError):
+        index.switch_model(str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="nothing to go back to"):
+        index.switch_back()
+    with pytest.raises(StoreError, match="no collection"):
+        clipindex.Index(tmp_path / "empty").switch_model(other)
+    assert index.status().switch is None
+    index.switch_model(other, NOT_NOW)
+    with pytest.raises(Refused, match="another switch is under way: to 'other-clip'"):
+        index.switch_model(str(third))
+    with pytest.raises(ContractMismatch, match="another preprocessing"):
+        index.switch_model(other, SwitchOptions(preprocessing=Preprocessing.EXACT))
+    index.switch_model(other)
+    with pytest.raises(UsageError, match="was switched to 'other-clip' already"):
+        index.switch_model(other)
+    with pytest.raises(Refused, match="another switch is under way: from 'tiny-clip'"):
+        index.switch_model(str(third))
+
+
+def test_only_one_process_fills_at_a_time(
+    tmp_path: Path, index: clipindex.Index, other: str
+) -> None:
+    hurried = clipindex.Index(tmp_path / "store", wait=0.05)
+    assert hurried.status() == index.status()
+    with locked(tmp_path / "store" / "image_embeddings" / run.LOCK, "switch-model"):
+        with pytest.raises(CollectionBusy, match="switch-model"):
+            hurried.switch_model(other)
+        hurried.tag({"a": "b"}, [tmp_path / "pictures"])  # what others do goes on
+
+
+def test_room_for_both_is_asked_for_first(
+    index: clipindex.Index, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "free_space", lambda _: 1 << 20)
+    with pytest.raises(DiskFull, match="MiB are needed"):
+        index.switch_model(other)
+    assert index.status().switch is None
+
+
+# --- on one side or the other ------------------------------------------------------------------
+
+
+def test_an_earlier_clipindex_refuses_a_collection_that_was_switched(
+    index: clipindex.Index, tmp_path: Path, other: str
+) -> None:
+    """It reads contract.json before it opens anything; what is there is newer than it knows."""
+    contract = tmp_path / "store" / "image_embeddings" / "contract.json"
+    before = contract.read_bytes()
+    index.switch_model(other, NOT_NOW)
+    assert contract.read_bytes() == before  # until the switch it may go on
+    index.switch_model(other)
+    with pytest.raises(StoreError, match="it has schema 1000"):
+        read_contract(contract)
+    index.switch_back()
+    assert read_contract(contract) is not None
+
+
+def test_a_run_that_waited_for_the_switch_works_on_the_new_collection(
+    index: clipindex.Index, pictures: list[Path], other: str
+) -> None:
+    before = index.place.locate()
+    make_pictures(pictures[0].parent / "more", 1, first_seed=60)
+    index.switch_model(other)
+    with pytest.raises(Switched):
+        before.place.open(before.require(), create=False)
+    with pytest.raises(Switched), before.place.open_for_reading(before.require(), "export"):
+        pass
+    with open_for_ingest(before, Settings(), lambda b: loaded(b.folder)) as (collection, model):
+        assert collection.contract.model == model.bundle.manifest.model == "other-clip"
+
+
+def test_an_index_that_stays_open_answers_from_the_live_collection(
+    index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
+) -> None:
+    with clipindex.Index(tmp_path / "store") as kept:
+        assert kept.query(pictures[0])[0].score == 1.0
+        index.switch_model(other)
+        assert kept.query(pictures[1])[0].score == 1.0
+        index.switch_back()
+        assert kept.query(pictures[2])[0].score == 1.0
+
+
+def test_queries_beside_a_switch_have_the_old_collection_or_the_new_one(
+    index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
+) -> None:
+    faults: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        mine = clipindex.Index(tmp_path / "store")
+        while not over.is_set():
+            hit = mine.query(pictures[2])[0]
+            if (hit.path, hit.score) != (str(pictures[2]), 1.0):
+                faults.append(repr(hit))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        index.switch_model(other)
+        index.switch_back()
+        index.switch_model(other)
+    finally:
+        over.set()
+        asking.join()
+    assert faults == []
+
+
+# --- with the rest of the program --------------------------------------------------------------
+
+
+def test_backup_compact_and_export_take_the_live_collection(
+    index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
+) -> None:
+    index.switch_model(other)
+    index.tag({"a": "b"}, [pictures[0]])
+    index.compact()
+    assert index.backup(tmp_path / "backups").points == 5
+    assert index.export(tmp_path / "exported") == 5
+    index.restore(tmp_path / "backups", replace=True)
+    status = index.status()
+    assert (status.model, status.switch, len(status.roots)) == ("other-clip", None, 1)
+    assert tags_of(index, pictures[0]) == {"a": "b"}
+    assert index.reindex().unchanged == 5
+
+
+# --- the rehearsal -----------------------------------------------------------------------------
+
+
+def test_a_rehearsal_compares_both_models_and_changes_nothing(
+    index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
+) -> None:
+    store = tmp_path / "store" / "image_embeddings"
+    contract, names = (store / "contract.json").read_bytes(), set(store.iterdir())
+    options = RehearseOptions(hits=2)
+    done = index.rehearse(other, ["a dog", str(pictures[1])], options)
+    assert ((store / "contract.json").read_bytes(), set(store.iterdir())) == (contract, names)
+    assert (done.model, done.before, done.sampled, done.contents) == (
+        ("other-clip", "tiny-clip", 5, 5)
+    )
+    own = done.queries[1]
+    assert own.first_before == own.first_after == str(pictures[1])
+    for query in done.queries:
+        assert query.kept + len(query.won) == query.kept + len(query.lost) == 2
+    expected = index.query("a dog", clipindex.QueryOptions(limit=2))
+    old = {hit.path for hit in expected}
+    assert done.queries[0].first_before == expected[0].path
+    assert set(done.queries[0].lost) <= old
+    index.switch_model(other)  # what was foretold comes true
+    new = {hit.path for hit in index.query("a dog", clipindex.QueryOptions(limit=2))}
+    assert (old & new, new - old) == (old - set(done.queries[0].lost), set(done.queries[0].won))
+    assert index.rehearse(str(TINY), ["x"], RehearseOptions(sample=3)).sampled == 3
+
+
+def test_a_rehearsal_needs_a_query_and_a_picture(
+    index: clipindex.Index, pictures: list[Path], other: str
+) -> None:
+    with pytest.raises(UsageError, match="no query"):
+        index.rehearse(other, [])
+    with pytest.raises(UsageError, match="already"):
+        index.rehearse(str(TINY), ["a dog"])
+    shutil.rmtree(pictures[0].parent)
+    with pytest.raises(UsageError, match="no picture of the sample"):
+        index.rehearse(other, ["a dog"])

@@ -53,7 +53,9 @@ def compact(
             "a Qdrant server reclaims space by itself",
             hint="only an embedded store (--store) is compacted",
         )
-    stored = place.locate(for_writing=True).require()
+    located = place.locate(for_writing=True)
+    stored, place = located.require(), located.place
+    assert isinstance(place, FolderPlace)  # as before
     wanted = threading.Event()
 
     def hand_over() -> bool:
