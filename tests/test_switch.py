@@ -6,7 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import sys
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -16,6 +20,7 @@ import numpy as np
 import pytest
 
 import clipindex
+from benchmarks.crashes.warm import Fault, Warm
 from clipindex.collection.contract import read_contract
 from clipindex.collection.lock import locked
 from clipindex.collection.opening import Settings, open_for_ingest
@@ -477,6 +482,74 @@ def test_queries_beside_a_switch_have_the_old_collection_or_the_new_one(
         over.set()
         asking.join()
     assert faults == []
+
+
+# --- killed ------------------------------------------------------------------------------------
+
+
+def states_after_kills(
+    warm: Warm, store: Path, origin: Path, arguments: list[str], numbers: range
+) -> Iterator[str]:
+    """Yields after each kill, before the number-th durable step of a command, with the name of
+    that step and the store as it was left."""
+    for number in numbers:
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.copytree(origin, store)
+        fault = Fault(border="steps", number=number, done=False, folder=str(store))
+        ended = warm.run([*arguments, "--store", str(store)], fault)
+        if not ended.struck:
+            assert ended.code == 0, ended.err
+            return
+        assert ended.code == -signal.SIGKILL
+        yield ended.struck
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="forks for each kill")
+def test_killed_before_any_step_the_live_collection_is_whole_and_the_same_command_finishes(
+    index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
+) -> None:
+    index.tag({"kept": "always"}, [pictures[0]])
+    store, origin = tmp_path / "killed", tmp_path / "store"
+    killed, everything = clipindex.Index(store), {str(path) for path in pictures}
+
+    def check() -> None:
+        assert paths_in(killed) == everything
+        assert tags_of(killed, pictures[0]) == {"kept": "always"}
+
+    counts = Counter[str]()
+    with Warm() as warm:
+        for _ in states_after_kills(warm, store, origin, ["switch-model", other], range(1, 200, 4)):
+            check()
+            assert model_of(killed) == "tiny-clip"
+            assert killed.switch_model(other).state == "switched"
+            check()
+            counts["switch"] += 1
+        index.switch_model(other)
+        for _ in states_after_kills(
+            warm, store, origin, ["switch-model", "--back"], range(1, 200, 3)
+        ):
+            check()
+            if model_of(killed) == "other-clip":
+                killed.switch_back()
+            assert model_of(killed) == "tiny-clip"
+            check()
+            counts["back"] += 1
+        for _ in states_after_kills(
+            warm, store, origin, ["switch-model", "--drop-old", "--yes"], range(1, 200, 5)
+        ):
+            check()
+            if (
+                killed.status().switch is not None
+                or (store / "image_embeddings/switch.json").exists()
+            ):
+                killed.drop_old()
+            check()
+            assert not (store / "image_embeddings" / "shard").exists()
+            assert killed.reindex().unchanged == 5
+            counts["drop"] += 1
+    assert min(counts[name] for name in ("switch", "back", "drop")) >= 2, counts
+    print(counts)
 
 
 # --- with the rest of the program --------------------------------------------------------------

@@ -3,6 +3,9 @@
 store:     the engine's shard (load, create, update, flush, retrieve, scroll, count, query, close)
 catalogue: SQLite's connection (connect, execute, executemany)
 files:     the file system, below one folder (open, read, stat, scandir, rename, unlink, fsync, ...)
+
+The border `steps` is another one: there the process is killed, before a call that changes names or
+makes something durable.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import builtins
 import errno
 import io
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -36,6 +40,7 @@ PATH_CALLS = (
     "truncate",
     "link",
 )
+STEPS = ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync")
 HANDLE_CALLS = ("read", "fsync", "fstat", "ftruncate", "write")
 
 
@@ -66,9 +71,8 @@ class Counter:
 
 def arm(fault: Fault, note: Path) -> None:
     """From now on the fault's call fails, and its name is written to `note`."""
-    {"store": _arm_store, "catalogue": _arm_catalogue, "files": _arm_files}[fault.border](
-        fault, note
-    )
+    borders = {"store": _arm_store, "catalogue": _arm_catalogue, "files": _arm_files}
+    {**borders, "steps": _arm_steps}[fault.border](fault, note)
 
 
 def _arm_store(fault: Fault, note: Path) -> None:
@@ -148,3 +152,20 @@ def _arm_files(fault: Fault, note: Path) -> None:
         setattr(os, name, failing(name, getattr(os, name)))
     real_open = io.open
     builtins.open = io.open = failing("file", real_open)
+
+
+def _arm_steps(fault: Fault, note: Path) -> None:
+    def die() -> Exception:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError  # unreachable
+
+    counter = Counter(fault, note, die)
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            return counter.call(name, function, *args, **options)
+
+        return call
+
+    for name in STEPS:
+        setattr(os, name, counted(name, getattr(os, name)))
