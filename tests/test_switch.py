@@ -9,8 +9,6 @@ import shutil
 import signal
 import sys
 import threading
-from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -18,9 +16,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import clipindex
 from benchmarks.crashes.warm import Fault, Warm
+from clipindex.cli.app import app
 from clipindex.collection.contract import read_contract
 from clipindex.collection.lock import locked
 from clipindex.collection.opening import Settings, open_for_ingest
@@ -487,21 +487,28 @@ def test_queries_beside_a_switch_have_the_old_collection_or_the_new_one(
 # --- killed ------------------------------------------------------------------------------------
 
 
-def states_after_kills(
-    warm: Warm, store: Path, origin: Path, arguments: list[str], numbers: range
-) -> Iterator[str]:
-    """Yields after each kill, before the number-th durable step of a command, with the name of
-    that step and the store as it was left."""
-    for number in numbers:
-        shutil.rmtree(store, ignore_errors=True)
-        shutil.copytree(origin, store)
-        fault = Fault(border="steps", number=number, done=False, folder=str(store))
-        ended = warm.run([*arguments, "--store", str(store)], fault)
-        if not ended.struck:
-            assert ended.code == 0, ended.err
-            return
-        assert ended.code == -signal.SIGKILL
-        yield ended.struck
+# A command is killed before the number-th change of a name that begins so. A first sweep, before
+# every fourth of all steps, found nothing either.
+KILLS = {
+    "switch-model MODEL": (
+        ("switch.json", 2),
+        ("generation-2/shard/clipindex-new", 5),  # the first point comes next
+        ("contract.json", 2),  # the switch itself
+    ),
+    "switch-model --back": (("contract.json", 2),),
+    "switch-model --drop-old --yes": (("catalogue.sqlite", 1), ("switch.json", 3)),
+}
+
+
+def kill(warm: Warm, store: Path, origin: Path, words: list[str], step: tuple[str, int]) -> None:
+    """Kill a command before one of its steps in a copy of a store."""
+    shutil.rmtree(store, ignore_errors=True)
+    shutil.copytree(origin, store)
+    name, number = step
+    begins = str(store / "image_embeddings" / name)
+    fault = Fault(border="steps", number=number, done=False, folder=begins)
+    ended = warm.run([*words, "--store", str(store)], fault)
+    assert (ended.code, bool(ended.struck)) == (-signal.SIGKILL, True), ended.err
 
 
 @pytest.mark.slow
@@ -510,46 +517,118 @@ def test_killed_before_any_step_the_live_collection_is_whole_and_the_same_comman
     index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
 ) -> None:
     index.tag({"kept": "always"}, [pictures[0]])
-    store, origin = tmp_path / "killed", tmp_path / "store"
-    killed, everything = clipindex.Index(store), {str(path) for path in pictures}
+    struck, store = clipindex.Index(tmp_path / "struck"), tmp_path / "struck"
+    folder, everything = store / "image_embeddings", {str(path) for path in pictures}
 
-    def check() -> None:
-        assert paths_in(killed) == everything
-        assert tags_of(killed, pictures[0]) == {"kept": "always"}
+    def finish(command: str) -> None:
+        if command == "switch-model MODEL":
+            assert model_of(struck) == "tiny-clip"
+            assert struck.switch_model(other).state == "switched"
+        elif command == "switch-model --back":
+            assert struck.switch_back().state == "back"
+        else:
+            struck.drop_old()
+            assert not (folder / "shard").exists()
 
-    counts = Counter[str]()
     with Warm() as warm:
-        for _ in states_after_kills(warm, store, origin, ["switch-model", other], range(1, 200, 4)):
-            check()
-            assert model_of(killed) == "tiny-clip"
-            assert killed.switch_model(other).state == "switched"
-            check()
-            counts["switch"] += 1
-        index.switch_model(other)
-        for _ in states_after_kills(
-            warm, store, origin, ["switch-model", "--back"], range(1, 200, 3)
-        ):
-            check()
-            if model_of(killed) == "other-clip":
-                killed.switch_back()
-            assert model_of(killed) == "tiny-clip"
-            check()
-            counts["back"] += 1
-        for _ in states_after_kills(
-            warm, store, origin, ["switch-model", "--drop-old", "--yes"], range(1, 200, 5)
-        ):
-            check()
-            if (
-                killed.status().switch is not None
-                or (store / "image_embeddings/switch.json").exists()
-            ):
-                killed.drop_old()
-            check()
-            assert not (store / "image_embeddings" / "shard").exists()
-            assert killed.reindex().unchanged == 5
-            counts["drop"] += 1
-    assert min(counts[name] for name in ("switch", "back", "drop")) >= 2, counts
-    print(counts)
+        for command, steps in KILLS.items():
+            words = command.replace("MODEL", other).split()
+            for step in steps:
+                kill(warm, store, tmp_path / "store", words, step)
+                assert paths_in(struck) == everything
+                finish(command)
+                assert paths_in(struck) == everything
+                assert tags_of(struck, pictures[0]) == {"kept": "always"}
+            if command == "switch-model MODEL":
+                index.switch_model(other)
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def clipindex_says(*words: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command, in this process."""
+    ended = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    return ended.exit_code, ended.stdout, ended.stderr
+
+
+def test_the_command_says_where_a_switch_stands_and_how_it_goes_on(
+    index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
+) -> None:
+    place = ("--store", tmp_path / "store")
+    code, out, _ = clipindex_says("switch-model", other, "--max-duration", "0", *place)
+    assert (code, "not switched yet: the same command goes on" in out) == (0, True)
+    _, out, _ = clipindex_says("status", *place)
+    assert "filling the collection of other-clip: 0 of 5 pictures" in out
+    assert "--cancel gives it up" in out
+    code, out, _ = clipindex_says("switch-model", other, *place, "--json")
+    report = json.loads(out)
+    assert (code, report["type"], report["state"], report["pictures"], report["of"]) == (
+        (0, "switch", "switched", 5, 5)
+    )
+    assert report["roots"] == [{"root": str(pictures[0].parent), "before": 5, "after": 5}]
+    _, out, _ = clipindex_says("status", *place)
+    assert "done; the old collection of tiny-clip is kept" in out
+    assert "--back goes back to it" in out
+    code, out, _ = clipindex_says("switch-model", "--back", *place)
+    assert (code, "now has the model tiny-clip: 5 of 5 pictures" in out) == (0, True)
+    code, _, err = clipindex_says("switch-model", "--drop-old", *place)
+    assert (code, "only after a question" in err) == (2, True)
+    code, _, err = clipindex_says("switch-model", "--drop-old", "--yes", *place)
+    assert (code, "--cancel deletes the new one" in err) == (2, True)
+    code, out, _ = clipindex_says("switch-model", "--cancel", "--yes", "--json", *place)
+    dropped = {"type": "switch", "state": "ended", "model": "other-clip", "live": "tiny-clip"}
+    assert (code, json.loads(out)) == (0, dropped)
+    assert index.status().switch is None
+
+
+def test_the_command_names_what_keeps_it_from_switching(
+    index: clipindex.Index, pictures: list[Path], other: str, tmp_path: Path
+) -> None:
+    pictures[0].unlink()
+    code, out, err = clipindex_says("switch-model", other, "--store", tmp_path / "store")
+    assert (code, model_of(index)) == (8, "tiny-clip")
+    assert f"{pictures[0]}: its file is gone" in err
+    assert "not switched: 1 picture cannot be embedded with other-clip" in err
+    assert "4 of 5 pictures in the collection of other-clip" in out
+
+
+def test_the_command_refuses_what_it_would_ignore(other: str, tmp_path: Path) -> None:
+    place = ("--store", tmp_path / "store")
+    for words, said in (
+        ([], "name the new model"),
+        (["--rehearse", "q.txt"], "name the new model"),
+        ([other, "--back"], "--back takes no model"),
+        (["--back", "--cancel"], "exclude each other"),
+        ([other, "--yes"], "only with --drop-old"),
+        ([other, "--sample", "3"], "only with --rehearse"),
+        (["--drop-old", "--yes", "--workers", "2"], "embeds nothing"),
+        ([other, "--rehearse", "q.txt", "--leave-out"], "changes nothing"),
+        (["--back", "--max-duration", "1h"], "while the new collection is filled"),
+        ([other, "--rehearse", tmp_path / "none.txt"], "list of queries cannot be read"),
+    ):
+        code, _, err = clipindex_says("switch-model", *words, *place)
+        assert (code, said in err) == (2, True), (words, err)
+
+
+def test_a_rehearsal_is_a_table_or_json(index: clipindex.Index, other: str, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.txt"
+    queries.write_text("# what we ask\na dog\n\na red car\n")
+    place = ("--store", tmp_path / "store", "--rehearse", queries, "--hits", 2)
+    code, out, _ = clipindex_says("switch-model", other, *place)
+    lines = out.splitlines()
+    assert (code, lines[0].split()) == (0, ["query", "kept", "won", "lost"])
+    assert [line.rsplit(maxsplit=3)[0].strip() for line in lines[1:4]] == (
+        ["a dog", "a red car", "in all"]
+    )
+    assert "Nothing was changed" in lines[-1]
+    _, out, _ = clipindex_says("switch-model", other, *place, "--json")
+    first, second, totals = map(json.loads, out.splitlines())
+    assert (first["query"], second["query"]) == ("a dog", "a red car")
+    assert totals["type"] == "rehearsal"
+    assert totals["kept"] == first["kept"] + second["kept"]
+    assert totals["won"] == len(first["won"]) + len(second["won"])
+    assert model_of(index) == "tiny-clip"
 
 
 # --- with the rest of the program --------------------------------------------------------------

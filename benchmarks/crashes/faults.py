@@ -4,8 +4,7 @@ store:     the engine's shard (load, create, update, flush, retrieve, scroll, co
 catalogue: SQLite's connection (connect, execute, executemany)
 files:     the file system, below one folder (open, read, stat, scandir, rename, unlink, fsync, ...)
 
-The border `steps` is another one: there the process is killed, before a call that changes names or
-makes something durable.
+The border `steps` is another one: there the process is killed, before a call that changes a name.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ PATH_CALLS = (
     "truncate",
     "link",
 )
-STEPS = ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync")
+STEPS = ("mkdir", "rename", "replace", "unlink", "rmdir")
 HANDLE_CALLS = ("read", "fsync", "fstat", "ftruncate", "write")
 
 
@@ -159,11 +158,13 @@ def _arm_steps(fault: Fault, note: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError  # unreachable
 
-    counter = Counter(fault, note, die)
+    counter, below = Counter(fault, note, die), os.fsencode(fault.folder)
 
     def counted(name: str, function: Any) -> Any:
-        def call(*args: Any, **options: Any) -> Any:
-            return counter.call(name, function, *args, **options)
+        def call(path: Any, *args: Any, **options: Any) -> Any:
+            if not os.fsencode(path).startswith(below):
+                return function(path, *args, **options)
+            return counter.call(name, function, path, *args, **options)
 
         return call
 

@@ -25,7 +25,7 @@ PATIENCE = 120  # seconds until a run counts as hanging
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """The `number`-th call at a border fails: before it does anything, or when it is `done`.
-    Only paths below `folder` count."""
+    Only paths that begin with `folder` count."""
 
     border: str
     number: int
