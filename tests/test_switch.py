@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,11 +9,9 @@ import signal
 import sys
 import threading
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -35,78 +32,14 @@ from clipindex.errors import (
     UsageError,
 )
 from clipindex.files.identity import point_id
-from clipindex.index.held import Held
-from clipindex.model.bundle import open_bundle
-from clipindex.model.encoder import Model
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.filter import Filter
 from clipindex.upkeep.switch import filling, run
 from clipindex.upkeep.switch.rehearse import RehearseOptions
 from clipindex.upkeep.switch.report import SwitchOptions
-from conftest import TINY, ingest, make_pictures, picture_bytes
+from conftest import OTHER_DIMENSION, TINY, ingest, loaded, make_other, make_pictures, picture_bytes
 
-DIMENSION = 128  # of the other model
-
-
-# --- another model -----------------------------------------------------------------------------
-
-
-def varint(number: int) -> bytes:
-    out = b""
-    while number >= 128:
-        out, number = out + bytes([number & 127 | 128]), number >> 7
-    return out + bytes([number])
-
-
-def field(number: int, value: bytes | int) -> bytes:
-    """A field of a protobuf message."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def narrowed(graph: bytes, output: bytes) -> bytes:
-    """An ONNX graph with one more matrix at its end. Protobuf's messages are merged when they are
-    joined: what is appended adds a node, its weights [512, 128] and an output to the graph."""
-    hidden = output[:-6] + b"hidden"
-    weights = np.random.default_rng(7).standard_normal((512, DIMENSION)).astype("<f4").tobytes()
-    node = field(1, hidden) + field(1, b"narrow") + field(2, output) + field(4, b"MatMul")
-    tensor = field(1, 512) + field(1, DIMENSION) + field(2, 1) + field(8, b"narrow")
-    shape = field(1, field(2, b"batch")) + field(1, field(1, DIMENSION))
-    kind = field(1, field(1, 1) + field(2, shape))
-    added = field(1, node) + field(5, tensor + field(9, weights))
-    added += field(12, field(1, output) + field(2, kind))
-    return graph.replace(output, hidden) + field(7, added)
-
-
-def make_other(folder: Path, name: str = "other-clip") -> Path:
-    """A bundle like the tiny one, with other weights and a quarter of the dimensions."""
-    shutil.copytree(TINY, folder)
-    manifest = json.loads((folder / "model.json").read_text())
-    for tower in ("vision", "text"):
-        kind = "image" if tower == "vision" else "text"
-        data = narrowed((folder / f"{tower}.onnx").read_bytes(), f"{kind}_embeds".encode())
-        (folder / f"{tower}.onnx").write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        manifest["files"][f"{tower}.onnx"] = {"bytes": len(data), "sha256": digest}
-    manifest |= {"model": name, "dimension": DIMENSION}
-    (folder / "model.json").write_text(json.dumps(manifest))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def other(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(make_other(tmp_path_factory.mktemp("models") / "other"))
-
-
-@cache
-def loaded(folder: Path) -> Model:
-    return Model(open_bundle(folder))
-
-
-@pytest.fixture(autouse=True)
-def _load_each_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Held, "_loaded", lambda _self, bundle: loaded(bundle.folder))
+pytestmark = pytest.mark.usefixtures("one_load")
 
 
 # --- a collection ------------------------------------------------------------------------------
@@ -151,7 +84,7 @@ def test_a_collection_changes_its_model_and_keeps_every_picture(
     assert (report.pictures, report.of, report.embedded, report.missing) == (5, 5, 5, [])
     assert [(root.before, root.after) for root in report.roots] == [(5, 5)]
     status = index.status()
-    assert (status.model, status.dimension, status.indexed) == ("other-clip", DIMENSION, 5)
+    assert (status.model, status.dimension, status.indexed) == ("other-clip", OTHER_DIMENSION, 5)
     for path in pictures:
         hit = index.query(path)[0]
         assert (hit.path, hit.score) == (str(path), 1.0)
