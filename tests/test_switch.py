@@ -424,12 +424,11 @@ def test_queries_beside_a_switch_have_the_old_collection_or_the_new_one(
 # every fourth of all steps, found nothing either.
 KILLS = {
     "switch-model MODEL": (
-        ("switch.json", 2),
         ("generation-2/shard/clipindex-new", 5),  # the first point comes next
         ("contract.json", 2),  # the switch itself
     ),
     "switch-model --back": (("contract.json", 2),),
-    "switch-model --drop-old --yes": (("catalogue.sqlite", 1), ("switch.json", 3)),
+    "switch-model --drop-old --yes": (("catalogue.sqlite", 1),),
 }
 
 
