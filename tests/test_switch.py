@@ -420,8 +420,8 @@ def test_queries_beside_a_switch_have_the_old_collection_or_the_new_one(
 # --- killed ------------------------------------------------------------------------------------
 
 
-# A command is killed before the number-th change of a name that begins so. A first sweep, before
-# every fourth of all steps, found nothing either.
+# A command is killed before the number-th change of a file whose name begins so. A first sweep,
+# before every fourth of all such steps, found nothing either.
 KILLS = {
     "switch-model MODEL": (
         ("generation-2/shard/clipindex-new", 5),  # the first point comes next
@@ -438,7 +438,7 @@ def kill(warm: Warm, store: Path, origin: Path, words: list[str], step: tuple[st
     shutil.copytree(origin, store)
     name, number = step
     begins = str(store / "image_embeddings" / name)
-    fault = Fault(border="steps", number=number, done=False, folder=begins)
+    fault = Fault(border="files", number=number, how="killed", folder=begins)
     ended = warm.run([*words, "--store", str(store)], fault)
     assert (ended.code, bool(ended.struck)) == (-signal.SIGKILL, True), ended.err
 

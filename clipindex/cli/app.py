@@ -32,6 +32,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "quarantine": "Upkeep",
     "verify": "Upkeep",
     "doctor": "Upkeep",
+    "models": "Upkeep",
     "schedule": "Upkeep",
     "compact": "Upkeep",
     "switch-model": "Upkeep",

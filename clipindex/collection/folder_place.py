@@ -81,8 +81,8 @@ class FolderPlace:
         return self
 
     def locate(self, *, for_writing: bool = False) -> Located:  # noqa: ARG002
-        if not self.folder.exists():
-            with suppress(OSError):  # a replacement may have been interrupted
+        with suppress(OSError):  # a replacement may have been interrupted
+            if not self.folder.exists():
                 go_back(self.folder)
         live = generations.live_generation(self.folder)
         place = replace(self, generation=live, is_beside=False)

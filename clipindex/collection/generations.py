@@ -81,7 +81,7 @@ def make_live(folder: Path, generation: str) -> None:
 
 def point_to(folder: Path, generation: str, *, own: StoredContract | None) -> None:
     """Write contract.json: of the first generation its contract itself, `own`, else a pointer."""
-    contract = None if own is None else asdict(own)
+    contract = None if own is None else own.to_json()
     if generation == FIRST:
         assert contract is not None  # it exists
         _write(folder / "contract.json", contract)

@@ -107,8 +107,8 @@ def open_for_ingest(
                 encoder = load(choice.bundle)
                 if located.stored is None:
                     choice.bundle.verify()
-                opening = _opened(located, choice.stored, purpose=purpose)
-                return encoder, choice, *stack.enter_context(opening)
+            opening = _opened(located, choice.stored, purpose=purpose)
+            return encoder, choice, *stack.enter_context(opening)
 
         encoder, choice, collection, opened = live_one(located, enter)
         stored = replace(opened.stored, bundle=choice.stored.bundle)
@@ -137,7 +137,8 @@ def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
 
 @contextmanager
 def open_as_it_is(place: Place, purpose: str) -> Iterator[tuple[Collection, StoredContract]]:
-    """Hold an existing collection so that nothing changes in it; nor does this."""
+    """Hold an existing collection so that nothing changes in it; nor does this, but for a note
+    when it is busy."""
     located = place.locate(for_writing=True)
     stored = located.require()
     with _opened(located, stored, purpose=purpose, create=False) as (collection, opened):
@@ -193,21 +194,23 @@ def _make_folder(place: Place) -> None:
 def _opened(
     located: Located, wanted: StoredContract, *, purpose: str, create: bool = True
 ) -> Iterator[tuple[Collection, Opened]]:
-    """Take the lock, then open points and catalogue. Raises Switched when the name was switched
-    meanwhile."""
+    """Take the lock, then open points and catalogue. A run that cannot begin is noted too. Raises
+    Switched when the name was switched to another model's collection meanwhile."""
     place = located.place
-    _make_folder(place)
-    with place.hold(purpose) as hold:
-        opened = place.open(wanted, create=create)
-        with closing(opened.points), closing(Catalogue(opened.catalogue)) as catalogue:
-            contract = opened.stored.contract
-            collection = Collection(
-                place=place,
-                contract=contract,
-                points=opened.points,
-                catalogue=catalogue,
-                purpose=purpose,
-                beside=located.beside,
-            )
-            with noted_end(catalogue, purpose), hold.answer_from(opened.points):
-                yield collection, opened
+    with ExitStack() as stack:
+        with noted_refusal(located, purpose):
+            _make_folder(place)
+            hold = stack.enter_context(place.hold(purpose))
+            opened = place.open(wanted, create=create)
+            points = stack.enter_context(closing(opened.points))
+            catalogue = stack.enter_context(closing(Catalogue(opened.catalogue)))
+        collection = Collection(
+            place=place,
+            contract=opened.stored.contract,
+            points=points,
+            catalogue=catalogue,
+            purpose=purpose,
+            beside=located.beside,
+        )
+        with noted_end(catalogue, purpose), hold.answer_from(points):
+            yield collection, opened

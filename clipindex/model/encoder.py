@@ -129,10 +129,10 @@ class Model:
                 from clipindex.model import onnxruntime_tower  # not for --help
                 from clipindex.model.text import TextTokenizer  # an ingest has no texts
 
+                words = self.bundle.words
                 options = onnxruntime_tower.fast_start_options()
                 session = onnxruntime_tower.load(self.bundle.text, options)
-                spec = self.bundle.manifest.text
-                self._text = session, TextTokenizer(self.bundle.tokenizer, spec)
+                self._text = session, TextTokenizer(self.bundle.tokenizer, words)
             return self._text
 
 

@@ -9,7 +9,7 @@ from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
-from clipindex.collection.contract import bundle_for, recipe_of
+from clipindex.collection.contract import bundle_for_query, recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
@@ -71,9 +71,9 @@ def find(
 ) -> list[Hit]:
     """The pictures of a collection nearest to the weighted sum of the terms.
 
-    `model` names the bundle's folder where it was moved; `load` opens the bundle; `kept`
-    holds a collection open between queries. Raises UsageError for terms that give no query,
-    CollectionBusy, StoreError, ModelError and their kin.
+    `model` names the bundle's folder where it was moved, or a text tower made for its vectors;
+    `load` opens the bundle; `kept` holds a collection open between queries. Raises UsageError for
+    terms that give no query, CollectionBusy, StoreError, ModelError and their kin.
     """
     if not terms:
         place.locate().require()
@@ -81,7 +81,9 @@ def find(
     while True:
         located = place.locate()
         stored = located.require()
-        query = embed_query(terms, load(bundle_for(stored, model)), recipe_of(stored.contract))
+        query = embed_query(
+            terms, load(bundle_for_query(stored, model)), recipe_of(stored.contract)
+        )
         where = located.place
         try:
             with (

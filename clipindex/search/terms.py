@@ -17,7 +17,7 @@ from clipindex.files.access import exists, is_file, is_folder
 from clipindex.files.identity import display_path, resolve_root
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.formats import HEAD, picture_format
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.points import Vector, is_unit
 
 SMALLEST_SUM = 1e-6  # length of a sum of unit vectors below which they cancel each other out
@@ -158,9 +158,8 @@ def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Q
 def _embed_bytes(data: bytes, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Query:
     from clipindex.pictures.decode import decode  # a text needs no image library
 
-    spec = encoder.bundle.manifest.image
     try:
-        pixels, _ = decode(data, Geometry(spec.size, spec.fit), preprocessing)
+        pixels, _ = decode(data, encoder.bundle.image.geometry, preprocessing)
     except FileFault as fault:
         raise _unreadable(fault, name) from fault
     (vector,) = encoder.encode_images(pixels[np.newaxis])

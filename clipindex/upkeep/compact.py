@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from clipindex.collection.contract import StoredContract
+from clipindex.collection.endings import noted_refusal
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.place import Place
 from clipindex.collection.sharing.hold import Hold, held
@@ -64,7 +65,10 @@ def compact(
         return yielding
 
     started = time.monotonic()
-    with held(place.lock, "compact", place.patience, hand_over) as hold:
+    with (
+        nullcontext() if yielding else noted_refusal(located, "compact"),
+        held(place.lock, "compact", place.patience, hand_over) as hold,
+    ):
         before = size_on_disk(place.shard)
 
         def step(done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from clipindex.collection.contract import bundle_for
+from clipindex.collection.contract import bundle_for_query
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.place import Located, Place
 from clipindex.errors import ClipIndexError
@@ -54,5 +54,5 @@ def _is_problem(check: Check) -> bool:
 
 def _bundle(located: Located | None, model: str | None) -> Bundle:
     if located is not None and located.stored is not None:
-        return bundle_for(located.stored, model)
+        return bundle_for_query(located.stored, model)
     return find_bundle(model or DEFAULT_MODEL)

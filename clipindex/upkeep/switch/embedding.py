@@ -111,7 +111,7 @@ class Embedding:
                     if hashlib.sha256(data).hexdigest() != digest:
                         reason = CHANGED
                         continue
-                    image = self._ready().bundle.manifest.image
+                    image = self._ready().bundle.image
                     geometry = Geometry(image.size, image.fit)
                     return decode(data, geometry, self._preprocessing)[0]
                 except FileFault as fault:
