@@ -130,12 +130,12 @@ def field(number: int, value: bytes | int) -> bytes:
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def narrowed(graph: bytes, output: bytes) -> bytes:
+def narrowed(graph: bytes, output: bytes, seed: int) -> bytes:
     """An ONNX graph with one more matrix at its end. Protobuf's messages are merged when they are
     joined: what is appended adds a node, its weights [512, 128] and an output to the graph."""
     hidden = output[:-6] + b"hidden"
     weights = (
-        np.random.default_rng(7).standard_normal((512, OTHER_DIMENSION)).astype("<f4").tobytes()
+        np.random.default_rng(seed).standard_normal((512, OTHER_DIMENSION)).astype("<f4").tobytes()
     )
     node = field(1, hidden) + field(1, b"narrow") + field(2, output) + field(4, b"MatMul")
     tensor = field(1, 512) + field(1, OTHER_DIMENSION) + field(2, 1) + field(8, b"narrow")
@@ -146,13 +146,13 @@ def narrowed(graph: bytes, output: bytes) -> bytes:
     return graph.replace(output, hidden) + field(7, added)
 
 
-def make_other(folder: Path, name: str = "other-clip") -> Path:
+def make_other(folder: Path, name: str = "other-clip", seed: int = 7) -> Path:
     """A bundle like the tiny one, with other weights and a quarter of the dimensions."""
     shutil.copytree(TINY, folder)
     manifest = json.loads((folder / "model.json").read_text())
     for tower in ("vision", "text"):
         kind = "image" if tower == "vision" else "text"
-        data = narrowed((folder / f"{tower}.onnx").read_bytes(), f"{kind}_embeds".encode())
+        data = narrowed((folder / f"{tower}.onnx").read_bytes(), f"{kind}_embeds".encode(), seed)
         (folder / f"{tower}.onnx").write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
         manifest["files"][f"{tower}.onnx"] = {"bytes": len(data), "sha256": digest}

@@ -222,7 +222,7 @@ def test_a_run_goes_on_when_the_old_model_is_gone_and_says_so(
     tmp_path: Path, pictures: list[Path]
 ) -> None:
     index = clipindex.Index(tmp_path / "store")
-    mine = make_other(tmp_path / "mine", "mine-clip")
+    mine = make_other(tmp_path / "mine", "mine-clip", seed=9)
     ingest(clipindex.Index(tmp_path / "store", model=str(mine)), pictures[0].parent)
     index.switch_model(str(TINY))
     shutil.rmtree(mine)
@@ -307,7 +307,7 @@ def test_a_picture_that_cannot_be_embedded_keeps_it_from_being_switched(
 def test_what_makes_no_sense_is_refused_and_changes_nothing(
     index: clipindex.Index, tmp_path: Path, other: str
 ) -> None:
-    third = make_other(tmp_path / "third", "third-clip")
+    third = make_other(tmp_path / "third", "third-clip", seed=8)
     with pytest.raises(UsageError, match="has the model 'tiny-clip' already"):
         index.switch_model(str(TINY))
     with pytest.raises(ModelError):
@@ -420,25 +420,20 @@ def test_queries_beside_a_switch_have_the_old_collection_or_the_new_one(
 # --- killed ------------------------------------------------------------------------------------
 
 
-# A command is killed before the number-th change of a file whose name begins so. A first sweep,
-# before every fourth of all such steps, found nothing either.
+# A command is killed before the number-th call of a border that changes something: of the engine,
+# or for a file whose name begins so. A first sweep, before every fourth step, found nothing either.
 KILLS = {
-    "switch-model MODEL": (
-        ("generation-2/shard/clipindex-new", 5),  # the first point comes next
-        ("contract.json", 2),  # the switch itself
-    ),
-    "switch-model --back": (("contract.json", 2),),
-    "switch-model --drop-old --yes": (("catalogue.sqlite", 1),),
+    "switch-model MODEL": (("store", "", 4), ("files", "contract.json", 3)),  # 3: the switch itself
+    "switch-model --back": (("files", "contract.json", 3),),
+    "switch-model --drop-old --yes": (("files", "catalogue.sqlite", 1),),
 }
 
 
-def kill(warm: Warm, store: Path, origin: Path, words: list[str], step: tuple[str, int]) -> None:
-    """Kill a command before one of its steps in a copy of a store."""
-    shutil.rmtree(store, ignore_errors=True)
-    shutil.copytree(origin, store)
-    name, number = step
+def kill(warm: Warm, store: Path, words: list[str], step: tuple[str, str, int]) -> None:
+    """Kill a command before one of its steps."""
+    border, name, number = step
     begins = str(store / "image_embeddings" / name)
-    fault = Fault(border="files", number=number, how="killed", folder=begins)
+    fault = Fault(border=border, number=number, how="killed", folder=begins)
     ended = warm.run([*words, "--store", str(store)], fault)
     assert (ended.code, bool(ended.struck)) == (-signal.SIGKILL, True), ended.err
 
@@ -466,7 +461,9 @@ def test_killed_before_any_step_the_live_collection_is_whole_and_the_same_comman
         for command, steps in KILLS.items():
             words = command.replace("MODEL", other).split()
             for step in steps:
-                kill(warm, store, tmp_path / "store", words, step)
+                shutil.rmtree(store, ignore_errors=True)
+                shutil.copytree(tmp_path / "store", store)
+                kill(warm, store, words, step)
                 assert paths_in(struck) == everything
                 finish(command)
                 assert paths_in(struck) == everything
