@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.errors import ProviderUnavailable as ProviderUnavailable
     from clipindex.errors import Refused as Refused
     from clipindex.errors import StoreError as StoreError
+    from clipindex.errors import Switched as Switched
     from clipindex.errors import UsageError as UsageError
     from clipindex.errors import VerificationFailed as VerificationFailed
     from clipindex.files.walk import WalkPolicy as WalkPolicy
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import FileDone as FileDone
     from clipindex.ingest.events import FileVanished as FileVanished
     from clipindex.ingest.events import FolderFault as FolderFault
+    from clipindex.ingest.events import OldCollectionFed as OldCollectionFed
     from clipindex.ingest.events import PointsMissing as PointsMissing
     from clipindex.ingest.events import RootOptionsUsed as RootOptionsUsed
     from clipindex.ingest.events import RootRenamed as RootRenamed
@@ -80,15 +82,15 @@ _EXPORTS = {  # module -> its public names
     "errors": (
         "ClipIndexError ClipIndexWarning CollectionBusy ContractMismatch DiskFull "
         "DiskNotMounted ExitCode ModelError ProviderUnavailable Refused StoreError "
-        "UsageError VerificationFailed"
+        "Switched UsageError VerificationFailed"
     ),
     "files.walk": "WalkPolicy",
     "index": "Index",
     "ingest.dry_run": "DryRun",
     "ingest.events": (
-        "EmbeddingOn Event FileDone FileVanished FolderFault PointsMissing "
-        "RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning SlowFile "
-        "Status Summary Untouched"
+        "EmbeddingOn Event FileDone FileVanished FolderFault OldCollectionFed "
+        "PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning "
+        "SlowFile Status Summary Untouched"
     ),
     "ingest.options": "IngestOptions PruneOptions",
     "ingest.prunable": "Kept Prunable PrunePlan",

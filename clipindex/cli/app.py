@@ -36,6 +36,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "models": "Upkeep",
     "schedule": "Upkeep",
     "compact": "Upkeep",
+    "switch-model": "Upkeep",
     "backup": "Copies",
     "restore": "Copies",
     "export": "Copies",

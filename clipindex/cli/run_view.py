@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from clipindex.cli.event_lines import (
     embedding_line,
+    fed_line,
     file_line,
     log_line,
     missing_line,
@@ -38,6 +39,7 @@ from clipindex.ingest.events import (
     FileDone,
     FileVanished,
     FolderFault,
+    OldCollectionFed,
     PointsMissing,
     RootOptionsUsed,
     RootRenamed,
@@ -178,6 +180,8 @@ class JsonView:
             self._output.say(f"note: {renamed_line(event)}")
         elif isinstance(event, RootOptionsUsed):
             self._output.say(f"note: {options_line(event)}")
+        elif isinstance(event, OldCollectionFed) and (event.embedded or event.lacking):
+            self._output.say(f"note: {fed_line(event)}")
 
     def _file(self, file: FileDone) -> None:
         line = {"path": file.path, "status": file.status.value, "id": file.id}
@@ -233,6 +237,8 @@ class PeopleView:
             self._output.say(f"note: {renamed_line(event)}")
         elif isinstance(event, RootOptionsUsed):
             self._output.say(f"note: {options_line(event)}")
+        elif isinstance(event, OldCollectionFed) and (event.embedded or event.lacking):
+            self._output.say(f"note: {fed_line(event)}")
 
     def _finished(self, summary: Summary) -> None:
         """What vanished is said with --quiet too, in the run that misses it first."""
