@@ -21,6 +21,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "PIL": {"pictures"},
     "pi_heif": {"pictures.heic"},
     "rawpy": {"pictures.raw"},
+    "dhash": {"pictures.likeness"},
     "onnxruntime": {"model.onnxruntime_tower"},
     "openvino": {"model.openvino_tower"},
     "tokenizers": {"model.text"},

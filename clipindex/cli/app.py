@@ -23,6 +23,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "ingest": "Index",
     "reindex": "Index",
     "query": "Search",
+    "duplicates": "Search",
     "status": "Search",
     "tag": "Tags",
     "untag": "Tags",
