@@ -69,6 +69,17 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.backup import Backup as Backup
     from clipindex.upkeep.compact import Compaction as Compaction
     from clipindex.upkeep.doctor.checks import Check as Check
+    from clipindex.upkeep.duplicates.findings import DuplicateFile as DuplicateFile
+    from clipindex.upkeep.duplicates.findings import DuplicateGroup as DuplicateGroup
+    from clipindex.upkeep.duplicates.findings import DuplicatesFinished as DuplicatesFinished
+    from clipindex.upkeep.duplicates.findings import DuplicatesOptions as DuplicatesOptions
+    from clipindex.upkeep.duplicates.findings import DuplicatesProgress as DuplicatesProgress
+    from clipindex.upkeep.duplicates.findings import DuplicatesSummary as DuplicatesSummary
+    from clipindex.upkeep.duplicates.findings import NotCompared as NotCompared
+    from clipindex.upkeep.duplicates.findings import Role as Role
+    from clipindex.upkeep.duplicates.findings import Step as Step
+    from clipindex.upkeep.duplicates.findings import Unread as Unread
+    from clipindex.upkeep.duplicates.verdicts import Verdict as Verdict
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
     from clipindex.upkeep.restore import Restored as Restored
     from clipindex.upkeep.verify.findings import Finding as Finding
@@ -105,6 +116,11 @@ _EXPORTS = {  # module -> its public names
     "stores.verified": "BatchVerified",
     "upkeep.backup": "Backup",
     "upkeep.compact": "Compaction",
+    "upkeep.duplicates.findings": (
+        "DuplicateFile DuplicateGroup DuplicatesFinished DuplicatesOptions DuplicatesProgress "
+        "DuplicatesSummary NotCompared Role Step Unread"
+    ),
+    "upkeep.duplicates.verdicts": "Verdict",
     "upkeep.restore": "Restored",
     "upkeep.doctor.checks": "Check",
     "upkeep.quarantine": "Quarantined",

@@ -22,6 +22,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "pi_heif": {"pictures.heic"},
     "rawpy": {"pictures.raw"},
     "onnx": {"model.onnx_graph.files", "model.onnx_graph.graph"},
+    "dhash": {"pictures.likeness"},
     "onnxruntime": {"model.onnxruntime_tower"},
     "openvino": {"model.openvino_tower"},
     "tokenizers": {"model.text"},
