@@ -17,12 +17,7 @@ from clipindex.pictures.preprocessing import Fit, Geometry, Interpolation
 
 SCHEMA = 1
 PRECISIONS = ("fp32", "int8")
-OPTIONAL = (
-    "quantisation",
-    "conversion",
-    "mate",
-    "merged",
-)  # left out where None
+OPTIONAL = ("quantisation", "conversion", "mate", "merged")  # left out where they are None
 Pad = Literal["longest", "max"]
 Pooling = Literal["mean", "cls", "multi_layer"]
 Cleaning = Literal["openai", "none", "lower", "canonical"]
