@@ -118,9 +118,11 @@ def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
 def test_a_query_costs_no_more_than_its_hits(double: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 40)
     ingest(on(double), tmp_path / "photos")
+    on(double).query("a cat")  # keeps a sample of the collection, by which hits are judged
     double.log.clear()
     assert len(on(double).query("a dog", clipindex.QueryOptions(limit=3))) == 3
-    grouped, copies = double.requests("/points/")
+    grouped, copies, sampled, judged = double.requests("/points")
+    assert (len(sampled.body["ids"]), len(judged.body["ids"])) == (16, 3)
     assert grouped.path.split("?")[0].endswith("/points/query/groups")
     (condition,) = copies.body["filter"]["must"]
     assert len(condition["match"]["any"]) < 10
