@@ -249,7 +249,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "an interpolation that clipindex does not have": (
         "dinov2",
-        lambda folder: change(folder, PREPROCESSOR, resample=1),
+        lambda folder: change(folder, PREPROCESSOR, resample=0),
         "image.interpolation",
     ),
     "pictures that are not scaled to 0..1": (

@@ -163,6 +163,51 @@ def dinov2(folder: Path, *, registers: int = 0, swiglu: bool = False) -> None:
     write(folder, "preprocessor_config.json", stated)
 
 
+def smolvlm(folder: Path, *, kind: str = "smolvlm", activation: str = "silu") -> None:
+    """SmolVLM2's architecture: SigLIP's vision, a connector, Llama's decoder with shared keys."""
+    from transformers import AutoConfig, AutoModel
+
+    folder.mkdir(parents=True)
+    tokenizer = gemma_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    marks = ["<fake_token_around_image>", "<global-img>", "<image>"]
+    tokenizer.add_special_tokens(marks)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {"pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"}
+    write(folder, "tokenizer_config.json", {"tokenizer_class": "TokenizersBackend", **names})
+    decoder = {
+        "model_type": "llama",
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "hidden_act": activation,
+        "max_position_embeddings": 256,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+    }
+    config = AutoConfig.for_model(
+        kind,
+        vision_config={
+            **WIDTHS,
+            "hidden_size": 24,
+            "intermediate_size": 48,
+            "image_size": SIZE,
+            "patch_size": 8,
+        },
+        text_config=decoder,
+        scale_factor=4,
+        image_token_id=tokenizer.token_to_id("<image>"),
+    )
+    awaken(AutoModel.from_config(config), seed=12).save_pretrained(folder)
+    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    tiles = {"max_image_size": {"longest_edge": SIZE}, "do_image_splitting": True, "resample": 1}
+    write(folder, "preprocessor_config.json", {**half, **tiles})
+
+
 # sentence-transformers
 
 

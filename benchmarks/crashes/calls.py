@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from itertools import islice, product
 
 from benchmarks.crashes.checks import Examiner, Tally
 from benchmarks.crashes.faults import BORDERS
@@ -27,16 +28,16 @@ def fail_all(
     *,
     every: Mapping[str, int] = ALL,
     first: int = 1,
+    ways: int = 1,
 ) -> Iterator[Tally]:
-    """Each border of each command; of its calls each, or every so many from `first` on."""
+    """Each border of each command, in each way; of its calls each, or every so many from `first`
+    on. With `ways` only each so many-th of these takes place."""
     tally = Tally(kind="failing calls")
-    for scene in scenes:
-        for border in BORDERS:
-            for how in HOW:
-                number = first
-                while strike(scene, border, number, warm, examiner, tally, how=how):
-                    number += every[border]
-                    yield tally
+    for scene, border, how in islice(product(scenes, BORDERS, HOW), 0, None, ways):
+        number = first
+        while strike(scene, border, number, warm, examiner, tally, how=how):
+            number += every[border]
+            yield tally
 
 
 def strike(
@@ -62,6 +63,7 @@ def strike(
     bad = ended.code < 0 if how != "killed" else ended.code != -signal.SIGKILL
     if ended.code == UNEXPECTED or bad or "Traceback" in ended.err:
         tally.faults.append(f"{scene.name}, {case}: exit {ended.code}: {ended.err[-600:]}")
-    said_all = ended.said_all and border != "files"  # a picture that cannot be read is no point
-    examiner.examine(scene, stage, ended.reported, tally, case, said_all=said_all)
+    read = border != "files"  # else some picture or folder may not have been
+    said_all = ended.said_all and read
+    examiner.examine(scene, stage, ended.reported, tally, case, said_all=said_all, walked=read)
     return True

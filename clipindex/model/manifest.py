@@ -17,8 +17,9 @@ from clipindex.pictures.preprocessing import Fit, Geometry, Interpolation
 
 SCHEMA = 1
 PRECISIONS = ("fp32", "int8")
-OPTIONAL = ("quantisation", "conversion", "mate")  # fields that are left out where they are None
+OPTIONAL = ("quantisation", "conversion", "mate", "merged")  # left out where they are None
 Pad = Literal["longest", "max"]
+Pooling = Literal["mean", "cls", "multi_layer"]
 Cleaning = Literal["openai", "none", "lower", "canonical"]
 # No path, no name that a file system reads in its own way (device names, streams, case aside).
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -80,6 +81,21 @@ class TextSpec:
         _check_choice("text.cleaning", self.cleaning, *get_args(Cleaning))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedSpec:
+    """A vision-language model: picture and text stand in one sequence, and one vector is made of
+    its hidden states. `pooling` is what makes the vectors of a collection."""
+
+    pooling: Pooling
+    max_length: int  # tokens of a sequence, the picture's among them
+    picture_length: int  # tokens that a picture takes
+
+    def __post_init__(self) -> None:
+        _check_choice("merged.pooling", self.pooling, *get_args(Pooling))
+        _check_integer("merged.max_length", self.max_length, 2, 65_536)
+        _check_integer("merged.picture_length", self.picture_length, 1, self.max_length)
+
+
 @dataclass(frozen=True, slots=True)
 class FileSpec:
     """Size and digest of one file of the bundle."""
@@ -107,7 +123,7 @@ class Quantisation:
     mean_cosine: float
     smallest_cosine: float
     image_overlap: float  # queries are pictures
-    text_overlap: float  # queries are texts
+    text_overlap: float | None  # queries are texts; None: the model has no text tower
     # Name -> SHA-256 of the fp32 tower's files, by which its text tower's mates know it; None in
     # bundles of earlier versions.
     made_from: dict[str, str] | None = None
@@ -118,7 +134,8 @@ class Quantisation:
         _check_integer("quantisation.weight_bits", self.weight_bits, 1, 8)
         _check_integer("quantisation.calibrated_on", self.calibrated_on, 0, 10**9)
         _check_integer("quantisation.compared_on", self.compared_on, 0, 10**9)
-        for name in ("mean_cosine", "smallest_cosine", "image_overlap", "text_overlap"):
+        names = ["mean_cosine", "smallest_cosine", "image_overlap"]
+        for name in names if self.text_overlap is None else [*names, "text_overlap"]:
             _check_number(f"quantisation.{name}", getattr(self, name), -1.001, 1.001)  # rounding
         if self.made_from is not None:
             _check_digests("quantisation.made_from", self.made_from)
@@ -170,6 +187,7 @@ class Manifest:
     quantisation: Quantisation | None = None  # int8 only
     conversion: Conversion | None = None  # of a vision tower that was made of a ready-made graph
     mate: Mate | None = None  # of a text tower alone
+    merged: MergedSpec | None = None  # vision-language models only
 
     def __post_init__(self) -> None:
         if self.image is None and (self.text is None or self.mate is None):
@@ -223,6 +241,7 @@ class Manifest:
             "quantisation": Quantisation,
             "conversion": Conversion,
             "mate": Mate,
+            "merged": MergedSpec,
         }
         given = {**dict.fromkeys(OPTIONAL), **fields}
         parts: dict[str, Any] = {

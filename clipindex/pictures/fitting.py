@@ -12,7 +12,11 @@ from clipindex.pictures.preprocessing import Geometry
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]  # [height, width, 3]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 # A picture up to this many times as long as it is wide is resized whole, as torchvision does.
 LONGEST_WHOLE = 8
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 Fit = Literal["crop", "squash"]
-Interpolation = Literal["bicubic", "bilinear"]  # both with antialias
+Interpolation = Literal["bicubic", "bilinear", "lanczos"]  # all with antialias
 
 
 class Preprocessing(StrEnum):

@@ -70,6 +70,26 @@ def export_tower(
     The older, tracing exporter is used on purpose: it keeps the graph in the form in which the
     tower was written, and needs nothing beside torch and onnx.
     """
+    export_graph(
+        tower,
+        {input_name: example},
+        path,
+        output_names=[output_name],
+        dynamic_axes={input_name: dynamic_axes, output_name: {0: "batch"}},
+        fold_constants=fold_constants,
+    )
+
+
+def export_graph(
+    module: nn.Module,
+    examples: Mapping[str, Tensor],
+    path: Path,
+    *,
+    output_names: Sequence[str],
+    dynamic_axes: Mapping[str, Mapping[int, str]],
+    fold_constants: bool = True,
+) -> None:
+    """Write a module with any number of named inputs and outputs as ONNX."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -80,15 +100,15 @@ def export_tower(
         torch.backends.mha.set_fastpath_enabled(False)  # an operator that ONNX does not have
         try:
             torch.onnx.export(
-                tower.eval(),
-                (example,),
+                module.eval(),
+                tuple(examples.values()),
                 buffer,
                 dynamo=False,
                 opset_version=OPSET,
                 do_constant_folding=fold_constants,
-                input_names=[input_name],
-                output_names=[output_name],
-                dynamic_axes={input_name: dict(dynamic_axes), output_name: {0: "batch"}},
+                input_names=list(examples),
+                output_names=list(output_names),
+                dynamic_axes={name: dict(axes) for name, axes in dynamic_axes.items()},
             )
         except (RuntimeError, ValueError) as error:  # torch.onnx's own errors are of these
             why = str(error).splitlines()[0][:300]

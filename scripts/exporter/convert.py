@@ -11,7 +11,8 @@ import torch
 
 from clipindex.errors import ModelError
 from clipindex.model.bundle import Bundle, find_bundle
-from exporter import clip, dinov2, multilingual, siglip
+from clipindex.model.manifest import Pooling
+from exporter import clip, dinov2, multilingual, siglip, smolvlm
 from exporter.bundle import (
     OPSET,
     BundleRefused,
@@ -20,6 +21,7 @@ from exporter.bundle import (
     finished_or_nothing,
     write_manifest,
 )
+from exporter.merged import write_merged
 from exporter.parity import check_text, check_vision
 from exporter.source import Checkpoint, Source, TextSide, VisionSide, find_checkpoint
 from exporter.tokens import NOTICE, add_tokenizer
@@ -34,14 +36,26 @@ READERS: dict[str, Callable[[Checkpoint, str], Source]] = {
     "dinov2": dinov2.read,
     "dinov2_with_registers": dinov2.read,
 }
+VISION_LANGUAGE = ("smolvlm", "idefics3")
 KNOWN = (
-    "CLIP, SigLIP, SigLIP 2 of fixed resolution, DINOv2, what open_clip loads, and DistilBERT text"
-    " towers of sentence-transformers"
+    "CLIP, SigLIP, SigLIP 2 of fixed resolution, DINOv2, SmolVLM, Idefics3, what open_clip loads,"
+    " and DistilBERT text towers of sentence-transformers"
 )
 
 
-def read_source(name: str, *, revision: str | None, licence: str, mate: str | None) -> Source:
-    """The model of a checkpoint, read by the module of its class. Raises BundleRefused."""
+def read_source(
+    name: str,
+    *,
+    revision: str | None,
+    licence: str,
+    mate: str | None = None,
+    pooling: Pooling | None = None,
+) -> Source:
+    """The model of a checkpoint, read by the module of its class. Raises BundleRefused.
+
+    `mate`: of a text tower alone, the bundle whose pictures it searches. `pooling`: of a
+    vision-language model; None: the mean.
+    """
     checkpoint = find_checkpoint(name, revision)
     if (checkpoint.folder / "modules.json").exists():
         if mate is None:
@@ -53,6 +67,10 @@ def read_source(name: str, *, revision: str | None, licence: str, mate: str | No
     if mate is not None:
         raise BundleRefused("--mate is for a text tower alone (a folder of sentence-transformers)")
     kind = checkpoint.json("config.json").get("model_type")
+    if kind in VISION_LANGUAGE:
+        return smolvlm.read(checkpoint, licence, pooling or "mean")
+    if pooling is not None:
+        raise BundleRefused("--pooling is for vision-language models, which have hidden states")
     if kind in READERS:
         return READERS[kind](checkpoint, licence)
     if (checkpoint.folder / "open_clip_config.json").exists():
@@ -79,6 +97,8 @@ def convert(source: Source, output: Path, *, int8: Int8 | None = None) -> None:
     """Write the bundle, or nothing: the exported towers must agree with their references."""
     with finished_or_nothing(output) as folder, torch.no_grad():
         fields = manifest_fields(source)
+        if source.merged is not None:
+            write_merged(source.merged, folder)
         if source.text is not None:
             write_text(source.text, folder)
         if source.vision is not None and int8 is None:
@@ -118,15 +138,19 @@ def int8_vision(source: Source, side: VisionSide, int8: Int8, folder: Path) -> d
 
 def manifest_fields(source: Source) -> dict[str, Any]:
     """All of the manifest but the files."""
+    merged = source.merged
+    image = merged.image if merged is not None else source.vision and source.vision.spec
+    text = merged.text if merged is not None else source.text and source.text.spec
     return {
         "model": source.name,
         "revision": source.revision,
         "architecture": source.architecture,
         "dimension": source.dimension,
         "precision": "fp32",
-        "image": None if source.vision is None else asdict(source.vision.spec),
-        "text": None if source.text is None else asdict(source.text.spec),
+        "image": None if image is None else asdict(image),
+        "text": None if text is None else asdict(text),
         **({} if source.mate is None else {"mate": asdict(source.mate)}),
+        **({} if merged is None else {"merged": asdict(merged.spec)}),
         "opset": OPSET,
         "licence": source.licence,
         "source": source.origin,

@@ -42,11 +42,7 @@ def load_tower(path: Path) -> Tower:
 
     With a probe beside it, 8-bit products are summed as exactly as clipindex has them summed.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    probe = path.with_name(PROBE)
-    options = make_exact(options, probe if probe.exists() else None, load_session)
-    session = load_session(path, options)
+    session = open_session(path)
     input_name = session.get_inputs()[0].name
     output_name = session.get_outputs()[0].name
 
@@ -55,6 +51,15 @@ def load_tower(path: Path) -> Tower:
         return embeddings
 
     return run
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """See `load_tower`."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    probe = path.with_name(PROBE)
+    options = make_exact(options, probe if probe.exists() else None, load_session)
+    return load_session(path, options)
 
 
 def load_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:

@@ -12,10 +12,8 @@ from clipindex.model.manifest import ImageSpec
 from exporter.bundle import BundleRefused
 
 BICUBIC = 3
-INTERPOLATIONS = {
-    2: "bilinear",
-    BICUBIC: "bicubic",
-}  # Pillow's numbers, as transformers writes them
+# Pillow's numbers, as transformers writes them
+INTERPOLATIONS = {1: "lanczos", 2: "bilinear", BICUBIC: "bicubic"}
 
 # transformers' own defaults, where preprocessor_config.json leaves a value out
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

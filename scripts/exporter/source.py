@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from clipindex.model.imports import guarded_import
 from clipindex.model.manifest import ImageSpec, Mate, TextSpec
 from exporter.bundle import BundleRefused
 from exporter.parity import Array, Tower, Vocabulary
+
+if TYPE_CHECKING:
+    from exporter.merged import MergedSide
 
 with guarded_import():
     import huggingface_hub
@@ -59,6 +62,7 @@ class Source:
     vision: VisionSide | None
     text: TextSide | None
     mate: Mate | None = None  # the vision tower that a lone text tower was trained for
+    merged: MergedSide | None = None  # in place of both sides: a vision-language model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,13 +130,18 @@ def reference_of_pictures(
     (batch, 3, size, size)."""
 
     def see(pixels: Array) -> Array:
-        scaled = (pixels / np.float32(255) - np.array(mean)) / np.array(std)
-        batch = torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2)
         with torch.no_grad():
+            batch = torch.from_numpy(scaled_pictures(pixels, mean, std))
             embeddings: Array = run(batch).numpy()
         return embeddings
 
     return see
+
+
+def scaled_pictures(pixels: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
+    """uint8 (batch, size, size, 3) to float32 (batch, 3, size, size)."""
+    scaled = (pixels / np.float32(255) - np.array(mean)) / np.array(std)
+    return np.ascontiguousarray(scaled.astype(np.float32).transpose(0, 3, 1, 2))
 
 
 def reference_of_texts(run: Callable[[Tensor], Tensor]) -> Tower:
