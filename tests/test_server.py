@@ -341,7 +341,7 @@ def test_the_contract_travels_with_the_collection(double: Double, tmp_path: Path
     assert set(double.shards["image_embeddings"].indexes) == {"path", "folders", "sha256", "source"}
 
 
-@pytest.mark.parametrize("theirs", ["another revision", "the same"])
+@pytest.mark.parametrize("theirs", ["another precision", "the same"])
 def test_of_two_makers_the_slower_one_takes_what_the_faster_one_made(
     double: Double, tmp_path: Path, theirs: str
 ) -> None:
@@ -349,7 +349,7 @@ def test_of_two_makers_the_slower_one_takes_what_the_faster_one_made(
     ingest(on(double, collection="pattern"), tmp_path / "photos")
     metadata = copy.deepcopy(double.shards["pattern"].config["metadata"])
     if theirs != "the same":
-        metadata["clipindex"]["contract"]["revision"] = theirs
+        metadata["clipindex"]["contract"]["precision"] = theirs
 
     def another_is_faster(request: Request) -> bool:
         if (request.method, request.path) == ("PUT", "/collections/raced"):
@@ -361,7 +361,7 @@ def test_of_two_makers_the_slower_one_takes_what_the_faster_one_made(
     if theirs == "the same":
         assert ingest(on(double, collection="raced"), tmp_path / "photos").summary.points == 2
         return
-    with pytest.raises(ContractMismatch, match="another revision"):
+    with pytest.raises(ContractMismatch, match="another precision"):
         ingest(on(double, collection="raced"), tmp_path / "photos")
 
 
