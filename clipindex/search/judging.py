@@ -88,8 +88,8 @@ def standing(query: Vector, neutral: Vector, hits: Embeddings, sample: Sample) -
 
 def calibration_for(manifest: Manifest) -> Calibration | None:
     """The calibration of a model, None where it was not measured."""
-    digests = [manifest.files[name].sha256[:16] for name in ("vision.onnx", "text.onnx")]
-    return CALIBRATIONS.get("-".join(digests))
+    towers = [manifest.files.get(name) for name in ("vision.onnx", "text.onnx")]
+    return CALIBRATIONS.get("-".join(tower.sha256[:16] for tower in towers if tower is not None))
 
 
 # Beginnings of the SHA-256 of both towers -> calibration, as `benchmarks/scores.py` prints it.
