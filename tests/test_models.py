@@ -237,8 +237,10 @@ def test_a_model_that_is_not_here_says_what_to_type(typed: str, message: str, hi
 def test_a_name_is_close_in_spite_of_case_and_underscores() -> None:
     names = list(descriptions())
     assert closest("ViT_B_32_LAION2B", names) == "vit-b-32-laion2b"
-    assert closest("siglip2-base", names) is not None
+    assert closest("siglip2-base", names) == "siglip2-b-32-256"
+    assert closest("laion2b", names) == "vit-b-32-laion2b"
     assert closest("resnet", names) is None
+    assert closest("ViT-Z", names) is None
 
 
 def test_ingest_with_a_model_that_is_not_here_ends_with_the_models_exit_code(home: Path) -> None:

@@ -73,6 +73,7 @@ class Vision:
     name: str = "pixel_values"
     output: str = "image_embeds"
     normalised: bool = False
+    is_valid: bool = False  # says so instead of a padding of 0
     through: str = ""  # an operator between the pixels and the convolution
 
     def build(self, b: Builder) -> None:
@@ -85,7 +86,7 @@ class Vision:
             filters,
             b.weight(WIDTH),
             strides=[self.stride, self.stride],
-            pads=[self.pads] * 4,
+            **({"auto_pad": "VALID"} if self.is_valid else {"pads": [self.pads] * 4}),
         )
         # As flatten(2).transpose(1, 2) is exported.
         start = b.add("Slice", b.add("Shape", convolved), *_numbers(b, 0, 2, 0))

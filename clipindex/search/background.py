@@ -26,7 +26,7 @@ from clipindex.stores.points import POINTS_AT_ONCE, Point, ReadablePoints
 CACHE = PrivateCache("samples", most=50)  # 4 MB each at 512 numbers
 VERSION = 1  # of what a file holds
 SIZE = 2000  # points: z is then off by 0.08 on average, from 10,000 points
-COMPARED = 64  # points of the sample that are compared with the collection's
+COMPARED = 16  # points of the sample that are compared with the collection's
 GROWTH = 0.05  # share by which the number of points may differ
 SAME = 1e-3  # difference of two numbers of a vector; a server may round them
 
