@@ -148,6 +148,7 @@ def test_what_cannot_be_listed_has_no_size(tmp_path: Path, monkeypatch: pytest.M
 # --- the harness itself ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_point_that_is_taken_away_is_noticed(make: Make, warm: Warm) -> None:
     """The examination can fail: a reported point is deleted, a row changed, behind its back."""
     (scene,) = make("ingest")
@@ -166,6 +167,7 @@ def test_a_point_that_is_taken_away_is_noticed(make: Make, warm: Warm) -> None:
     assert f"not there as reported: {victim}" in tally.faults[0]
 
 
+@pytest.mark.slow
 def test_a_call_that_fails_is_named_and_there_is_a_last_one(make: Make, warm: Warm) -> None:
     (scene,) = make("ingest")
     tally = Tally(kind="test")

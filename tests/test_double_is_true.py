@@ -567,6 +567,7 @@ def test_a_rate_limit_says_when_to_come_back_only_where_that_helps(server: Serve
     assert "Read rate limit exceeded, request larger" in answer.error
 
 
+@pytest.mark.slow
 def test_a_collection_that_is_full_takes_no_more(server: Server) -> None:
     server.create(strict_mode_config={"enabled": True, "max_points_count": 2})
     server.fill(2)

@@ -188,7 +188,7 @@ def test_processes_that_migrate_at_once_run_each_step_once(old: Path) -> None:
 
 def test_a_contract_of_a_later_version_is_refused_and_says_to_update(old: Path) -> None:
     (contract,) = (old / "store").rglob("contract.json")
-    contract.write_text(contract.read_text().replace('"schema": 1', '"schema": 2'))
-    with pytest.raises(StoreError, match="schema 2") as caught:
+    contract.write_text(contract.read_text().replace('"schema": 1', '"schema": 3'))
+    with pytest.raises(StoreError, match="schema 3") as caught:
         clipindex.Index(old / "store").status()
     assert "update clipindex" in caught.value.hint

@@ -120,6 +120,7 @@ def test_what_was_reported_survives_a_kill_and_the_next_run_completes_it(
     assert ingest(index, photos).summary.written == 0
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_still_ends_where_an_undisturbed_run_ends(
     index: clipindex.Index,
     photos: Path,

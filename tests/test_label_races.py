@@ -103,6 +103,7 @@ def test_both_first_writers_with_one_contract_remember_their_folders(
         assert writers[number].reindex().unchanged == 4
 
 
+@pytest.mark.slow
 def test_processes_that_begin_together_on_an_empty_collection_never_mix(
     double: Double, tmp_path: Path, start_clipindex: Callable[..., Popen[str]]
 ) -> None:

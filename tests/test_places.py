@@ -409,6 +409,7 @@ print("done", code)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_change_to_the_disk_while_a_collection_is_created_does_no_harm(
     tmp_path: Path,
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_run_that_is_turned_away_is_noted_and_the_last_success_stays(
     assert index.reindex().unchanged == 2
 
 
+@pytest.mark.slow
 def test_a_busy_run_is_noted_while_the_other_one_goes_on(
     index: clipindex.Index, tmp_path: Path
 ) -> None:

@@ -745,6 +745,7 @@ def start_writer(
     )
 
 
+@pytest.mark.slow
 def test_two_interrupted_writers_end_where_both_alone_would(
     double: Double, tmp_path: Path, start_clipindex: Callable[..., Popen[str]]
 ) -> None:

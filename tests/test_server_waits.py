@@ -119,6 +119,7 @@ def test_the_time_out_is_an_option_of_every_command_that_talks_to_a_server(
         Server("http://localhost", timeout=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["refused", "silent"])
 def test_an_interrupt_ends_the_wait_at_once(
     double: Double, start_clipindex: Callable[..., Popen[str]], fault: str

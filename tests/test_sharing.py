@@ -203,6 +203,7 @@ def test_a_query_outlives_the_ingest_that_answers_it(
     assert len(index.query("a dog")) >= 6
 
 
+@pytest.mark.slow
 def test_queries_go_on_while_one_ingest_after_the_other_is_killed(
     index: clipindex.Index, photos: Path, start_clipindex: Start
 ) -> None:
@@ -455,6 +456,7 @@ def test_an_unknown_protocol_is_busy_and_says_which_versions(
         assert "same version" in refusal.value.hint
 
 
+@pytest.mark.slow
 def test_a_holder_that_was_stopped_is_named(
     index: clipindex.Index, photos: Path, start_clipindex: Start
 ) -> None:

@@ -526,6 +526,7 @@ def test_quiet_says_nothing_while_all_is_well_and_the_log_says_it(
     assert "verified: 8 points, none wrong; exit code 0" in log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("photos")
 def test_a_running_ingest_is_named(index: clipindex.Index) -> None:
     with locked(index.place.lock, "ingest"):

@@ -99,6 +99,11 @@ class ReadablePoints(Protocol):
         for every page of them."""
         ...
 
+    def estimate(self) -> int:
+        """About how many points there are, at little cost: what was written or deleted a moment
+        ago may not be counted yet. Exact in an embedded store."""
+        ...
+
 
 class Points(ReadablePoints, Protocol):
     """The points of one open collection, for reading and writing."""
@@ -136,11 +141,6 @@ class Points(ReadablePoints, Protocol):
 
     def index_field(self, name: str) -> None:
         """Create a keyword index on a payload field; does nothing where one exists."""
-        ...
-
-    def estimate(self) -> int:
-        """About how many points there are, at little cost: what was written or deleted a moment
-        ago may not be counted yet. Exact in an embedded store."""
         ...
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:

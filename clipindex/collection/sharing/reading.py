@@ -110,6 +110,10 @@ class Reader:
         """As `Points.count`."""
         return self._use(lambda points: points.count(only))
 
+    def estimate(self) -> int:
+        """The exact number of points."""
+        return self.count()
+
     def scroll(
         self, only: Filter = Filter(), start: uuid.UUID | None = None
     ) -> Iterator[tuple[uuid.UUID, Payload]]:
