@@ -56,6 +56,7 @@ def make_payload(
         "mtime_ns": record.mtime_ns,
         "width": facts.width,
         "height": facts.height,
+        "orientation": orientation(facts.width, facts.height),
         "format": facts.format,
         "taken": facts.taken,
         "camera": facts.camera,
@@ -65,6 +66,23 @@ def make_payload(
         "schema": PAYLOAD_SCHEMA,
     }
     return {name: value for name, value in payload.items() if value is not None}
+
+
+def orientation(width: int, height: int) -> str:
+    """`landscape`, `portrait` or `square`, as the picture is seen: an engine compares no two
+    fields with one another."""
+    if width == height:
+        return "square"
+    return "landscape" if width > height else "portrait"
+
+
+def orientation_of(payload: Payload) -> str | None:
+    """The orientation of a stored picture; None where its size is not known. Versions up to
+    0.2.0 stored the size alone."""
+    width, height = payload.get("width"), payload.get("height")
+    if not (isinstance(width, int) and isinstance(height, int) and width and height):
+        return None
+    return orientation(width, height)
 
 
 def facts_from_payload(payload: Payload) -> PictureFacts:
