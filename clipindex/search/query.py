@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from clipindex.collection.contract import bundle_for, recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
-from clipindex.errors import UsageError
+from clipindex.errors import ClipIndexWarning, UsageError
 from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder, Model
+from clipindex.search.filters import EVERY_PICTURE, PictureFilter, below, filter_of, unknown_values
+from clipindex.search.order import Sort
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, tags_of
@@ -54,10 +59,21 @@ class QueryOptions:
 
     limit: int = 10
     min_score: float | None = None
-    under: Path | None = None
+    under: Path | Sequence[Path] | None = None  # of several folders, any
+    pictures: PictureFilter = EVERY_PICTURE
     where: tuple[tuple[str, str], ...] = ()  # tags that a picture must have
     where_not: tuple[tuple[str, str], ...] = ()  # tags that it must not have
     accuracy: Accuracy = Accuracy.AUTO
+    sort: Sort = Sort.SCORE  # the order of the best hits
+    exclude_self: bool = False  # leave out the pictures that were asked with
+    copies: bool = False  # each copy of a picture is a hit
+
+
+ORDER: dict[Sort, Callable[[Hit], Any]] = {
+    Sort.SCORE: lambda hit: hit.rank,
+    Sort.TAKEN: lambda hit: (hit.taken is None, hit.taken or "", hit.rank),
+    Sort.PATH: lambda hit: (hit.path, hit.rank),
+}
 
 
 def find(
@@ -93,44 +109,54 @@ def find(
 def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:
     """The best different pictures: own content first, then by score, then by path.
 
-    Raises UsageError when nothing is indexed below the folder that the options name.
+    Warns of what a filter leaves out for lack of a date or place, and of a tag that no picture
+    has. Raises UsageError when nothing is indexed below a folder that the options name.
     """
-    only = _filter(options)
-    method = points.search_method(options.accuracy)
+    only, notes = filter_for(points, options)
+    method = points.search_method(options.accuracy, only)
     scores = _best_contents(points, query, only, options, method)
     copies = _copies(points, only, scores)
     hits = [
-        _hit(query, copies[content], content, score)
+        hit
         for content, score in scores.items()
         if content in copies
+        for hit in _hits(query, copies[content], content, score, apart=options.copies)
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
-    if not hits and options.under is not None:
-        _check_folder(points, options.under)
+    if not hits:
+        notes += unknown_values(points, options.pictures)
+        for folder in _folders(options):
+            _check_folder(points, folder)
+    for note in notes:
+        warnings.warn(note, ClipIndexWarning, stacklevel=2)
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
-    return [
+    ranked = [
         replace(hit, rank=rank, search=method.name, ef=method.ef)
         for rank, hit in enumerate(hits[: options.limit], 1)
     ]
+    return sorted(ranked, key=ORDER[options.sort])
 
 
-def _filter(options: QueryOptions) -> Filter:
-    only = Filter(
-        equals=tuple((TAG + key, value) for key, value in options.where),
-        differs=tuple((TAG + key, value) for key, value in options.where_not),
+def filter_for(points: ReadablePoints, options: QueryOptions) -> tuple[Filter, list[str]]:
+    """The options as a filter, and notes on what it leaves out."""
+    only, notes = filter_of(points, options.pictures, _folders(options))
+    only = replace(
+        only,
+        equals=(*only.equals, *((TAG + key, value) for key, value in options.where)),
+        differs=(*only.differs, *((TAG + key, value) for key, value in options.where_not)),
     )
+    return only, notes
+
+
+def _folders(options: QueryOptions) -> Sequence[Path]:
     if options.under is None:
-        return only
-    return only.also(_below(options.under))
-
-
-def _below(folder: Path) -> tuple[str, str]:
-    return "folders", display_path(resolve_root(folder))
+        return ()
+    return (options.under,) if isinstance(options.under, str | os.PathLike) else options.under
 
 
 def _check_folder(points: ReadablePoints, folder: Path) -> None:
     """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
-    if any(True for _ in points.scroll(Filter().also(_below(folder)))):
+    if any(True for _ in points.scroll(Filter().also_among("folders", below([folder])))):
         return
     path = resolve_root(folder)
     if is_file(path):
@@ -160,6 +186,9 @@ def _best_contents(
         digest = query.sha256.hex()
         if any(True for _ in points.scroll(only.also(("sha256", digest)))):
             own[digest] = 1.0  # even where a GPU or bfloat16 embedded it
+    if options.exclude_self and query.contents:
+        own = {}
+        only = only.also_outside("sha256", sorted(digest.hex() for digest in query.contents))
     most = options.limit + TIE_MARGIN
     nearest = points.search(query.vector, limit=most, only=only, method=method)
     scores = {content.sha256: _cosine(content.score) for content in nearest} | own
@@ -183,18 +212,27 @@ def _copies(points: ReadablePoints, only: Filter, contents: Iterable[str]) -> di
     return copies
 
 
-def _hit(query: Query, copies: Iterable[Copy], content: str, score: float) -> Hit:
-    """All copies of one content as one hit, shown as the query file itself where it is one."""
+def _hits(
+    query: Query, copies: Iterable[Copy], content: str, score: float, *, apart: bool
+) -> list[Hit]:
+    """All copies of one content as one hit, shown as the query file itself where it is one, or
+    `apart`, each as a hit of its own."""
     ordered = sorted(
         copies, key=lambda copy: (path_from_payload(copy[1]) != query.path, str(copy[1]["path"]))
     )
-    first_id, payload = ordered[0]
+    paths = tuple(str(payload["path"]) for _, payload in ordered)
+    shown = ordered if apart else ordered[:1]
+    return [_hit(copy, paths, content, score) for copy in shown]
+
+
+def _hit(copy: Copy, paths: tuple[str, ...], content: str, score: float) -> Hit:
+    name, payload = copy
     return Hit(
         rank=0,
         score=score,
         path=str(payload["path"]),
-        paths=tuple(str(copy["path"]) for _, copy in ordered),
-        id=str(first_id),
+        paths=paths,
+        id=str(name),
         width=_pixels(payload.get("width")),
         height=_pixels(payload.get("height")),
         taken=None if payload.get("taken") is None else str(payload["taken"]),

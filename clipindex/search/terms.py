@@ -35,6 +35,7 @@ class Query:
     vector: Vector
     sha256: bytes | None = None
     path: bytes | None = None
+    contents: frozenset[bytes] = frozenset()  # digests of all pictures in it
 
 
 class TermKind(StrEnum):
@@ -118,7 +119,8 @@ def embed_query(terms: Sequence[Term], encoder: Encoder, preprocessing: Preproce
         raise UsageError(
             "the terms cancel each other out", hint="change a term or give it another weight"
         )
-    return Query((total / length).astype(np.float32))
+    contents = frozenset[bytes]().union(*(query.contents for query in queries))
+    return Query((total / length).astype(np.float32), contents=contents)
 
 
 def embed_picture(
@@ -164,7 +166,8 @@ def _embed_bytes(data: bytes, name: str, encoder: Encoder, preprocessing: Prepro
     except FileFault as fault:
         raise _unreadable(fault, name) from fault
     (vector,) = encoder.encode_images(pixels[np.newaxis])
-    return _checked(Query(vector, hashlib.sha256(data).digest()))
+    digest = hashlib.sha256(data).digest()
+    return _checked(Query(vector, digest, contents=frozenset((digest,))))
 
 
 def _unreadable(fault: FileFault, name: str) -> UsageError:

@@ -22,10 +22,11 @@ from clipindex.errors import ClipIndexError, DiskFull, StoreError
 from clipindex.files.durable import MORE_ROOM, NO_ROOM, free_space
 from clipindex.model.imports import guarded_import
 from clipindex.stores import edge_search, new_shard
-from clipindex.stores.address_space import address_space_left
+from clipindex.stores.address_space import check_address_space
 from clipindex.stores.edge_filter import engine_filter
-from clipindex.stores.filter import Filter
-from clipindex.stores.payload import INDEXED_FIELDS, Payload
+from clipindex.stores.filter import Filter, Value
+from clipindex.stores.labels import Kind, labels_by_reading, values_by_reading
+from clipindex.stores.payload import INDEXED_FIELDS, META, Payload
 from clipindex.stores.points import (
     POINTS_AT_ONCE,
     Point,
@@ -43,7 +44,6 @@ with guarded_import():  # interrupted, the engine's own import panics
 PAGE = 1000
 HEADROOM = 256 << 20  # the engine grows its files 32 MiB at a time, several of them at once
 BYTES_PER_POINT = 5_000  # on disk with the write-ahead log: 2.2 to 4.9 kB measured
-ADDRESS_SPACE = 600 << 20  # that the engine takes at an open: 550 MiB measured
 
 if TYPE_CHECKING:
     from clipindex.stores.lookup import Lookup
@@ -75,7 +75,7 @@ class EdgePoints:
         self._turn = threading.RLock()
         if copy_of is None:
             self._check_free_space(0)
-        self._check_address_space()
+        check_address_space(self.location)
         self._shard = self._try("be opened", lambda: self._open(make))
         self._lookup = ShardLookup(
             folder,
@@ -151,7 +151,11 @@ class EdgePoints:
         """Does nothing: the engine builds no index by itself."""
         return nullcontext()
 
-    def search_method(self, accuracy: Accuracy) -> SearchMethod:  # noqa: ARG002
+    def search_method(
+        self,
+        accuracy: Accuracy,  # noqa: ARG002
+        only: Filter = Filter(),  # noqa: ARG002
+    ) -> SearchMethod:
         """Always exact."""
         return EXACT
 
@@ -206,8 +210,10 @@ class EdgePoints:
         page = [(record.id, record.payload) for record in records]
         return edge_search.kept(page, left, lookup), following
 
-    def index_field(self, name: str) -> None:
-        """Create a keyword index on a payload field."""
+    def index_field(self, name: str, kind: str = "keyword") -> None:  # noqa: ARG002
+        """Create a keyword index on a payload field; metadata is looked up instead."""
+        if name.startswith(META):
+            return
         self._try("be written", self._lookup.will_change)
         self._try("be written", partial(self._shard.update, _field_index(name)))
 
@@ -224,6 +230,19 @@ class EdgePoints:
             return lookup.count(only)
         request = engine.CountRequest(filter=engine_filter(only.conditions()))
         return int(self._try("be counted", partial(self._shard.count, request)))
+
+    def labels(self) -> dict[str, Kind]:
+        """By the lookup, or by reading all points."""
+        return self._lookup.use(
+            None, lambda file: file.labels() if file else labels_by_reading(self.scroll())
+        )
+
+    def values(self, field: str) -> dict[Value, int]:
+        """By the lookup, or by reading all points."""
+        return self._lookup.use(
+            None,
+            lambda file: file.values(field) if file else values_by_reading(self.scroll(), field),
+        )
 
     def estimate(self) -> int:
         """The exact number of points."""
@@ -249,19 +268,6 @@ class EdgePoints:
                 f"{free >> 20} MiB are free where the collection lies, {need >> 20} are needed",
                 path=self.location,
                 hint=MORE_ROOM,
-            )
-
-    def _check_address_space(self) -> None:
-        """Under a limit (ulimit -v) that is too low the engine hangs, deaf to signals: it lacks
-        memory for the text of its own error."""
-        left = address_space_left()
-        if left is not None and left < ADDRESS_SPACE:
-            raise StoreError(
-                f"the limit on memory leaves {left >> 20} MiB of address space, the engine needs "
-                f"{ADDRESS_SPACE >> 20} to open the collection",
-                path=self.location,
-                hint="raise it (ulimit -v): an ingest maps about 1.6 GiB and uses far less; to "
-                "limit memory that is used, take a container's limit or systemd's MemoryMax",
             )
 
     def _try(self, action: str, call: Callable[[], T]) -> T:

@@ -35,7 +35,7 @@ class Near:
     metres: float
 
 
-Value = str | bool
+Value = str | bool | float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

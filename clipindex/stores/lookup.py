@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from clipindex.stores.filter import Filter
+from clipindex.stores.filter import Filter, Value
+from clipindex.stores.labels import Kind, kind_of
 from clipindex.stores.lookup_sql import (
     COLUMNS,
     NAME,
@@ -27,6 +28,7 @@ from clipindex.stores.lookup_sql import (
     condition_of_few,
     labels_of,
     row_of,
+    value_of,
 )
 from clipindex.stores.payload import Payload
 
@@ -44,6 +46,9 @@ TABLES = f"""
         field TEXT NOT NULL, value NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (field, value, n)
     ) WITHOUT ROWID;
     CREATE INDEX labels_by_point ON labels (n);
+    CREATE INDEX undated ON points (n) WHERE taken IS NULL;
+    CREATE INDEX unplaced ON points (n) WHERE x IS NULL;
+    CREATE INDEX unmade ON points (n) WHERE camera IS NULL;
 """
 INSERT = f"INSERT INTO points VALUES (NULL,{','.join('?' * (len(COLUMNS) + 6))})"
 
@@ -170,24 +175,31 @@ class Lookup:
             ).fetchone()
         return int(row[0])
 
-    def values(self, field: str) -> dict[object, int]:
+    def values(self, field: str) -> dict[Value, int]:
         """The values of a column or a label, with how many points have each."""
-        table = "points" if field in COLUMNS else "labels"
-        column, where = (field, "1") if field in COLUMNS else ("value", "field = ?")
-        sql = f"SELECT {column}, count(*) FROM {table} WHERE {where} GROUP BY 1"
+        is_column = field in COLUMNS
+        sql = f"SELECT {field}, count(*) FROM points GROUP BY 1"
+        if not is_column:
+            sql = "SELECT value, count(*) FROM labels WHERE field = ? GROUP BY 1"
         with self._lock:
-            rows = self._database.execute(sql, () if field in COLUMNS else (field,)).fetchall()
-        return {value: count for value, count in rows if value is not None}
+            rows = self._database.execute(sql, () if is_column else (field,)).fetchall()
+        return {
+            value if is_column else value_of(value): count
+            for value, count in rows
+            if value is not None
+        }
 
-    def labels(self) -> set[str]:
-        """The fields that people made: tags and metadata, by their names in the payload."""
+    def labels(self) -> dict[str, Kind]:
+        """The fields that people made, by their names in the payload, and what they contain."""
         sql = """WITH RECURSIVE names (field) AS (
             SELECT min(field) FROM labels
             UNION ALL SELECT (SELECT min(field) FROM labels WHERE field > names.field)
             FROM names WHERE names.field IS NOT NULL
-        ) SELECT field FROM names WHERE field IS NOT NULL"""
+        ) SELECT field, (SELECT value FROM labels WHERE field = names.field LIMIT 1)
+        FROM names WHERE field IS NOT NULL"""
         with self._lock:
-            return {field for (field,) in self._database.execute(sql)}
+            rows = self._database.execute(sql).fetchall()
+        return {field: kind_of(value_of(value)) for field, value in rows}
 
     def close(self) -> None:
         """Close the file."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from clipindex.stores.filter import Filter, Near, Range
-from clipindex.stores.payload import META, TAG, Payload, orientation_of
+from clipindex.stores.filter import Filter, Near, Range, Value
+from clipindex.stores.labels import is_label
+from clipindex.stores.payload import Payload, orientation_of
 
 NAME = "lookup.sqlite"  # in the shard's folder
 EARTH = 6_371_008.8  # metres, the mean radius: Qdrant's own
 COLUMNS = ("taken", "camera", "format", "orientation", "bytes", "width", "height")
 FOLDERS, LOCATION = "folders", "location"
+COLUMN_OF = {FOLDERS: "folder", LOCATION: "x"}  # whose name is another one
 SEPARATORS = ("/", "\\")
 
 SQL = str
@@ -21,11 +23,6 @@ Parameters = list[Any]
 def is_known(field: str) -> bool:
     """Whether conditions on a field can be answered from the table."""
     return field in COLUMNS or field in (FOLDERS, LOCATION) or is_label(field)
-
-
-def is_label(field: str) -> bool:
-    """Whether people made the field: it has rows of its own."""
-    return field.startswith((TAG, META))
 
 
 def row_of(name: bytes, payload: Payload) -> tuple[Any, ...]:
@@ -44,9 +41,23 @@ def labels_of(payload: Payload) -> list[tuple[str, Any]]:
         (field, value)
         for field, values in payload.items()
         if is_label(field)
-        for value in {*(values if isinstance(values, list) else [values])}
-        if isinstance(value, str | int | float)
+        for value in {*map(_stored, values if isinstance(values, list) else [values])}
+        if value is not None
     ]
+
+
+def _stored(value: object) -> object:
+    """A truth value as an integer, every other number as a float: SQLite then tells them apart."""
+    if isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, int | float) else _scalar(value)
+
+
+def value_of(stored: object) -> Value:
+    """The value of which `_stored` made this."""
+    if isinstance(stored, int):
+        return bool(stored)
+    return stored if isinstance(stored, float) else str(stored)
 
 
 LABELLED = "n IN (SELECT n FROM labels WHERE field = ? AND {})"  # read once for all points
@@ -67,7 +78,7 @@ def condition(only: Filter) -> tuple[SQL, Parameters]:
     parts += [_one_of(field, values) for field, values in only.among]
     parts += [_between(each) for each in only.ranges]
     parts += [_within(each) for each in only.near]
-    parts += [_negated(_present(field)) for field in only.absent]
+    parts += [_absent(field) for field in only.absent]
     parts += [_negated(_one_of(field, (value,))) for field, value in only.differs]
     parts += [_negated(_one_of(field, values)) for field, values in only.outside]
     parts += [_negated(_between(each)) for each in only.beyond]
@@ -101,11 +112,11 @@ def _below(folder: str) -> tuple[SQL, Parameters]:
 def _between(wanted: Range) -> tuple[SQL, Parameters]:
     signs = {"gte": ">=", "lte": "<=", "gt": ">", "lt": "<"}
     bounds = wanted.bounds()
-    kinds = "('text')" if any(isinstance(b, str) for b in bounds.values()) else "('integer','real')"
+    kind = "'text'" if any(isinstance(bound, str) for bound in bounds.values()) else "'real'"
     column = "value" if is_label(wanted.field) else wanted.field
     compared = [f"{column} {signs[name]} ?" for name in bounds]
     if is_label(wanted.field):
-        sql = " AND ".join([*compared, f"typeof(value) IN {kinds}"])
+        sql = " AND ".join([*compared, f"typeof(value) = {kind}"])
         return _labelled(sql, wanted.field, [*bounds.values()])
     return f"({' AND '.join(compared) or '1'})", [*bounds.values()]
 
@@ -114,11 +125,10 @@ def _labelled(sql: SQL, field: str, parameters: Parameters) -> tuple[SQL, Parame
     return LABELLED.format(sql), [field, *parameters]
 
 
-def _present(field: str) -> tuple[SQL, Parameters]:
+def _absent(field: str) -> tuple[SQL, Parameters]:
     if is_label(field):
-        return _labelled("1", field, [])
-    column = {FOLDERS: "folder", LOCATION: "x"}.get(field, field)
-    return f"{column} IS NOT NULL", []
+        return _negated(_labelled("1", field, []))
+    return f"{COLUMN_OF.get(field, field)} IS NULL", []  # as the partial indexes spell it
 
 
 def _within(near: Near) -> tuple[SQL, Parameters]:

@@ -27,6 +27,17 @@ TAG_KEY = re.compile(r"[A-Za-z0-9_]+")
 # Keyword indexes in every store: the fields that a query filters by. The embedded engine reads
 # them whole at each open (2 ms a field for 10,000 points), so it has no others.
 INDEXED_FIELDS = ("folders", "sha256")
+# Further ones on a server, each of its kind: what filters ask of a picture.
+FILTERED_FIELDS = {
+    "taken": "datetime",
+    "camera": "keyword",
+    "format": "keyword",
+    "orientation": "keyword",
+    "bytes": "integer",
+    "width": "integer",
+    "height": "integer",
+    "location": "geo",
+}
 
 
 def path_fields(path: bytes) -> Payload:

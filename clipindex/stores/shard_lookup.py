@@ -84,9 +84,9 @@ class ShardLookup:
         """Whether changes wait to be taken over."""
         return self._before is not None
 
-    def use(self, only: Filter, request: Callable[[Lookup | None], T]) -> T:
-        """What `request` returns, handed the lookup if it can answer this filter."""
-        lookup = self._answering(only)
+    def use(self, only: Filter | None, request: Callable[[Lookup | None], T]) -> T:
+        """What `request` returns, handed the lookup if it can answer this filter; None: any."""
+        lookup = self.ready() if only is None else self._answering(only)
         if lookup is not None:
             try:
                 return request(lookup)
