@@ -26,6 +26,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "status": "Search",
     "tag": "Tags",
     "untag": "Tags",
+    "tags": "Tags",
     "relocate": "Upkeep",
     "forget": "Upkeep",
     "prune": "Upkeep",

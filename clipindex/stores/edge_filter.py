@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from clipindex.model.imports import guarded_import
 from clipindex.stores.filter import Conditions
 
@@ -39,6 +41,8 @@ def _condition(condition: Mapping[str, Any]) -> Any:
     key = condition["key"]
     if "match" in condition:
         ((kind, value),) = condition["match"].items()
+        if isinstance(value, bool):
+            value = np.bool_(value)  # the engine takes Python's own for the number 1
         matches = {"value": engine.MatchValue, "any": engine.MatchAny}
         return engine.FieldCondition(key, match=matches[kind](value))
     if "range" in condition:
