@@ -19,7 +19,7 @@ from clipindex.model.bundle import open_bundle
 from clipindex.model.encoder import Model
 from clipindex.model.providers import Provider
 from clipindex.pictures.decode import decode
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing
 
 
 def main() -> None:
@@ -31,8 +31,7 @@ def main() -> None:
     files = options.list.read_text("utf-8").splitlines()
     model = Model(open_bundle(options.bundle), options.provider)
     model.load(usable_cores())
-    spec = model.bundle.manifest.image
-    geometry = Geometry(spec.size, spec.fit)
+    geometry = model.bundle.image.geometry
     shared = iter(files)
 
     def work(_: int) -> None:

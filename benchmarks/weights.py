@@ -22,6 +22,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import convert_to_onnx  # noqa: E402
+from exporter import preprocessors  # noqa: E402
 from random_clip import random_clip, vit_b_32  # noqa: E402
 
 SEED = 0
@@ -30,14 +31,14 @@ PREPROCESSOR = {
     "do_convert_rgb": True,
     "do_resize": True,
     "size": {"shortest_edge": 224},
-    "resample": convert_to_onnx.BICUBIC,
+    "resample": preprocessors.BICUBIC,
     "do_center_crop": True,
     "crop_size": {"height": 224, "width": 224},
     "do_rescale": True,
     "rescale_factor": 1 / 255,
     "do_normalize": True,
-    "image_mean": convert_to_onnx.CLIP_MEAN,
-    "image_std": convert_to_onnx.CLIP_STD,
+    "image_mean": preprocessors.CLIP_MEAN,
+    "image_std": preprocessors.CLIP_STD,
 }
 
 

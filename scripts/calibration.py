@@ -14,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bundle_export import IMAGE_SIZE, Array, BundleRefused
 from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
 from clipindex.files.walk import Root, walk
+from clipindex.model.manifest import ImageSpec
 from clipindex.pictures.content import read_content
 from clipindex.pictures.decode import decode
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing
+from exporter.bundle import BundleRefused
+from exporter.parity import Array
 
 # Half to calibrate with, half held back. On ViT-B/32 20, 40, 80 and 100 were equally good to
 # calibrate with; it is the figures of the others that want many.
@@ -30,14 +32,17 @@ FEWEST = 50
 
 @dataclass(frozen=True)
 class Pictures:
-    """Two sets with no picture in common, each uint8 (count, 224, 224, 3)."""
+    """Two sets with no picture in common, each uint8 (count, size, size, 3)."""
 
     calibration: Array
     held_back: Array
 
 
-def read_pictures(folder: Path) -> Pictures:
-    """Up to 200 pictures from all over the folder. Raises BundleRefused if there are under 50."""
+def read_pictures(folder: Path, spec: ImageSpec) -> Pictures:
+    """Up to 200 pictures from all over the folder, as a model takes them.
+
+    Raises BundleRefused if there are under 50.
+    """
     if not folder.is_dir():
         raise BundleRefused(f"--calibrate {folder}: no such folder")
     found: dict[bytes, Array] = {}  # by content: a copy would stand on both sides
@@ -45,7 +50,7 @@ def read_pictures(folder: Path) -> Pictures:
     for record in in_any_order(folder):
         try:
             content = read_content(record.path)
-            pixels, _ = decode(content.data, Geometry(IMAGE_SIZE, "crop"), Preprocessing.DCT_SCALED)
+            pixels, _ = decode(content.data, spec.geometry, Preprocessing.DCT_SCALED)
         except FileFault as fault:
             faults.append(f"{os.fsdecode(record.path)}: {fault.reason}")
             continue

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bundle_export import Array, BundleRefused, load_tower, unit_length
 from clipindex.model.manifest import Quantisation, TextSpec
 from clipindex.model.text import TextTokenizer
+from exporter.bundle import BundleRefused
+from exporter.parity import Array, load_tower, unit_length
 
 TOP = 10  # hits of a query that are compared
 
@@ -35,7 +36,8 @@ photograph; a page of text; something blurred
 
 
 def measure_fidelity(fp32: Array, int8: Array, texts: Array) -> dict[str, float]:
-    """The figures of `Quantisation`, of embeddings (count, 512) of the same pictures, and texts."""
+    """The figures of `Quantisation`, of embeddings (count, dimension) of the same pictures, and of
+    texts."""
     fp32, int8, texts = unit_length(fp32), unit_length(int8), unit_length(texts)
     cosines = (fp32 * int8).sum(axis=1)
     return {
@@ -60,7 +62,8 @@ def overlap(first: Array, second: Array) -> float:
 
 
 def query_embeddings(folder: Path, spec: TextSpec) -> Array:
-    """What the text tower in a folder makes of fifty things that people look for: (50, 512)."""
+    """What the text tower in a folder makes of fifty things that people look for: (50,
+    dimension)."""
     tower = load_tower(folder / "text.onnx")
     encoder = TextTokenizer(folder / "tokenizer.json", spec)
     texts = [query.replace("\n", " ").strip() for query in QUERIES.split(";")]
@@ -87,7 +90,7 @@ def check_fidelity(quantisation: Quantisation) -> None:
         "overlap of text queries": (quantisation.text_overlap, SMALLEST_OVERLAP),
     }
     for name, (measured, bound) in bounds.items():
-        if not measured >= bound:  # written so that NaN is refused too
+        if measured is None or not measured >= bound:  # written so that NaN is refused too
             raise BundleRefused(
                 f"int8 against fp32: {name} {measured:.4f} is below {bound}; nothing was written. "
                 "Calibrate on more, or more typical pictures, or stay with --precision fp32"

@@ -9,18 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bundle_export import (
-    Array,
-    Tower,
-    check_agreement,
-    check_independence,
-    export_vision,
-    load_tower,
-)
 from calibration import Pictures
-from clip_towers import VisionTower
 from clipindex.model.bundle import PROBE
 from clipindex.model.manifest import Quantisation
+from exporter.bundle import export_vision
+from exporter.parity import Array, Tower, check_agreement, check_independence, load_tower
+from exporter.towers import VisionTower
 from fidelity import check_fidelity, measure_fidelity, report
 from quantise import ranges_of_inputs, round_to_integers, smooth, write_probe
 
@@ -42,7 +36,7 @@ def write_int8_vision(
     """Write vision.onnx and, for 8-bit weights, the probe that says where it can be run.
 
     Raises BundleRefused unless smoothing left fp32 as it was, vectors are the same in every batch,
-    and `queries` (count, 512) find in held-back pictures what `reference` lets them find.
+    and `queries` (count, dimension) find in held-back pictures what `reference` lets them find.
     """
     calibration = torch.from_numpy(int8.pictures.calibration)
     held_back = int8.pictures.held_back
@@ -54,7 +48,7 @@ def write_int8_vision(
     check_agreement("vision tower, smoothed", expected, smoothed)
 
     round_to_integers(tower, ranges_of_inputs(tower, calibration), int8.weight_bits)
-    export_vision(tower, folder / "vision.onnx")
+    export_vision(tower, folder / "vision.onnx", size=tower.size)
     if int8.weight_bits == 8:  # pairs of products with 7 bits fit into 16
         write_probe(folder / PROBE)
 
@@ -65,6 +59,7 @@ def write_int8_vision(
         weight_bits=int8.weight_bits,
         calibrated_on=len(calibration),
         compared_on=len(held_back),
+        made_from=None,
         **measure_fidelity(expected, in_batches(exported, held_back), queries),
     )
     print(report(quantisation))
@@ -73,6 +68,6 @@ def write_int8_vision(
 
 
 def in_batches(tower: Tower, pictures: Array) -> Array:
-    """Embeddings (count, 512) of any number of pictures."""
+    """Embeddings (count, dimension) of any number of pictures."""
     starts = range(0, len(pictures), BATCH)
     return np.concatenate([tower(pictures[start : start + BATCH]) for start in starts])

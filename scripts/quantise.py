@@ -23,9 +23,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from bundle_export import OPSET
-from clip_towers import PatchEmbedding, VisionTower
 from clipindex.model.saturation import INPUTS, LARGEST
+from exporter.bundle import OPSET
+from exporter.towers import PatchEmbedding, VisionTower
 
 MICROSOFT = "com.microsoft"  # the domain of MatMulIntegerToFloat: onnxruntime's, OpenVINO reads it
 LARGEST_INPUT = 255  # of an unsigned 8-bit number

@@ -21,6 +21,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "PIL": {"pictures"},
     "pi_heif": {"pictures.heic"},
     "rawpy": {"pictures.raw"},
+    "onnx": {"model.onnx_graph.files", "model.onnx_graph.graph"},
     "onnxruntime": {"model.onnxruntime_tower"},
     "openvino": {"model.openvino_tower"},
     "tokenizers": {"model.text"},
@@ -35,9 +36,10 @@ DOORS = {  # library -> the modules (or the room) that may import it
         "stores.server_requests",
         "stores.server_search",
     },
-    "httpx": {"stores.connection", "stores.failures"},
+    "httpx": {"stores.connection", "stores.failures", "model.hub_requests"},
+    "huggingface_hub": {"model.hub"},
     "rich": {"cli.console"},
-    "tqdm": {"cli.run_view"},
+    "tqdm": {"cli.run_view", "cli.download_bar"},
     "prometheus_client": {"cli.metrics"},
     "typer": {"cli"},
     "sqlite3": {
@@ -47,7 +49,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
         "stores.lookup",
         "stores.shard_lookup",
     },
-    "filelock": {"collection.lock"},
+    "filelock": {"collection.lock", "model.pulling"},
 }
 
 # From the shell down to the ground. A module imports from its own room and from those below.
@@ -86,6 +88,7 @@ OWN_FILES = {
     "collection.contract",
     "collection.folder_place",
     "collection.lock",
+    "collection.model_users",
     "collection.place",
     "collection.readable_catalogue",
     "collection.server_place",
@@ -294,6 +297,7 @@ WITHOUT = {
     "untag a PICTURE": {"tokenizers", "ftfy"},
     "export FOLDER": {"tokenizers", "ftfy"},
     "import FOLDER": {"tokenizers", "ftfy"},
+    "models": {"huggingface_hub", "httpx", "numpy", "onnxruntime", "PIL", "sqlite3", "tqdm"},
 }
 
 

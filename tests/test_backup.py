@@ -14,6 +14,7 @@ import pytest
 import clipindex
 from clipindex.collection.catalogue import Catalogue
 from clipindex.collection.folder_place import FolderPlace
+from clipindex.errors import Refused
 from clipindex.files import replacing
 from clipindex.upkeep import backup as backing_up
 from clipindex.upkeep import restore as restoring
@@ -192,6 +193,22 @@ def test_a_kill_of_a_restore_leaves_the_old_collection_or_the_new_one(
     kept.restore(tmp_path / "backups", replace=True)
     assert contents(kept) == new
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["image_embeddings"]
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_what_a_killed_restore_left_goes_with_the_next_one_but_never_a_collection(
+    kept: clipindex.Index, tmp_path: Path, is_replaced: bool
+) -> None:
+    """The restored collection was in its place already: the second call is refused."""
+    kept.backup(tmp_path / "backups")
+    restored = kept if is_replaced else elsewhere(tmp_path)
+    store = Path(restored.place.name)
+    action = f"restore({str(tmp_path / 'backups')!r}, replace={is_replaced})"
+    killed(store, action, RESTORES["before the old one is deleted"])
+    with pytest.raises(Refused):
+        restored.restore(tmp_path / "backups")
+    left = {".image_embeddings-old", ".restoring-image_embeddings"} if is_replaced else set()
+    assert {path.name for path in store.iterdir()} == {"image_embeddings"} | left
 
 
 @pytest.mark.parametrize("moment", BACKUPS)

@@ -26,9 +26,13 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = Path(__file__).parent / "data" / "tiny"
 sys.path.insert(0, str(SCRIPTS))  # the scripts are no package; they import one another by name
 
-import bundle_export  # noqa: E402
 import convert_to_onnx  # noqa: E402
 import random_clip  # noqa: E402
+from exporter import bundle as exported  # noqa: E402
+from exporter import clip, parity  # noqa: E402
+from exporter.convert import convert as write_bundle  # noqa: E402
+from exporter.preprocessors import CLIP_DEFAULTS, from_transformers  # noqa: E402
+from exporter.source import Source  # noqa: E402
 
 if TYPE_CHECKING:
     from transformers import CLIPModel
@@ -40,14 +44,17 @@ def convert(*arguments: str | Path) -> int:
     return convert_to_onnx.main([str(argument) for argument in arguments])
 
 
-def source_of(model: CLIPModel) -> convert_to_onnx.Source:
-    return convert_to_onnx.Source(
-        model=model,
-        tokenizer=TINY / "tokenizer.json",
+def source_of(model: CLIPModel) -> Source:
+    size = model.config.vision_config.image_size
+    return Source(
         name="test",
         revision="1",
         licence="none",
         origin="a test",
+        architecture=clip.architecture(model),
+        dimension=model.config.projection_dim,
+        vision=clip.vision_side(model, from_transformers({}, CLIP_DEFAULTS, model_size=size)),
+        text=clip.text_side(model, TINY / "tokenizer.json"),
     )
 
 
@@ -65,12 +72,12 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vision(tiny_bundle: Path) -> Callable[[Array], Array]:
-    return bundle_export.load_tower(tiny_bundle / "vision.onnx")
+    return parity.load_tower(tiny_bundle / "vision.onnx")
 
 
 @pytest.fixture(scope="module")
 def text(tiny_bundle: Path) -> Callable[[Array], Array]:
-    return bundle_export.load_tower(tiny_bundle / "text.onnx")
+    return parity.load_tower(tiny_bundle / "text.onnx")
 
 
 def test_the_towers_have_the_interface_of_every_bundle(tiny_bundle: Path) -> None:
@@ -100,7 +107,7 @@ def test_the_manifest_describes_every_file_as_it_is(tiny_bundle: Path) -> None:
     for name, stated in manifest["files"].items():
         content = (tiny_bundle / name).read_bytes()
         assert stated == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert (manifest["dimension"], manifest["opset"]) == (512, bundle_export.OPSET)
+    assert (manifest["dimension"], manifest["opset"]) == (512, exported.OPSET)
 
 
 def test_the_committed_bundle_is_in_every_field_what_the_script_writes_today(
@@ -128,25 +135,22 @@ def test_a_pictures_vector_is_that_of_torch(
     vision: Callable[[Array], Array], tiny_model: CLIPModel
 ) -> None:
     """At every batch size, on pictures that the script's own check did not see."""
-    pictures = bundle_export.trial_pictures(25, seed=99)
-    reference = convert_to_onnx.image_reference(
-        tiny_model, convert_to_onnx.CLIP_MEAN, convert_to_onnx.CLIP_STD
-    )
+    pictures = parity.trial_pictures(25, seed=99, size=224)
+    reference = source_of(tiny_model).vision.reference
     for size in (1, 2, 7, 25):
-        with torch.no_grad():
-            expected = reference(pictures[:size])
-        agreement = bundle_export.Agreement.between(expected, vision(pictures[:size]))
+        expected = reference(pictures[:size])
+        agreement = parity.Agreement.between(expected, vision(pictures[:size]))
         assert agreement.smallest_cosine >= 0.999999
         assert agreement.largest_difference <= 1e-5
 
 
 def test_a_vector_is_the_same_at_every_place_in_a_batch(vision: Callable[[Array], Array]) -> None:
     """Alone, or anywhere among 24 others: the same to 1e-6."""
-    pictures = bundle_export.trial_pictures(25, seed=5)
-    alone = bundle_export.unit_length(vision(pictures[:1]))
+    pictures = parity.trial_pictures(25, seed=5, size=224)
+    alone = parity.unit_length(vision(pictures[:1]))
     for place in range(25):
         moved = np.roll(pictures, place, axis=0)
-        together = bundle_export.unit_length(vision(moved))
+        together = parity.unit_length(vision(moved))
         assert np.abs(together[place] - alone[0]).max() <= 1e-6
 
 
@@ -154,7 +158,7 @@ def test_different_pictures_have_clearly_different_vectors(
     vision: Callable[[Array], Array],
 ) -> None:
     """Random weights see: no two pictures come near to being taken for one another."""
-    unit = bundle_export.unit_length(vision(bundle_export.trial_pictures(25)))
+    unit = parity.unit_length(vision(parity.trial_pictures(25, size=224)))
     cosines = (unit @ unit.T)[np.triu_indices(25, k=1)]
     assert cosines.max() < 0.999
     assert cosines.mean() < 0.9
@@ -162,10 +166,10 @@ def test_different_pictures_have_clearly_different_vectors(
 
 def test_a_grey_level_of_noise_does_not_move_a_picture(vision: Callable[[Array], Array]) -> None:
     """Random weights are not chaotic: noise of one level in 255 leaves the vector in place."""
-    pictures = bundle_export.trial_pictures(25)
+    pictures = parity.trial_pictures(25, size=224)
     noise = np.random.default_rng(1).integers(-1, 2, pictures.shape)
     noisy = np.clip(pictures.astype(int) + noise, 0, 255).astype(np.uint8)
-    agreement = bundle_export.Agreement.between(vision(pictures), vision(noisy))
+    agreement = parity.Agreement.between(vision(pictures), vision(noisy))
     assert agreement.smallest_cosine >= 0.9999
 
 
@@ -179,19 +183,18 @@ def test_a_texts_vector_does_not_depend_on_what_follows_its_end(
     for filler in (0, end, 320):
         padded = np.full((1, random_clip.CONTEXT), filler)
         padded[:, :4] = ids
-        assert bundle_export.Agreement.between(alone, text(padded)).largest_difference <= 1e-6
+        assert parity.Agreement.between(alone, text(padded)).largest_difference <= 1e-6
 
 
 def test_texts_of_every_length_agree_with_torch(
     text: Callable[[Array], Array], tiny_model: CLIPModel
 ) -> None:
     """From the empty text to the full context, one by one and together."""
-    reference = convert_to_onnx.text_reference(tiny_model)
+    side = source_of(tiny_model).text
     for length in (2, 5, 40, random_clip.CONTEXT):
-        ids = bundle_export.trial_texts(7, length, random_clip.END_OF_TEXT, seed=3)
-        with torch.no_grad():
-            expected = reference(ids)
-        assert bundle_export.Agreement.between(expected, text(ids)).smallest_cosine >= 0.999999
+        ids = parity.trial_texts(7, length, side.vocabulary, seed=3)
+        expected = side.reference(ids)
+        assert parity.Agreement.between(expected, text(ids)).smallest_cosine >= 0.999999
 
 
 def test_the_tokenizer_neither_cuts_nor_pads(tiny_bundle: Path) -> None:
@@ -227,12 +230,11 @@ def test_a_checkpoint_folder_becomes_a_bundle(activation: str, tmp_path: Path) -
     assert manifest["model"] == "my-clip"
     assert manifest["image"]["mean"] == statistics["image_mean"]
     assert str(tmp_path) not in (output / "model.json").read_text()
-    pictures = bundle_export.trial_pictures(3, seed=11)
-    reference = convert_to_onnx.image_reference(model, *statistics.values())
-    with torch.no_grad():
-        expected = reference(pictures)
-    actual = bundle_export.load_tower(output / "vision.onnx")(pictures)
-    assert bundle_export.Agreement.between(expected, actual).smallest_cosine >= 0.999999
+    pictures = parity.trial_pictures(3, seed=11, size=224)
+    spec = from_transformers(statistics, CLIP_DEFAULTS, model_size=224)
+    expected = clip.vision_side(model, spec).reference(pictures)
+    actual = parity.load_tower(output / "vision.onnx")(pictures)
+    assert parity.Agreement.between(expected, actual).smallest_cosine >= 0.999999
 
 
 def test_a_checkpoint_without_a_tokenizer_is_refused(
@@ -255,62 +257,63 @@ def test_an_output_folder_that_is_not_empty_is_left_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("tower", ["vision_model", "text_model"])
+@pytest.mark.parametrize("tower", ["vision", "text"])
 def test_disagreement_with_torch_leaves_nothing_behind(
     tower: str, tiny_model: CLIPModel, tmp_path: Path
 ) -> None:
     """A reference that differs in a single weight matrix of either tower stops the conversion."""
     changed = random_clip.random_clip(random_clip.tiny(), seed=7)
     with torch.no_grad():
-        getattr(changed, tower).encoder.layers[0].mlp.fc2.weight[0] += 0.05
-    with pytest.raises(bundle_export.BundleRefused, match="to the reference is below"):
-        convert_to_onnx.convert(source_of(tiny_model), tmp_path / "bundle", reference=changed)
+        getattr(changed, f"{tower}_model").encoder.layers[0].mlp.fc2.weight[0] += 0.05
+    source = source_of(tiny_model)
+    other = getattr(source_of(changed), tower).reference
+    source = replace(source, **{tower: replace(getattr(source, tower), reference=other)})
+    with pytest.raises(exported.BundleRefused, match="to the reference is below"):
+        write_bundle(source, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tower_that_mixes_its_batch_is_refused() -> None:
     """A vector that depends, however little, on its neighbours may not go into an index."""
-    pictures = bundle_export.trial_pictures(25)
+    pictures = parity.trial_pictures(25, size=224)
 
     def mixing(pixels: Array) -> Array:
         embeddings = np.ones((len(pixels), 512))
         embeddings[:, 0] += 5e-5 * len(pixels)
         return embeddings
 
-    with pytest.raises(bundle_export.BundleRefused, match="moves by"):
-        bundle_export.check_independence(mixing, pictures, "vision.onnx")
+    with pytest.raises(exported.BundleRefused, match="moves by"):
+        parity.check_independence(mixing, pictures, "vision.onnx")
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"projection_dim": 768}, "768"),
-        ({"vision_config": {"image_size": 336}}, "336"),
         ({"vision_config": {"hidden_act": "relu"}}, "relu"),
         ({"text_config": {"eos_token_id": 5}}, "tokenizer"),
     ],
 )
-def test_a_model_with_another_interface_is_refused(
+def test_a_model_that_would_be_misread_is_refused(
     change: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
-    """Other dimensions, picture sizes, activations or end tokens each get their own message."""
+    """Unknown activations and end tokens each get their own message."""
     config = random_clip.tiny().to_dict()
     for key, value in change.items():
         config[key] = {**config[key], **value} if isinstance(value, dict) else value
     model = random_clip.random_clip(type(random_clip.tiny()).from_dict(config), seed=0)
-    with pytest.raises(bundle_export.BundleRefused, match=reason):
-        convert_to_onnx.convert(source_of(model), tmp_path / "bundle")
+    with pytest.raises(exported.BundleRefused, match=reason):
+        write_bundle(source_of(model), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_old_configuration_that_misstates_end_of_text_pools_where_torch_does(
-    tiny_model: CLIPModel, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     """Many published CLIPs say eos_token_id 2 and mean the highest token id."""
     config = random_clip.tiny()
     config.text_config.eos_token_id = 2
     model = random_clip.random_clip(config, seed=7)
-    convert_to_onnx.convert(replace(source_of(tiny_model), model=model), tmp_path / "bundle")
+    write_bundle(source_of(model), tmp_path / "bundle")
     assert (tmp_path / "bundle" / "model.json").exists()
 
 

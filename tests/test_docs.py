@@ -47,6 +47,7 @@ NOT_RUN = {  # why a block of a page is not run here
     "a systemd unit",
     "a file of another program",
     "changes the crontab",
+    "downloads a model",
     "needs a cluster",
     "needs a server of that name",
     "needs torch and a checkpoint",

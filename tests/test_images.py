@@ -152,6 +152,31 @@ def test_the_geometry_decides_the_size(preprocessing: Preprocessing) -> None:
     assert decode(data, Geometry(336, "crop"), preprocessing)[0].shape == (336, 336, 3)
 
 
+@pytest.mark.parametrize("size", [(500, 300), (300, 500), (257, 256), (4000, 300)])
+def test_a_short_side_larger_than_the_crop_shows_the_middle_alone(size: tuple[int, int]) -> None:
+    """DINOv2's way: the short side to 256, of which the middle 224 are kept; torchvision's pixels,
+    within a level of 255 beyond eight times as long as wide."""
+    image = picture(4, size)
+    resized = [int(256 * side / min(size)) for side in size]
+    left, top = (round((side - 224) / 2) for side in resized)
+    expected = image.resize(resized, BICUBIC).crop((left, top, left + 224, top + 224))
+    got = pixels(encoded(image, "PNG"), geometry=Geometry(224, "crop", "bicubic", 256))
+    assert difference(got, np.asarray(expected).astype(np.int16)) <= (max(size) > 8 * min(size))
+
+
+@pytest.mark.parametrize("size", [(2400, 1800), (1800, 2403)])
+def test_a_reduced_decode_keeps_the_larger_short_side(size: tuple[int, int]) -> None:
+    """A JPEG decoded at an eighth shows the same middle as the whole one."""
+    geometry = Geometry(224, "crop", "bicubic", 256)
+    data = encoded(picture(2, size), "JPEG")
+    whole, reduced = (
+        decode(data, geometry, way)[0].astype(np.int16)
+        for way in (Preprocessing.EXACT, Preprocessing.DCT_SCALED)
+    )
+    assert whole.shape == (224, 224, 3)
+    assert np.abs(whole - reduced).mean() < 1.5
+
+
 MODES = {
     "1": "PNG BMP TIFF",
     "L": "PNG JPEG WEBP BMP TIFF GIF AVIF",

@@ -35,21 +35,30 @@ onnx = pytest.importorskip("onnx", reason="conversion needs onnx: pip install '.
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
-import bundle_export  # noqa: E402
 import calibration  # noqa: E402
 import convert_to_onnx  # noqa: E402
 import fidelity  # noqa: E402
 import int8_vision  # noqa: E402
 import quantise  # noqa: E402
 import random_clip  # noqa: E402
-from bundle_export import load_session  # noqa: E402
-from clip_towers import VisionTower  # noqa: E402
+from exporter import bundle as exported  # noqa: E402
+from exporter import clip as clip_reader  # noqa: E402
+from exporter import parity  # noqa: E402
+from exporter.convert import convert as write_bundle  # noqa: E402
+from exporter.parity import load_session  # noqa: E402
+from exporter.preprocessors import CLIP_DEFAULTS, from_transformers  # noqa: E402
+from exporter.source import Source, VisionSide  # noqa: E402
 
 if TYPE_CHECKING:
     from transformers import CLIPModel
 
 Array = NDArray[Any]
 SEED = ("--random-weights", "--tiny", "--seed", "7")
+SPEC = from_transformers({}, CLIP_DEFAULTS, model_size=224)
+
+
+def vision_of(clip: CLIPModel) -> VisionSide:
+    return clip_reader.vision_side(clip, SPEC)
 
 
 def convert(*arguments: str | Path) -> int:
@@ -99,7 +108,7 @@ def clip() -> CLIPModel:
 
 @pytest.fixture(scope="module")
 def seen(pictures: Path) -> calibration.Pictures:
-    return calibration.read_pictures(pictures)
+    return calibration.read_pictures(pictures, SPEC)
 
 
 def photographs(count: int) -> Array:
@@ -197,10 +206,8 @@ def test_the_model_that_is_converted_stays_as_it_was(
     before = {name: weight.clone() for name, weight in clip.state_dict().items()}
     with torch.no_grad():
         int8_vision.write_int8_vision(
-            VisionTower(clip, convert_to_onnx.CLIP_MEAN, convert_to_onnx.CLIP_STD),
-            convert_to_onnx.image_reference(
-                clip, convert_to_onnx.CLIP_MEAN, convert_to_onnx.CLIP_STD
-            ),
+            vision_of(clip).tower,
+            vision_of(clip).reference,
             int8_vision.Int8(seen, 8),
             np.random.default_rng(0).normal(size=(5, 512)),
             tmp_path,
@@ -226,7 +233,7 @@ def test_smoothing_changes_nothing_in_fp32_and_evens_out_the_channels(
     clip: CLIPModel, seen: calibration.Pictures
 ) -> None:
     """Loudness moves from inputs into weights; what the tower says stays."""
-    tower = VisionTower(deepcopy(clip), convert_to_onnx.CLIP_MEAN, convert_to_onnx.CLIP_STD)
+    tower = vision_of(deepcopy(clip)).tower
     pixels = torch.from_numpy(seen.calibration)
     with torch.no_grad():
         for layer in (*tower.layers, tower.last_layer):
@@ -238,7 +245,7 @@ def test_smoothing_changes_nothing_in_fp32_and_evens_out_the_channels(
         before = quantise.ranges_of_inputs(tower, pixels)
         quantise.smooth(tower, before)
         after = quantise.ranges_of_inputs(tower, pixels)
-        agreement = bundle_export.Agreement.between(expected, tower(pixels).numpy())
+        agreement = parity.Agreement.between(expected, tower(pixels).numpy())
     assert agreement.smallest_cosine >= 0.999999
     for layer in (*tower.layers, tower.last_layer):
         perceptron = layer.perceptron
@@ -260,7 +267,7 @@ def test_an_integer_map_says_in_onnx_what_it_says_in_torch(
     inputs = torch.randn(3, 5, 96) * 2
     quiet = quantise.Range(torch.full((96,), -1.5), torch.full((96,), 3.0))  # some lie beyond
     integer = quantise.integer_map(linear, quiet, weight_bits)
-    bundle_export.export_tower(
+    exported.export_tower(
         integer,
         inputs,
         tmp_path / "map.onnx",
@@ -268,7 +275,7 @@ def test_an_integer_map_says_in_onnx_what_it_says_in_torch(
         output_name="outputs",
         dynamic_axes={0: "batch"},
     )
-    actual = bundle_export.load_tower(tmp_path / "map.onnx")(inputs.numpy())
+    actual = parity.load_tower(tmp_path / "map.onnx")(inputs.numpy())
     assert np.abs(actual - integer(inputs).numpy()).max() <= 1e-5
     with torch.no_grad():
         exact = linear(inputs.clamp(-1.5, 3.0)).numpy()
@@ -301,7 +308,7 @@ def test_pictures_come_from_all_over_the_folder_each_time_alike(
     together = np.concatenate([seen.calibration, seen.held_back])
     assert len(np.unique(together.reshape(60, -1), axis=0)) == 60
     monkeypatch.setattr(calibration, "MOST", 50)
-    some = calibration.read_pictures(pictures)
+    some = calibration.read_pictures(pictures, SPEC)
     assert len(some.calibration) == len(some.held_back) == 25
     assert np.array_equal(some.calibration, seen.calibration[:25])
     order = [record.path for record in calibration.in_any_order(pictures)]
@@ -355,17 +362,19 @@ def test_a_tower_rounded_too_coarsely_is_refused_and_leaves_nothing(
     clip: CLIPModel, seen: calibration.Pictures, tmp_path: Path
 ) -> None:
     """Weights of three bits: the report's bounds stop the conversion."""
-    source = convert_to_onnx.Source(
-        model=clip,
-        tokenizer=TINY / "tokenizer.json",
+    source = Source(
         name="test",
         revision="1",
         licence="none",
         origin="a test",
+        architecture="tiny",
+        dimension=512,
+        vision=vision_of(clip),
+        text=clip_reader.text_side(clip, TINY / "tokenizer.json"),
     )
     coarse = int8_vision.Int8(seen, weight_bits=3)
-    with pytest.raises(bundle_export.BundleRefused, match=r"int8 against fp32: .* is below"):
-        convert_to_onnx.convert(source, tmp_path / "bundle", int8=coarse)
+    with pytest.raises(exported.BundleRefused, match=r"int8 against fp32: .* is below"):
+        write_bundle(source, tmp_path / "bundle", int8=coarse)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -393,7 +402,7 @@ GOOD = Quantisation(
 def test_each_figure_has_a_bound(figure: str, said: str, value: float) -> None:
     """The message names what fell short; what is no number falls short, too."""
     fidelity.check_fidelity(GOOD)
-    with pytest.raises(bundle_export.BundleRefused, match=said):
+    with pytest.raises(exported.BundleRefused, match=said):
         fidelity.check_fidelity(replace(GOOD, **{figure: value}))
 
 
@@ -431,7 +440,7 @@ def doctored(bundle: Path, folder: Path) -> Path:
     constant.attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(expected + 1))
     onnx.save_model(probe, copy / "saturation.onnx")
     manifest = json.loads((copy / "model.json").read_text())
-    manifest["files"]["saturation.onnx"] = bundle_export.describe_file(copy / "saturation.onnx")
+    manifest["files"]["saturation.onnx"] = exported.describe_file(copy / "saturation.onnx")
     (copy / "model.json").write_text(json.dumps(manifest))
     return copy
 

@@ -15,7 +15,7 @@ import pytest
 import clipindex
 from clipindex.collection.lock import locked
 from clipindex.collection.root_options import root_options
-from clipindex.errors import DiskNotMounted
+from clipindex.errors import CollectionBusy, DiskNotMounted
 from conftest import TINY, ingest, make_pictures, picture_bytes, run_clipindex
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -146,10 +146,47 @@ def test_a_busy_run_is_noted_while_the_other_one_goes_on(
     make_pictures(tmp_path / "in", 2)
     ingest(index, tmp_path / "in")
     with locked(index.place.lock, "test"):
-        assert run_clipindex("reindex", "--store", index.place.name, "--model", TINY).code == 11
+        busy = run_clipindex("reindex", "--store", index.place.name, "--model", TINY, "--wait", 0)
+        assert busy.code == 11
     last: Any = index.status().last_run
     assert (last["command"], last["exit_code"]) == ("reindex", 11)
     assert "in use" in last["reason"]
+
+
+CHANGES: dict[str, Callable[[clipindex.Index, Path], object]] = {
+    "tag": lambda index, aside: index.tag({"a": "b"}, [aside / "in"]),
+    "untag": lambda index, aside: index.untag(["a"], [aside / "in"]),
+    "prune": lambda index, _: index.prune(),
+    "relocate": lambda index, aside: index.relocate(aside / "in", aside / "elsewhere"),
+    "forget": lambda index, aside: index.forget(aside / "in"),
+    "quarantine clear": lambda index, _: index.clear_quarantine(),
+    "import": lambda index, aside: index.import_(aside / "export"),
+    "compact": lambda index, _: index.compact(),
+    "backup": lambda index, aside: index.backup(aside / "backups"),
+    "restore": lambda index, aside: index.restore(aside / "backup", replace=True),
+}
+
+
+def test_every_change_that_is_refused_as_busy_is_noted(tmp_path: Path) -> None:
+    index = clipindex.Index(tmp_path / "store", model=str(TINY), wait=0)
+    make_pictures(tmp_path / "in", 1)
+    ingest(index, tmp_path / "in")
+    (tmp_path / "elsewhere").mkdir()
+    index.export(tmp_path / "export")
+    index.backup(tmp_path / "backup")
+    for command, act in CHANGES.items():
+        with locked(index.place.lock, "test"), pytest.raises(CollectionBusy):
+            act(index, tmp_path)
+        last: Any = index.status().last_run
+        assert (last["command"], last["exit_code"], last["refused"]) == (command, 11, True)
+        assert "in use: test" in last["reason"]
+    status = index.status()
+    success: Any = status.last_success
+    assert success["command"] == "ingest"
+    assert status.running is None
+    with locked(index.place.lock, "test"), pytest.raises(CollectionBusy):
+        index.compact(only_if_worthwhile=True)  # after a run, by itself: nobody waits for it
+    assert index.status().last_run == status.last_run
 
 
 def test_a_run_that_its_caller_gives_up_has_an_end_and_no_exit_code(

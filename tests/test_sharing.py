@@ -371,6 +371,61 @@ def test_where_the_folder_has_no_socket_it_lies_in_the_runtime_folder(
     assert sock.exists() == (why != "too long")
 
 
+def test_what_a_killed_holder_left_in_the_runtime_folder_the_next_one_deletes(
+    tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_folder))
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    killed = socket_file.listen(deep)
+    assert killed is not None
+    killed.socket.close()  # as the kernel does
+    assert killed.path.parent.parent == short_folder
+    following = socket_file.listen(deep)
+    assert following is not None
+    assert following.path == killed.path
+    other = socket_file.listen(tmp_path / ("e" * 100))
+    assert other is not None
+    assert other.path.parent != killed.path.parent
+    for listener in (following, other):
+        listener.stop()
+        listener.socket.close()
+    assert list(short_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("taken", ["a link", "open to others", "another user's", "a file"])
+def test_a_runtime_folder_that_somebody_else_made_is_never_used(
+    tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_folder))
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    first = socket_file.listen(deep)
+    assert first is not None
+    place = first.path.parent
+    first.stop()
+    first.socket.close()
+    if taken == "a link":
+        (short_folder / "elsewhere").mkdir(0o700)
+        place.symlink_to("elsewhere")
+    elif taken == "a file":
+        place.write_text("")
+    else:
+        place.mkdir(0o777 if taken == "open to others" else 0o700)
+        place.chmod(0o777 if taken == "open to others" else 0o700)
+        if taken == "another user's":
+            if os.geteuid() != 0:
+                pytest.skip("only root can give a folder away")
+            os.chown(place, 12345, 12345)
+    listener = socket_file.listen(deep)
+    assert listener is not None
+    assert listener.path.parent != place
+    assert listener.path.parent.parent == short_folder
+    assert not place.is_dir() or list(place.iterdir()) == []
+    listener.stop()
+    listener.socket.close()
+
+
 def test_where_no_socket_can_be_made_a_query_says_busy_and_the_run_goes_on(
     indexed: clipindex.Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -470,7 +470,7 @@ def test_an_export_of_another_model_is_refused(filled: clipindex.Index, tmp_path
     out = tmp_path / "out"
     transfer.export(filled.place, out)
     manifest = json.loads((out / "export.json").read_text())
-    manifest["contract"]["contract"]["revision"] = "another"
+    manifest["contract"]["contract"] |= {"revision": "another", "files": {"vision.onnx": "00"}}
     (out / "export.json").write_text(json.dumps(manifest))
     with pytest.raises(ContractMismatch, match="another revision"):
         transfer.import_(out, filled.place)
@@ -495,6 +495,19 @@ def test_the_commands_go_there_and_back(
     assert run_clipindex("import", out, "--store", other).out == "30 imported\n"
     assert same_state(filled, empty(tmp_path))
     assert run_clipindex("export", out, "--to-store", other).code == 2
+
+
+def test_a_copy_waits_for_its_target_as_long_as_it_is_told(
+    filled: clipindex.Index, tmp_path: Path
+) -> None:
+    store, target = str(filled.place.name), empty(tmp_path)
+    ingest(target, *make_pictures(tmp_path / "more", 1))
+    copy = ("export", "--store", store, "--to-store", target.place.folder.parent, "--wait", "0")
+    with open_for_change(target.place, "tag"):
+        done = run_clipindex(*copy)
+    assert (done.code, "--wait" in done.err) == (11, True)
+    done = run_clipindex("export", tmp_path / "out", "--store", store, "--wait", "0")
+    assert (done.code, "not with a folder" in done.err) == (2, True)
 
 
 def test_a_transfer_tells_how_far_it_is(filled: clipindex.Index, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Mapping
+from itertools import islice, product
 
 from benchmarks.crashes.checks import Examiner, Tally
 from benchmarks.crashes.faults import BORDERS
@@ -11,20 +13,31 @@ from benchmarks.crashes.scenes import Scene
 from benchmarks.crashes.warm import Fault, Warm
 
 UNEXPECTED = 1  # exit code of an error that no code was made for
+HOW = {
+    "before": "fails before its work",
+    "after": "fails after its work",
+    "killed": "is where the process is killed",
+}
+ALL = dict.fromkeys(BORDERS, 1)
 
 
 def fail_all(
-    scenes: list[Scene], warm: Warm, examiner: Examiner, *, every: int = 1, first: int = 1
+    scenes: list[Scene],
+    warm: Warm,
+    examiner: Examiner,
+    *,
+    every: Mapping[str, int] = ALL,
+    first: int = 1,
+    ways: int = 1,
 ) -> Iterator[Tally]:
-    """Each border of each command; of its calls each, or every so many from `first` on."""
+    """Each border of each command, in each way; of its calls each, or every so many from `first`
+    on. With `ways` only each so many-th of these takes place."""
     tally = Tally(kind="failing calls")
-    for scene in scenes:
-        for border in BORDERS:
-            for done in (False, True):
-                number = first
-                while strike(scene, border, number, warm, examiner, tally, done=done):
-                    number += every
-                    yield tally
+    for scene, border, how in islice(product(scenes, BORDERS, HOW), 0, None, ways):
+        number = first
+        while strike(scene, border, number, warm, examiner, tally, how=how):
+            number += every[border]
+            yield tally
 
 
 def strike(
@@ -35,21 +48,22 @@ def strike(
     examiner: Examiner,
     tally: Tally,
     *,
-    done: bool,
+    how: str,
 ) -> bool:
-    """Let one call fail; whether there was such a call."""
-    store = scene.folder / "store"
-    scene.reset(store)
+    """Let one call fail, or kill the process there; whether there was such a call."""
+    stage = scene.folder / "stage"
+    scene.reset(stage)
     folder = os.path.join(scene.folder, "")
-    fault = Fault(border=border, number=number, done=done, folder=folder)
-    ended = warm.run(scene.command(store), fault)
+    fault = Fault(border=border, number=number, how=how, folder=folder)
+    ended = warm.run(scene.command(stage), fault)
     if not ended.struck:
         return False
-    when = "after its work" if done else "before its work"
-    how = f"call {number} of {border} fails {when}: {ended.struck}"
-    tally.add(scene, f"{border}, {when}: exit {ended.code}")
-    if ended.code == UNEXPECTED or ended.code < 0 or "Traceback" in ended.err:
-        tally.faults.append(f"{scene.name}, {how}: exit {ended.code}: {ended.err[-600:]}")
-    said_all = ended.said_all and border != "files"  # a picture that cannot be read is no point
-    examiner.examine(scene, store, ended.reported, tally, how, said_all=said_all)
+    case = f"call {number} of {border} {HOW[how]}: {ended.struck}"
+    tally.add(scene, f"{border}, {HOW[how]}: exit {ended.code}")
+    bad = ended.code < 0 if how != "killed" else ended.code != -signal.SIGKILL
+    if ended.code == UNEXPECTED or bad or "Traceback" in ended.err:
+        tally.faults.append(f"{scene.name}, {case}: exit {ended.code}: {ended.err[-600:]}")
+    read = border != "files"  # else some picture or folder may not have been
+    said_all = ended.said_all and read
+    examiner.examine(scene, stage, ended.reported, tally, case, said_all=said_all, walked=read)
     return True

@@ -6,7 +6,6 @@ import os
 import random
 import resource
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -14,12 +13,12 @@ from pathlib import Path
 
 from benchmarks.crashes.checks import Examiner, Tally
 from benchmarks.crashes.images import CannotMount, copy_image, make_image, mounted
-from benchmarks.crashes.processes import Ended, disturbed, random_moment
+from benchmarks.crashes.processes import Ended, Process, disturbed, random_moment, started
 from benchmarks.crashes.scenes import Scene
 
 MEGABYTES = 400
 ENDS = {0, 3, 6, 9, -signal.SIGBUS, 128 + signal.SIGBUS}  # SIGBUS: the engine's, documented
-Act = Callable[["subprocess.Popen[str]"], object]
+Act = Callable[[Process], object]
 
 
 def fill_all(scenes: list[Scene], count: int, examiner: Examiner, seed: int) -> Iterator[Tally]:
@@ -42,19 +41,20 @@ def fill_all(scenes: list[Scene], count: int, examiner: Examiner, seed: int) -> 
 def fill(scene: Scene, kind: str, examiner: Examiner, tally: Tally, chance: random.Random) -> None:
     """Fill the disk during one run; then there is room again."""
     disk = scene.folder / "small"
-    moment = random_moment(chance, scene.timing)
+    moment = random_moment(chance, scene.fresh_timing)
     size = int(2 ** chance.uniform(8, 26))
     with _disk(kind, scene.folder / "small.img", disk):
-        scene.reset(disk / "store")
+        stage = disk / "stage"
+        scene.reset(stage)
         filler = disk / "filler"
         act: Act = partial(_limit, size) if kind == "RLIMIT_FSIZE" else partial(_fill, filler)
-        ended = disturbed(scene.command(disk / "store"), scene.lock(disk / "store"), moment, act)
+        ended = disturbed(started, scene.command(stage), scene.lock(stage), moment, act)
         filler.unlink(missing_ok=True)
         tally.add(scene, f"{kind}: {_ending(ended)}")
         how = f"{kind} full at {moment} (limit {size} bytes)"
         if ended.code not in ENDS or "Traceback" in ended.err:
             tally.faults.append(f"{scene.name}, {how}: exit {ended.code}: {ended.err[-400:]}")
-        examiner.examine(scene, disk / "store", ended.reported, tally, how, said_all=ended.said_all)
+        examiner.examine(scene, stage, ended.reported, tally, how, said_all=ended.said_all)
 
 
 def _disk(kind: str, image: Path, disk: Path) -> AbstractContextManager[Path]:
@@ -69,7 +69,7 @@ def _disk(kind: str, image: Path, disk: Path) -> AbstractContextManager[Path]:
     return nullcontext(disk)
 
 
-def _fill(filler: Path, _process: subprocess.Popen[str]) -> None:
+def _fill(filler: Path, _process: Process) -> None:
     """Take all room there is, in ever smaller pieces."""
     with open(filler, "wb") as file:
         size, end = MEGABYTES << 20, 0
@@ -81,7 +81,7 @@ def _fill(filler: Path, _process: subprocess.Popen[str]) -> None:
                 size //= 2
 
 
-def _limit(size: int, process: subprocess.Popen[str]) -> None:
+def _limit(size: int, process: Process) -> None:
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
 
 

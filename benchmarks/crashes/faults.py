@@ -11,11 +11,13 @@ import builtins
 import errno
 import io
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from benchmarks.crashes.warm import Fault
 
@@ -37,10 +39,17 @@ PATH_CALLS = (
     "link",
 )
 HANDLE_CALLS = ("read", "fsync", "fstat", "ftruncate", "write")
+READING = {"retrieve", "scroll", "count", "query"}  # of the engine
+READING |= {"read", "stat", "lstat", "fstat", "scandir", "listdir"}
+CHANGING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Counter:
-    """Counts the calls of a border, and makes one of them fail."""
+    """Counts the calls of a border, and makes one of them fail.
+
+    A call that only reads can fail before its work alone: to fail after it is the same, and to be
+    killed there is to be killed at the next one that changes something.
+    """
 
     def __init__(self, fault: Fault, note: Path, error: Callable[[], Exception]) -> None:
         self._fault, self._note, self._error = fault, str(note), error
@@ -48,19 +57,26 @@ class Counter:
         self._lock = threading.Lock()
         self._open = os.open, os.write, os.close  # the real ones, whatever is put in their place
 
-    def call(self, name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def call(
+        self, name: str, reads: bool, function: Callable[..., Any], *args: Any, **options: Any
+    ) -> Any:
         """The call, or its failure."""
         with self._lock:
-            self._count += 1
-            strikes = self._count == self._fault.number
-        if not strikes:
-            return function(*args, **options)
-        if self._fault.done:
-            function(*args, **options)
+            counts = self._fault.how == "before" or not reads
+            self._count += counts
+            strikes = counts and self._count == self._fault.number
+        work = partial(function, *args, **options)
+        return self._fail(name, work) if strikes else work()
+
+    def _fail(self, name: str, work: Callable[[], Any]) -> NoReturn:
         open_, write, close = self._open
         handle = open_(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         write(handle, name.encode())
         close(handle)
+        if self._fault.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._fault.how == "after":
+            work()  # it may fail by itself
         raise self._error()
 
 
@@ -84,17 +100,17 @@ def _arm_store(fault: Fault, note: Path) -> None:
 
         @classmethod
         def load(cls, *args: Any) -> FailingShard:
-            return cls(counter.call("load", real.load, *args))
+            return cls(counter.call("load", False, real.load, *args))
 
         @classmethod
         def create(cls, *args: Any) -> FailingShard:
-            return cls(counter.call("create", real.create, *args))
+            return cls(counter.call("create", False, real.create, *args))
 
         def __getattr__(self, name: str) -> Any:
             function = getattr(self._shard, name)
             if name not in SHARD_CALLS:
                 return function
-            return lambda *args, **options: counter.call(name, function, *args, **options)
+            return partial(counter.call, name, name in READING, function)
 
     engine.EdgeShard = FailingShard
 
@@ -110,15 +126,16 @@ def _arm_catalogue(fault: Fault, note: Path) -> None:
     connect = sqlite3.connect
 
     class FailingConnection(sqlite3.Connection):
-        def execute(self, *args: Any) -> Any:
-            return counter.call(f"execute {args[0][:40]}", super().execute, *args)
+        def execute(self, text: str, *args: Any) -> Any:
+            reads = text.startswith("SELECT")
+            return counter.call(f"execute {text[:40]}", reads, super().execute, text, *args)
 
-        def executemany(self, *args: Any) -> Any:
-            return counter.call(f"executemany {args[0][:40]}", super().executemany, *args)
+        def executemany(self, text: str, *args: Any) -> Any:
+            return counter.call(f"executemany {text[:40]}", False, super().executemany, text, *args)
 
     def failing_connect(*args: Any, **options: Any) -> Any:
         options["factory"] = FailingConnection
-        return counter.call("connect", connect, *args, **options)
+        return counter.call("connect", False, connect, *args, **options)
 
     sqlite3.connect = failing_connect
 
@@ -137,7 +154,10 @@ def _arm_files(fault: Fault, note: Path) -> None:
         def call(*args: Any, **options: Any) -> Any:
             if not args or not of_interest(args[0]):
                 return function(*args, **options)
-            done = counter.call(name, function, *args, **options)
+            reads = name in READING or (
+                name in ("open", "file") and _opens_to_read(*args, **options)
+            )
+            done = counter.call(name, reads, function, *args, **options)
             if name == "open" and isinstance(done, int):
                 handles.add(done)
             return done
@@ -148,3 +168,9 @@ def _arm_files(fault: Fault, note: Path) -> None:
         setattr(os, name, failing(name, getattr(os, name)))
     real_open = io.open
     builtins.open = io.open = failing("file", real_open)
+
+
+def _opens_to_read(_path: object, how: int | str = "r", *_: object, **options: object) -> bool:
+    """Whether `os.open` or `open` can change nothing."""
+    how = options.get("mode", how)  # type: ignore[assignment]
+    return not how & CHANGING if isinstance(how, int) else not set(how) & set("wax+")

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from benchmarks.crashes.checks import Examiner, Tally, when
 from benchmarks.crashes.images import copy_image, make_image, mounted, writes_to
-from benchmarks.crashes.processes import disturbed, random_moment
+from benchmarks.crashes.processes import Process, disturbed, random_moment, started
 from benchmarks.crashes.scenes import Scene
 
 MEGABYTES = 700  # the store wants 256 MiB of free space
@@ -36,7 +35,7 @@ def cut_all(scenes: list[Scene], count: int, examiner: Examiner, seed: int) -> I
         if not image.exists():
             make_image(image, MEGABYTES)
             with mounted(image, scene.folder / "disk") as disk:
-                scene.reset(disk / "store")
+                scene.reset(disk / "stage")
         cut(scene, examiner, tally, chance)
         yield tally
 
@@ -45,12 +44,13 @@ def cut(scene: Scene, examiner: Examiner, tally: Tally, chance: random.Random) -
     """Cut the power during one run, and look at the disk afterwards."""
     image, after, disk = (scene.folder / name for name in ("run.img", "cut.img", "disk"))
     copy_image(scene.folder / "base.img", image)
-    moment = random_moment(chance, scene.timing)
+    moment = random_moment(chance, scene.fresh_timing)
     after.unlink(missing_ok=True)
     with mounted(image, disk):
         ended = disturbed(
-            scene.command(disk / "store"),
-            scene.lock(disk / "store"),
+            started,
+            scene.command(disk / "stage"),
+            scene.lock(disk / "stage"),
             moment,
             partial(_cut, image, after, disk),
         )
@@ -59,10 +59,10 @@ def cut(scene: Scene, examiner: Examiner, tally: Tally, chance: random.Random) -
     tally.add(scene, when(ended, moment))
     with mounted(after, disk):
         how = f"cut at {moment}"
-        examiner.examine(scene, disk / "store", ended.reported, tally, how, said_all=ended.said_all)
+        examiner.examine(scene, disk / "stage", ended.reported, tally, how, said_all=ended.said_all)
 
 
-def _cut(image: Path, after: Path, disk: Path, process: subprocess.Popen[str]) -> None:
+def _cut(image: Path, after: Path, disk: Path, process: Process) -> None:
     process.send_signal(signal.SIGSTOP)
     try:
         for _ in range(TRIES):
@@ -72,4 +72,4 @@ def _cut(image: Path, after: Path, disk: Path, process: subprocess.Popen[str]) -
                 return
         after.unlink()
     finally:
-        process.kill()
+        process.send_signal(signal.SIGKILL)

@@ -13,15 +13,24 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 PROGRAM = [sys.executable, "-m", "clipindex"]
 PATIENCE = 300.0  # seconds a process may take on a busy machine
-LAST_LINES = {"summary", "tagged", "relocated", "imported", "prune"}
+LAST_LINES = {
+    "summary",
+    "tagged",
+    "relocated",
+    "imported",
+    "prune",
+    "compacted",
+    "backup",
+    "restored",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +82,56 @@ def random_moment(chance: random.Random, timing: Timing) -> Moment:
     return Moment(locked=locked, cpu=chance.uniform(0, most), pause=chance.uniform(0, 0.02))
 
 
+class Process(Protocol):
+    """What is asked of a process, whoever started it."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def poll(self) -> int | None:
+        """The exit code, once there is one; a signal's number is negative."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code. Raises TimeoutExpired."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A `clipindex` at work. Its lines go to files, which hold what a pipe would have brought until
+    it ended, and do not fill up."""
+
+    process: Process
+    folder: Path
+
+    def ended(self) -> Ended:
+        """How it ended."""
+        out, err = ((self.folder / name).read_text(errors="replace") for name in ("out", "err"))
+        return Ended(code=self.process.wait(0), out=out, err=err)
+
+
+Start = Callable[[list[str]], AbstractContextManager[Running]]
+
+
+@contextmanager
+def started(arguments: list[str]) -> Iterator[Running]:
+    """`clipindex ARGUMENTS` as a process of its own, which imports everything itself."""
+    with tempfile.TemporaryDirectory(prefix="crashed-") as name:
+        folder = Path(name)
+        with (
+            open(folder / "out", "w") as out,
+            open(folder / "err", "w") as err,
+            subprocess.Popen([*PROGRAM, *arguments], stdout=out, stderr=err) as process,
+        ):
+            try:
+                yield Running(process, folder)
+            finally:
+                process.kill()
+
+
 class Watch:
     """The processor time of a process, and when it took the lock: its holder notes that."""
 
@@ -96,36 +155,34 @@ class Watch:
 
 
 def disturbed(
+    start: Start,
     arguments: list[str],
     lock: Path,
     moment: Moment,
-    act: Callable[[subprocess.Popen[str]], object],
+    act: Callable[[Process], object],
 ) -> Ended:
-    """Run `clipindex ARGUMENTS`, call `act` with the process at the moment, wait for its end.
+    """Start `clipindex ARGUMENTS`, call `act` with the process at the moment, wait for its end."""
+    with start(arguments) as running:
+        process = running.process
+        watch = Watch(process.pid, lock)
+        while process.poll() is None and not watch.reached(moment):
+            time.sleep(0.001)
+        if process.poll() is None:
+            time.sleep(moment.pause)
+            act(process)
+        process.wait(PATIENCE)
+        ended = running.ended()
+    settle_after(arguments)
+    return ended
 
-    Its lines are read from a file, which holds what a pipe would have brought until then, and
-    does not fill up.
-    """
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        with subprocess.Popen([*PROGRAM, *arguments], stdout=out, stderr=err, text=True) as process:
-            watch = Watch(process.pid, lock)
-            try:
-                while process.poll() is None and not watch.reached(moment):
-                    time.sleep(0.001)
-                if process.poll() is None:
-                    time.sleep(moment.pause)
-                    act(process)
-                process.wait(timeout=PATIENCE)
-            finally:
-                process.kill()
-        settle(lock.parents[1])
-        out.seek(0)
-        err.seek(0)
-        return Ended(code=process.returncode, out=out.read(), err=err.read())
+
+def settle_after(arguments: list[str]) -> None:
+    """Wait for the compaction that a finished run may leave to a process of its own."""
+    settle(Path(arguments[arguments.index("--store") + 1]))
 
 
 def settle(store: Path) -> None:
-    """Wait for the compaction that a finished run leaves to a process of its own."""
+    """Wait until no process compacts the store."""
     deadline = time.monotonic() + PATIENCE
     while _is_compacted_now(os.fsencode(store)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -140,26 +197,21 @@ def _is_compacted_now(store: bytes) -> bool:
     return False
 
 
-def finished(arguments: list[str]) -> None:
-    """Run `clipindex ARGUMENTS` to its end. Raises RuntimeError where it fails."""
-    done = subprocess.run([*PROGRAM, *arguments], stdout=subprocess.DEVNULL, check=False)
-    if done.returncode not in (0, 3):
-        raise RuntimeError(f"clipindex {arguments}: exit code {done.returncode}")
-
-
-def timed(arguments: list[str], lock: Path) -> Timing:
-    """The timing of an undisturbed run; the lock's holder writes a note into the file `lock`."""
+def timed(start: Start, arguments: list[str], lock: Path) -> Timing:
+    """The timing of an undisturbed run; the lock's holder writes a note into the file `lock`.
+    Raises RuntimeError where the run fails."""
     total = 0.0
-    with subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.DEVNULL) as process:
-        watch = Watch(process.pid, lock)
-        while process.poll() is None:
+    with start(arguments) as running:
+        watch = Watch(running.process.pid, lock)
+        while running.process.poll() is None:
             total = watch.cpu() or total
             time.sleep(0.001)
-    if process.returncode not in (0, 3):
-        raise RuntimeError(f"clipindex {arguments}: exit code {process.returncode}")
-    if watch.locked_at is None:
-        raise RuntimeError(f"clipindex {arguments} took no lock")
-    return Timing(early=watch.locked_at, late=total - watch.locked_at)
+        ended = running.ended()
+    settle_after(arguments)
+    if ended.code not in (0, 3):
+        raise RuntimeError(f"clipindex {arguments}: exit code {ended.code}: {ended.err[-600:]}")
+    early = watch.locked_at or total / 2  # on a busy machine, a lock of a moment passes unseen
+    return Timing(early=early, late=total - early)
 
 
 def _written(path: Path) -> int:

@@ -1,175 +1,252 @@
-"""The commands that are disturbed: what each starts from, and where it ends undisturbed."""
+"""The commands that are disturbed: what each starts from, and where it ends undisturbed.
+
+A scene plays on a stage: a folder with the store, and the backups where there are any. A copy of
+the stage is as good: a link leads to the one in use, so that the store's path stays the same.
+"""
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from benchmarks.crashes.processes import Timing, finished, timed
-from benchmarks.crashes.state import State, copy_store, read_state
+import clipindex
+from benchmarks.crashes.photographs import changed, photographs
+from benchmarks.crashes.processes import Timing, started, timed
+from benchmarks.crashes.state import State, copy_stage, names_in, read_state, side_by_side
+from benchmarks.crashes.warm import Warm
+from clipindex.errors import StoreError
 
 TINY = Path(__file__).parents[2] / "tests" / "data" / "tiny"
-SMALL_BATCHES = ["--batch-size", "3", "--json"]
-FEW = 24
+SMALL_BATCHES = ["--batch-size", "3"]
+COLLECTION = "image_embeddings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How many pictures there are."""
+
+    few: int = 24  # of commands that can write small batches
+    many: int = 600  # of commands that write 250 points at once
+
+
+SMALL = Size(few=6, many=6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """What a maker prepared: the command, and what is special about it."""
+
+    arguments: tuple[str, ...]
+    ends: frozenset[int] = frozenset({0})  # of an undisturbed run on what a disturbed one left
+    is_whole: bool = False  # all is as before or all is as after, nothing in between
+    lock: str = f"store/{COLLECTION}/lock"  # on the stage; its holder signs it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One command on one store. Photographs stay as they are while it runs."""
+    """One command on one stage. Photographs stay as they are while it runs."""
 
     name: str
     folder: Path
-    arguments: tuple[str, ...]
+    play: Play
     before: State
     after: State
-    timing: Timing
+    timing: Timing  # of a process that has imported everything
+
+    @cached_property
+    def fresh_timing(self) -> Timing:
+        """Of a process that imports everything itself."""
+        stage = self.folder / "timed"
+        self.reset(stage)
+        return timed(started, self.command(stage), self.lock(stage))
 
     @property
     def base(self) -> Path:
-        """The store that the command starts from; it may be missing."""
+        """The stage that the command starts from; it may be missing."""
         return self.folder / "base"
 
-    def command(self, store: Path) -> list[str]:
-        """The command line, on a copy of the store."""
-        return [*self.arguments, "--store", str(store)]
+    def command(self, stage: Path) -> list[str]:
+        """The command line, on a copy of the stage."""
+        return on_stage(self.folder, stage, *self.play.arguments)
 
-    def lock(self, store: Path) -> Path:
+    def lock(self, stage: Path) -> Path:
         """The file in which the lock's holder notes itself."""
-        return store / "image_embeddings" / "lock"
+        return stage / self.play.lock
 
-    def reset(self, store: Path) -> None:
-        """`store` as before the command."""
-        copy_store(self.base, store)
+    def reset(self, stage: Path) -> None:
+        """`stage` as before the command."""
+        copy_stage(self.base, stage)
+
+    def read(self, stage: Path) -> State:
+        """What is on the stage, which no process uses."""
+        return read_stage(stage, self.folder / "restored")
 
     def may_end(self, code: int) -> bool:
-        """Whether an undisturbed run may end so: a picture is damaged (3); where the disturbed
-        call had moved everything, the next one finds nothing there (2)."""
-        return code in ({0, 2} if self.name == "relocate" else {0, 3})
+        """Whether an undisturbed run may end so."""
+        return code in self.play.ends
 
 
-def picture(path: Path, seed: int, size: tuple[int, int] = (64, 48)) -> None:
-    """A picture of its own at `path`."""
-    small = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(out.getvalue())
+def on_stage(folder: Path, stage: Path, *arguments: str) -> list[str]:
+    """A command line on the stage, which the link `here` leads to from now on."""
+    link = folder / "here"
+    link.unlink(missing_ok=True)
+    link.symlink_to(stage)
+    place = [argument.replace("STAGE", str(link)) for argument in arguments]
+    return [*place, "--store", str(link / "store"), "--json"]
 
 
-def photographs(folder: Path, count: int) -> None:
-    """`count` pictures, two copies of one, one that is cut short, and a text."""
-    for number in range(count):
-        picture(folder / f"{number % 4}" / f"{number:04d}.jpg", number)
-    shutil.copy(folder / "0" / "0000.jpg", folder / "copy.jpg")
-    shutil.copy(folder / "0" / "0000.jpg", folder / "1" / "copy.jpg")
-    (folder / "cut.jpg").write_bytes((folder / "1" / "0001.jpg").read_bytes()[:300])
-    (folder / "notes.txt").write_text("not a picture")
+def read_stage(stage: Path, aside: Path) -> State:
+    """The store; and the store that is restored, into the folder `aside`, from the backups."""
+    store, backups = stage / "store", stage / "backups"
+    names = names_in(store, store / COLLECTION, backups)
+    state = read_state(store)
+    if backups.exists():
+        state = side_by_side(store=state, backup=read_backup(backups, aside))
+    return replace(state, names=names)
 
 
-def changed(folder: Path) -> None:
-    """Edits, copies, renames, a renamed folder, deletions; the damaged picture is mended."""
-    photos = folder / "photos"
-    names = sorted((photos / "0").iterdir()) + sorted((photos / "2").iterdir())
-    for number, path in enumerate(names):
-        if number % 3 == 0:
-            picture(path, 10_000 + number)
-        elif number % 3 == 1:
-            path.rename(path.with_name(f"moved-{path.name}"))
-        else:
-            shutil.copy(path, path.with_name(f"copy-{path.name}"))
-    (photos / "3").rename(photos / "renamed")
-    picture(photos / "cut.jpg", 20_000)
-    (photos / "copy.jpg").unlink()
-    for number in range(4):
-        picture(photos / "new" / f"{number}.jpg", 30_000 + number)
+def read_backup(backups: Path, aside: Path) -> State:
+    """What a backup is worth; nothing where it is refused as incomplete."""
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        clipindex.Index(aside).restore(backups)
+    except StoreError as error:
+        if "there is no backup" in error.message:
+            return State()
+        raise
+    return read_state(aside)
 
 
-def indexed(folder: Path, count: int) -> None:
-    """Photographs, and a store that knows them; one folder is tagged."""
-    photographs(folder / "photos", count)
-    base = ["--store", str(folder / "base"), "--json"]
-    finished(["ingest", str(folder / "photos"), "--model", str(TINY), *base])
-    finished(["tag", "place=home", str(folder / "photos" / "1"), *base])
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """Prepares one scene below its folder."""
+
+    folder: Path
+    size: Size
+    warm: Warm
+
+    def run(self, *arguments: str) -> None:
+        """A command on the stage, to its end. Raises RuntimeError where it fails."""
+        done = self.warm.run(on_stage(self.folder, self.folder / "base", *arguments))
+        if done.code not in (0, 3):
+            raise RuntimeError(f"clipindex {arguments}: exit code {done.code}: {done.err[-600:]}")
+
+    def indexed(self, count: int) -> None:
+        """Photographs, and a store that knows them; one folder is tagged."""
+        photographs(self.photos, count)
+        self.run("ingest", str(self.photos), "--model", str(TINY))
+        self.run("tag", "place=home", str(self.photos / "1"))
+
+    @property
+    def photos(self) -> Path:
+        """The folder of photographs."""
+        return self.folder / "photos"
+
+    def ingest(self) -> Play:
+        photographs(self.photos, self.size.few)
+        arguments = ("ingest", str(self.photos), "--model", str(TINY), *SMALL_BATCHES)
+        return Play(arguments=arguments, ends=frozenset({0, 3}))  # 3: a damaged picture is new
+
+    def reindex(self) -> Play:
+        self.indexed(self.size.few)
+        changed(self.folder)
+        return Play(arguments=("reindex", *SMALL_BATCHES))
+
+    def relocate(self) -> Play:
+        self.indexed(self.size.many)
+        moved = self.photos.rename(self.folder / "moved")
+        arguments = ("relocate", str(self.photos), str(moved))
+        return Play(arguments=arguments, ends=frozenset({0, 2}))  # 2: all had been moved
+
+    def tag(self) -> Play:
+        self.indexed(self.size.many)
+        return Play(arguments=("tag", "owner=ann", str(self.photos)))
+
+    def import_(self) -> Play:
+        self.indexed(self.size.many)
+        self.run("export", str(self.folder / "export"))
+        shutil.rmtree(self.folder / "base" / "store")
+        return Play(arguments=("import", str(self.folder / "export")))
+
+    def prune(self) -> Play:
+        self.indexed(4 * self.size.few)
+        for path in sorted(self.photos.rglob("*.jpg"))[::4]:
+            path.unlink()
+        return Play(arguments=("prune", "--yes", "--max-delete", "50%"))
+
+    def compact(self) -> Play:
+        self.indexed(self.size.many)
+        return Play(arguments=("compact",), is_whole=True)
+
+    def backup(self) -> Play:
+        """In place of an earlier one."""
+        self.indexed(self.size.many)
+        self.run("backup", "STAGE/backups")
+        self.run("tag", "owner=ann", str(self.photos))
+        return Play(arguments=("backup", "STAGE/backups"), is_whole=True)
+
+    def restore(self) -> Play:
+        """Into an empty store. 8: what was killed had restored it."""
+        self._restorable()
+        shutil.rmtree(self.folder / "base" / "store")
+        return self._restoring(frozenset({0, 8}))
+
+    def replace(self) -> Play:
+        """In place of a collection."""
+        self._restorable()
+        return self._restoring(frozenset({0}), "--replace")
+
+    def _restorable(self) -> None:
+        self.indexed(self.size.many)
+        self.run("backup", str(self.folder / "backups"))
+        self.run("tag", "owner=ann", str(self.photos))
+
+    def _restoring(self, ends: frozenset[int], *options: str) -> Play:
+        return Play(
+            arguments=("restore", str(self.folder / "backups"), *options),
+            ends=ends,
+            is_whole=True,
+            lock=f"store/.restoring-{COLLECTION}/lock",
+        )
 
 
-def _ingest(folder: Path, _many: int) -> list[str]:
-    photographs(folder / "photos", FEW)
-    return ["ingest", str(folder / "photos"), "--model", str(TINY), *SMALL_BATCHES]
-
-
-def _reindex(folder: Path, _many: int) -> list[str]:
-    indexed(folder, FEW)
-    changed(folder)
-    return ["reindex", *SMALL_BATCHES]
-
-
-def _relocate(folder: Path, many: int) -> list[str]:
-    indexed(folder, many)
-    (folder / "photos").rename(folder / "moved")
-    return ["relocate", str(folder / "photos"), str(folder / "moved"), "--json"]
-
-
-def _tag(folder: Path, many: int) -> list[str]:
-    indexed(folder, many)
-    return ["tag", "owner=ann", str(folder / "photos"), "--json"]
-
-
-def _import(folder: Path, many: int) -> list[str]:
-    indexed(folder, many)
-    finished(["export", str(folder / "export"), "--store", str(folder / "base"), "--json"])
-    shutil.rmtree(folder / "base")
-    return ["import", str(folder / "export"), "--json"]
-
-
-def _prune(folder: Path, _many: int) -> list[str]:
-    indexed(folder, 4 * FEW)
-    for path in sorted((folder / "photos").rglob("*.jpg"))[::4]:
-        path.unlink()
-    return ["prune", "--yes", "--max-delete", "50%", "--json"]
-
-
-MAKERS: dict[str, Callable[[Path, int], list[str]]] = {
-    "ingest": _ingest,
-    "reindex": _reindex,
-    "relocate": _relocate,
-    "tag": _tag,
-    "import": _import,
-    "prune": _prune,
+MAKERS: dict[str, Callable[[Maker], Play]] = {
+    "ingest": Maker.ingest,
+    "reindex": Maker.reindex,
+    "relocate": Maker.relocate,
+    "tag": Maker.tag,
+    "import": Maker.import_,
+    "prune": Maker.prune,
+    "compact": Maker.compact,
+    "backup": Maker.backup,
+    "restore": Maker.restore,
+    "restore --replace": Maker.replace,
 }
 
 
 def scene_names() -> list[str]:
-    """The commands that this version has."""
-    return [
-        name
-        for name in MAKERS
-        if name != "prune" or find_spec("clipindex.cli.commands.prune") is not None
-    ]
+    """The commands, in the order in which they take turns."""
+    return list(MAKERS)
 
 
-def make_scene(name: str, folder: Path, many: int) -> Scene:
-    """Prepare a command below `folder`, and run it once undisturbed. `many`: pictures of the
-    commands that write 250 points at once."""
-    folder.mkdir(parents=True)
-    arguments = MAKERS[name](folder, many)
-    base, store = folder / "base", folder / "store"
-    copy_store(base, store)
-    timing = timed([*arguments, "--store", str(store)], store / "image_embeddings" / "lock")
-    after = read_state(store)
-    copy_store(base, store)
-    before = read_state(store)
+def make_scene(name: str, folder: Path, size: Size, warm: Warm) -> Scene:
+    """Prepare a command below `folder`, and run it once undisturbed."""
+    (folder / "base").mkdir(parents=True)
+    play = MAKERS[name](Maker(folder=folder, size=size, warm=warm))
+    stage, aside = folder / "stage", folder / "restored"
+    copy_stage(folder / "base", stage)
+    before = read_stage(stage, aside)
+    copy_stage(folder / "base", stage)
+    arguments = on_stage(folder, stage, *play.arguments)
+    timing = timed(warm.started, arguments, stage / play.lock)
     return Scene(
         name=name,
         folder=folder,
-        arguments=tuple(arguments),
+        play=play,
         before=before,
-        after=after,
+        after=read_stage(stage, aside),
         timing=timing,
     )

@@ -24,6 +24,7 @@ from clipindex.files.durable import MORE_ROOM, NO_ROOM
 
 ONLY_READ = ("query", "status")  # commands that leave nothing unfinished
 FAREWELL = "finished batches are safe, the next run goes on from there"
+FAREWELLS = {"models": "what has arrived is kept, the same command goes on from there"}
 TRUE = {"1", "true", "t", "yes", "y", "on"}  # as click reads a flag's variable
 
 # click's own, from whichever click typer brings (newer ones carry a copy)
@@ -89,8 +90,8 @@ class Ending:
         return self._stopped("interrupted", ExitCode.INTERRUPTED)
 
     def _stopped(self, how: str, code: int) -> int:
-        command = self.context.command.name if self.context is not None else ""
-        words = how if command in ONLY_READ else f"{how}; {FAREWELL}"
+        command = (self.context.command.name or "") if self.context is not None else ""
+        words = how if command in ONLY_READ else f"{how}; {FAREWELLS.get(command, FAREWELL)}"
         self.output.problem(words)
         self.output.log(words)
         self.output.ended_by(how)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -124,6 +124,15 @@ def show_dry_run(dry_run: DryRun, output: Output) -> None:
 # --- a query ---------------------------------------------------------------------------------
 
 
+def remarks(judged: Sequence[Hit], hits: Sequence[Hit], min_z: float | None) -> Iterator[str]:
+    """What to say of a query's hits beside showing them: `hits` are those that `min_z` leaves."""
+    scores = [hit.z for hit in judged if hit.z is not None]
+    if min_z is not None and judged and not scores:
+        yield "note: these pictures are too few or too alike to judge a hit; --min-z does nothing"
+    elif scores and all(hit.fits is False for hit in hits):  # also where `hits` is empty
+        yield f"nothing fits: best z {max(scores):.1f}"
+
+
 def show_hits(hits: Sequence[Hit], output: Output) -> None:
     """A table on a terminal; score, tab, path where there is none; or JSON lines."""
     if output.json:
@@ -160,7 +169,8 @@ def _show_hit_table(hits: Iterable[Hit]) -> None:
     table.add_column("picture", overflow="fold")
     for hit in hits:
         copies = f" (+{len(hit.paths) - 1})" if len(hit.paths) > 1 else ""
-        path = with_dim_end(printable_path(hit.exact_path), copies)
+        weak = " (weak)" if hit.fits is False else ""
+        path = with_dim_end(printable_path(hit.exact_path), copies + weak)
         table.add_row(str(hit.rank), f"{hit.score:.4f}", path)
     Terminal().print(table)
 

@@ -43,7 +43,7 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         *(("" if n else "roots", _root(root)) for n, root in enumerate(status.root_options)),
         *_runs(status),
     ]
-    _show_rows([(name, printable(str(value))) for name, value in rows], output)
+    show_rows([(name, printable(str(value))) for name, value in rows], output)
 
 
 def _root(root: RootOptions) -> str:
@@ -106,7 +106,7 @@ def _missing(status: CollectionStatus) -> str:
     return f"{status.vanished:,} of the pictures (`clipindex prune --dry-run` lists them)"
 
 
-def _show_rows(rows: Sequence[tuple[str, str]], output: Output) -> None:
+def show_rows(rows: Sequence[tuple[str, str]], output: Output) -> None:
     """Names and values; no line is folded where there is no terminal."""
     if not sys.stdout.isatty():
         width = max(len(name) for name, _ in rows)

@@ -71,8 +71,8 @@ class FolderPlace:
         return self
 
     def locate(self, *, for_writing: bool = False) -> Located:  # noqa: ARG002
-        if not self.folder.exists():
-            with suppress(OSError):  # a replacement may have been interrupted
+        with suppress(OSError):  # a replacement may have been interrupted
+            if not self.folder.exists():
                 go_back(self.folder)
         return Located(self, read_contract(self.contract))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from clipindex.collection.contract import StoredContract
@@ -31,7 +31,7 @@ def new_label(stored: StoredContract) -> dict[str, object]:
     """The contract as metadata, with a new id. The model's folder is reduced to its name: each
     machine has its own path."""
     noted = {**stored.noted, ID: uuid.uuid4().hex[:12]}
-    return asdict(replace(stored, bundle=Path(stored.bundle).name, noted=noted))
+    return replace(stored, bundle=Path(stored.bundle).name, noted=noted).to_json()
 
 
 def look(connection: Connection, collection: str) -> CollectionInfo | None:

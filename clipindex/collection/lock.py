@@ -174,7 +174,9 @@ def _check_that_it_locks(handle: int, path: Path) -> None:
     with disk_errors(path, "the collection's lock cannot be checked"):
         second = os.open(path, os.O_RDWR | FLAGS)
     try:
-        if not os.path.samestat(os.fstat(handle), os.fstat(second)):
+        with disk_errors(path, "the collection's lock cannot be checked"):
+            is_the_same = os.path.samestat(os.fstat(handle), os.fstat(second))
+        if not is_the_same:
             raise CollectionBusy(
                 "the collection's lock was deleted while this run waited for it",
                 path=str(path),

@@ -95,14 +95,12 @@ def open_for_ingest(
 
     Creates nothing until the model loads and, for a new collection, its files verify.
     """
-    with ExitStack() as stack:
-        with noted_refusal(located, purpose):
-            choice = choose(located.stored, settings)
-            encoder = load(choice.bundle)
-            if located.stored is None:
-                choice.bundle.verify()
-            opening = _opened(located.place, choice.stored, purpose=purpose)
-            collection, opened = stack.enter_context(opening)
+    with noted_refusal(located, purpose):
+        choice = choose(located.stored, settings)
+        encoder = load(choice.bundle)
+        if located.stored is None:
+            choice.bundle.verify()
+    with _opened(located, choice.stored, purpose=purpose) as (collection, opened):
         stored = replace(opened.stored, bundle=choice.stored.bundle)
         if opened.is_new or stored != opened.stored:
             located.place.save_contract(stored)
@@ -113,21 +111,17 @@ def open_for_ingest(
 def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
     """Hold an existing collection for a change that needs no model. It is noted as a run, so that
     the next one reconciles points and catalogue when this one is interrupted."""
-    located = place.locate(for_writing=True)
-    stored = located.require()
-    with (
-        _opened(located.place, stored, purpose=purpose, create=False) as (collection, _),
-        _noted_run(collection),
-    ):
+    with open_as_it_is(place, purpose) as (collection, _), _noted_run(collection):
         yield collection
 
 
 @contextmanager
 def open_as_it_is(place: Place, purpose: str) -> Iterator[tuple[Collection, StoredContract]]:
-    """Hold an existing collection so that nothing changes in it; nor does this."""
+    """Hold an existing collection so that nothing changes in it; nor does this, but for a note
+    when it is busy."""
     located = place.locate(for_writing=True)
     stored = located.require()
-    with _opened(located.place, stored, purpose=purpose, create=False) as (collection, opened):
+    with _opened(located, stored, purpose=purpose, create=False) as (collection, opened):
         yield collection, opened.stored
 
 
@@ -135,13 +129,13 @@ def open_as_it_is(place: Place, purpose: str) -> Iterator[tuple[Collection, Stor
 def open_for_import(place: Place, stored: StoredContract) -> Iterator[Collection]:
     """Hold a collection that is to receive points made elsewhere under `stored`, creating a
     missing one. Raises ContractMismatch when it has another contract."""
-    place = place.locate(for_writing=True).place
+    located = place.locate(for_writing=True)
     with (
-        _opened(place, stored, purpose="import") as (collection, opened),
+        _opened(located, stored, purpose="import") as (collection, opened),
         _noted_run(collection),
     ):
         if opened.is_new:
-            place.save_contract(stored)
+            located.place.save_contract(stored)
         yield collection
 
 
@@ -167,20 +161,23 @@ def _make_folder(place: Place) -> None:
 
 @contextmanager
 def _opened(
-    place: Place, wanted: StoredContract, *, purpose: str, create: bool = True
+    located: Located, wanted: StoredContract, *, purpose: str, create: bool = True
 ) -> Iterator[tuple[Collection, Opened]]:
-    """Take the lock, then open points and catalogue."""
-    _make_folder(place)
-    with place.hold(purpose) as hold:
-        opened = place.open(wanted, create=create)
-        with closing(opened.points), closing(Catalogue(opened.catalogue)) as catalogue:
-            contract = opened.stored.contract
-            collection = Collection(
-                place=place,
-                contract=contract,
-                points=opened.points,
-                catalogue=catalogue,
-                purpose=purpose,
-            )
-            with noted_end(catalogue, purpose), hold.answer_from(opened.points):
-                yield collection, opened
+    """Take the lock, then open points and catalogue. A run that cannot begin is noted too."""
+    place = located.place
+    with ExitStack() as stack:
+        with noted_refusal(located, purpose):
+            _make_folder(place)
+            hold = stack.enter_context(place.hold(purpose))
+            opened = place.open(wanted, create=create)
+            points = stack.enter_context(closing(opened.points))
+            catalogue = stack.enter_context(closing(Catalogue(opened.catalogue)))
+        collection = Collection(
+            place=place,
+            contract=opened.stored.contract,
+            points=points,
+            catalogue=catalogue,
+            purpose=purpose,
+        )
+        with noted_end(catalogue, purpose), hold.answer_from(points):
+            yield collection, opened

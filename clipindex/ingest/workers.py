@@ -26,7 +26,7 @@ from clipindex.model.encoder import Encoder
 from clipindex.pictures.content import read_content
 from clipindex.pictures.decode import Pixels, decode, decoders
 from clipindex.pictures.exif import PictureFacts
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.points import Vector, is_unit
 
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
@@ -80,9 +80,8 @@ class Workers:
         claims: ContentClaims,
         count: int | None,
     ) -> None:
-        spec = encoder.bundle.manifest.image
         self._encoder = encoder
-        self._geometry = Geometry(spec.size, spec.fit)
+        self._geometry = encoder.bundle.image.geometry
         self._preprocessing = preprocessing
         self.claims = claims
         self._count = count or usable_cores()

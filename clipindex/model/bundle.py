@@ -1,5 +1,6 @@
 """A model bundle: a folder of two towers, a tokenizer, and `model.json` that describes them.
 
+A bundle may have a text tower alone, for vectors that another model makes, or a vision tower alone.
 A bundle is closed: whatever is loaded from it is a regular file that `model.json` lists with size
 and SHA-256, so that nothing can change a vector without changing the contract.
 """
@@ -10,23 +11,24 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from clipindex.errors import ModelError
 from clipindex.files.user_folders import cache_folder, expand_user
-from clipindex.model.manifest import Manifest
+from clipindex.model.manifest import ImageSpec, Manifest, TextSpec
 from clipindex.model.onnx_file import external_files
 
 MANIFEST = "model.json"
 VISION = "vision.onnx"
 TEXT = "text.onnx"
 TOKENIZER = "tokenizer.json"
+DECODER = "decoder.onnx"  # of a vision-language model
 PROBE = "saturation.onnx"
 DEFAULT_MODEL = "mini"
 
-REQUIRED = (VISION, TEXT, TOKENIZER)
+OF_TEXTS = (TEXT, TOKENIZER)  # and what is called after them: a graph's weights
 LARGEST_MANIFEST = 2**20  # bytes
 
 
@@ -36,28 +38,72 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
+    voice: Bundle | None = None  # the bundle whose text tower is used instead of the own one
+
+    @property
+    def speaker(self) -> Bundle:
+        """The bundle whose text tower is used."""
+        return self.voice or self
+
+    @property
+    def image(self) -> ImageSpec:
+        """What the vision tower takes. Raises ModelError when there is none."""
+        if self.manifest.image is None:
+            raise no_vision_tower(self)
+        return self.manifest.image
+
+    @property
+    def words(self) -> TextSpec:
+        """What the text tower takes. Raises ModelError when there is none."""
+        spec = self.speaker.manifest.text
+        if spec is None:
+            raise ModelError(
+                f"the model '{self.manifest.model}' has no text tower: only pictures can search"
+                " its pictures",
+                path=str(self.folder),
+                hint="search with a picture (--image FILE), or index with another model",
+            )
+        return spec
 
     @property
     def vision(self) -> Path:
         """The vision tower: `pixels` uint8 [batch, size, size, 3] to `image_embeds` float32
-        [batch, dimension]."""
+        [batch, dimension]. Raises ModelError when there is none."""
+        if self.manifest.image is None:
+            raise no_vision_tower(self)
         return self.folder / VISION
 
     @property
     def text(self) -> Path:
         """The text tower: `input_ids` int64 [batch, sequence] to `text_embeds` float32
         [batch, dimension]."""
-        return self.folder / TEXT
+        return self.speaker.folder / TEXT
 
     @property
     def tokenizer(self) -> Path:
         """The tokenizer, in the format of Hugging Face `tokenizers`."""
-        return self.folder / TOKENIZER
+        return self.speaker.folder / TOKENIZER
 
     @property
     def probe(self) -> Path | None:
         """The graph that tests 8-bit arithmetic (see `saturation`), where the bundle has one."""
         return self.folder / PROBE if PROBE in self.manifest.files else None
+
+    @property
+    def vision_files(self) -> dict[str, str]:
+        """Name -> SHA-256 of the files that decide a picture's vector: all but the text tower's.
+        Empty when there is no vision tower."""
+        if self.manifest.image is None:
+            return {}
+        return {
+            name: spec.sha256
+            for name, spec in self.manifest.files.items()
+            if decides_pictures(name)
+        }
+
+    def with_voice(self, other: Bundle) -> Bundle:
+        """The same vision tower, with the text tower of another bundle."""
+        return replace(self, voice=other)
 
     def verify(self) -> None:
         """Compare every file's SHA-256 with the manifest, and every file that a graph refers to
@@ -79,6 +125,8 @@ class Bundle:
         for path in paths:
             if path.suffix == ".onnx":
                 self._check_closed(path)
+        if self.voice is not None:
+            self.voice.verify()
 
     def _check_closed(self, graph: Path) -> None:
         try:
@@ -93,6 +141,25 @@ class Bundle:
                 hint="convert the model again with scripts/convert_to_onnx.py, which lists every"
                 " file; weights must lie in the bundle's own folder",
             )
+        if graph.name == VISION and not all(map(decides_pictures, _external_files(graph))):
+            raise _damaged(graph, "it loads weights from a file of the text tower")
+
+
+def decides_pictures(name: str) -> bool:
+    """Whether a file of a bundle may decide a picture's vector: the text tower's do not."""
+    return not name.startswith(OF_TEXTS)
+
+
+def no_vision_tower(bundle: Bundle) -> ModelError:
+    """The error where a bundle that has only a text tower is to embed pictures."""
+    name, mate = bundle.manifest.model, bundle.manifest.mate
+    indexed_with = mate.model if mate is not None else "ITS-MATE"
+    return ModelError(
+        f"the model '{name}' has only a text tower: it makes no vectors of pictures, it searches"
+        f" pictures that were indexed with '{indexed_with}'",
+        path=str(bundle.folder),
+        hint=f"ingest with --model {indexed_with}, then query with --model {name}",
+    )
 
 
 def _state(path: Path) -> tuple[int, ...]:
@@ -153,9 +220,17 @@ def _read_manifest(folder: Path) -> Manifest:
             hint="convert the model again with this clipindex's scripts/convert_to_onnx.py; a"
             " bundle made by a later clipindex needs that clipindex",
         ) from error
-    for name in REQUIRED:
-        if name not in manifest.files:
+    required = {
+        VISION: manifest.image,
+        TEXT: manifest.text,
+        TOKENIZER: manifest.text,
+        DECODER: manifest.merged,
+    }
+    for name, spec in required.items():
+        if spec is not None and name not in manifest.files:
             raise _damaged(path, f"it does not list {name}")
+        if spec is None and name in manifest.files:
+            raise _damaged(path, f"it lists {name} without saying what it takes")
     return manifest
 
 
@@ -180,26 +255,39 @@ def find_bundle(name: str) -> Bundle:
             hint="name the folder, or a model by its name",
         )
     if _is_path(name) or os.path.isfile(os.path.join(name, MANIFEST)):
-        return open_bundle(expand_user(Path(name)).absolute())
-    for folder in _model_folders():
-        if os.path.isfile(folder / name / MANIFEST):
-            return open_bundle(folder / name)
-    installed = sorted(
-        {path.parent.name for folder in _model_folders() for path in folder.glob(f"*/{MANIFEST}")}
+        folder = expand_user(Path(name)).absolute()
+        if not folder.is_dir() and (error := _of_the_hub(name)) is not None:
+            raise error
+        return open_bundle(folder)
+    if not name.startswith("."):  # so begins one that is still being installed
+        for folder in model_folders():
+            if os.path.isfile(folder / name / MANIFEST):
+                return open_bundle(folder / name)
+    raise _missing(name)
+
+
+def _missing(name: str) -> ModelError:
+    from clipindex.model.missing import missing_model  # 15 ms, and nearly every name is found
+
+    found = (
+        path.parent.name for folder in model_folders() for path in folder.glob(f"*/{MANIFEST}")
     )
-    raise ModelError(
-        f"no model named '{name}'; installed: {', '.join(installed) or 'none'}",
-        hint="to make a bundle of a CLIP model, in clipindex's repository: pip install"
-        " '.[convert]', then python scripts/convert_to_onnx.py openai/clip-vit-base-patch32"
-        " --output FOLDER; then use it with --model FOLDER",
-    )
+    return missing_model(name, sorted({name for name in found if not name.startswith(".")}))
+
+
+def _of_the_hub(name: str) -> ModelError | None:
+    """What to say of a path that is none, but the name of a repository."""
+    from clipindex.model.missing import missing_repository  # as above
+
+    return missing_repository(name)
 
 
 def _is_path(name: str) -> bool:
     return "/" in name or "\\" in name or name in (".", "..")
 
 
-def _model_folders() -> Iterable[Path]:
+def model_folders() -> Iterable[Path]:
+    """Where models are found by their names, in this order."""
     package = Path(__file__).parents[1]
     yield package / "bundles"  # in an installed wheel
     yield package.parent / "models"  # in the repository

@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from clipindex.pictures.preprocessing import Fit, Geometry, Interpolation
 
 SCHEMA = 1
 PRECISIONS = ("fp32", "int8")
+OPTIONAL = ("quantisation", "conversion", "mate", "merged")  # left out where they are None
+Pad = Literal["longest", "max"]
+Pooling = Literal["mean", "cls", "multi_layer"]
+Cleaning = Literal["openai", "none", "lower", "canonical"]
 # No path, no name that a file system reads in its own way (device names, streams, case aside).
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -34,8 +40,14 @@ class ImageSpec:
     size: int  # pixels a side
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    interpolation: Literal["bicubic"]
-    fit: Literal["crop", "squash"]
+    interpolation: Interpolation
+    fit: Fit
+    resize: int | None = None  # pixels of the short side before the crop; None: `size`
+
+    @property
+    def geometry(self) -> Geometry:
+        """The square that pictures are brought to."""
+        return Geometry(self.size, self.fit, self.interpolation, self.resize)
 
     def __post_init__(self) -> None:
         _check_integer("image.size", self.size, 16, 2048)
@@ -46,24 +58,42 @@ class ImageSpec:
                 _check_number(f"image.{name}", number, 0, 1)
         if 0 in self.std:
             raise ValueError("image.std contains 0")
-        _check_choice("image.interpolation", self.interpolation, "bicubic")
-        _check_choice("image.fit", self.fit, "crop", "squash")
+        _check_choice("image.interpolation", self.interpolation, *get_args(Interpolation))
+        _check_choice("image.fit", self.fit, *get_args(Fit))
+        if self.resize is not None:
+            _check_integer("image.resize", self.resize, self.size, 2048)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextSpec:
-    """What the text tower takes. `pad` is `longest`: a batch is padded to its longest text."""
+    """What the text tower takes. A batch is padded to its longest text (`pad` is `longest`), or
+    always to the context length (`max`). For `cleaning` see `model.text`."""
 
     context_length: int  # tokens
     pad_id: int
-    pad: Literal["longest"]
-    cleaning: Literal["openai", "none"]
+    pad: Pad
+    cleaning: Cleaning
 
     def __post_init__(self) -> None:
         _check_integer("text.context_length", self.context_length, 2, 65_536)
         _check_integer("text.pad_id", self.pad_id, 0, 2**31 - 1)
-        _check_choice("text.pad", self.pad, "longest")
-        _check_choice("text.cleaning", self.cleaning, "openai", "none")
+        _check_choice("text.pad", self.pad, *get_args(Pad))
+        _check_choice("text.cleaning", self.cleaning, *get_args(Cleaning))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedSpec:
+    """A vision-language model: picture and text stand in one sequence, and one vector is made of
+    its hidden states. `pooling` is what makes the vectors of a collection."""
+
+    pooling: Pooling
+    max_length: int  # tokens of a sequence, the picture's among them
+    picture_length: int  # tokens that a picture takes
+
+    def __post_init__(self) -> None:
+        _check_choice("merged.pooling", self.pooling, *get_args(Pooling))
+        _check_integer("merged.max_length", self.max_length, 2, 65_536)
+        _check_integer("merged.picture_length", self.picture_length, 1, self.max_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +123,10 @@ class Quantisation:
     mean_cosine: float
     smallest_cosine: float
     image_overlap: float  # queries are pictures
-    text_overlap: float  # queries are texts
+    text_overlap: float | None  # queries are texts; None: the model has no text tower
+    # Name -> SHA-256 of the fp32 tower's files, by which its text tower's mates know it; None in
+    # bundles of earlier versions.
+    made_from: dict[str, str] | None = None
 
     def check(self) -> None:
         """Raises ValueError for a figure that is none. Not done when it is made: the converter
@@ -101,8 +134,38 @@ class Quantisation:
         _check_integer("quantisation.weight_bits", self.weight_bits, 1, 8)
         _check_integer("quantisation.calibrated_on", self.calibrated_on, 0, 10**9)
         _check_integer("quantisation.compared_on", self.compared_on, 0, 10**9)
-        for name in ("mean_cosine", "smallest_cosine", "image_overlap", "text_overlap"):
+        names = ["mean_cosine", "smallest_cosine", "image_overlap"]
+        for name in names if self.text_overlap is None else [*names, "text_overlap"]:
             _check_number(f"quantisation.{name}", getattr(self, name), -1.001, 1.001)  # rounding
+        if self.made_from is not None:
+            _check_digests("quantisation.made_from", self.made_from)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Of which downloaded files a vision tower was made, and by which version of our conversion.
+
+    The conversion is deterministic, so both together are the tower's identity.
+    """
+
+    version: int
+    files: dict[str, str]  # path in the repository -> SHA-256
+
+    def __post_init__(self) -> None:
+        _check_integer("conversion.version", self.version, 1, 1000)
+        _check_digests("conversion.files", self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Mate:
+    """The vision tower whose vectors a lone text tower was trained for."""
+
+    model: str
+    files: dict[str, str]  # name -> SHA-256, as in a contract
+
+    def __post_init__(self) -> None:
+        _check_text("mate.model", self.model)
+        _check_digests("mate.files", self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +178,20 @@ class Manifest:
     architecture: str
     dimension: int  # numbers in a vector
     precision: str
-    image: ImageSpec
-    text: TextSpec
+    image: ImageSpec | None  # None (null): there is no vision tower
+    text: TextSpec | None  # None (null): there is no text tower
     opset: int
     licence: str
     source: str
     files: dict[str, FileSpec]
     quantisation: Quantisation | None = None  # int8 only
+    conversion: Conversion | None = None  # of a vision tower that was made of a ready-made graph
+    mate: Mate | None = None  # of a text tower alone
+    merged: MergedSpec | None = None  # vision-language models only
 
     def __post_init__(self) -> None:
+        if self.image is None and (self.text is None or self.mate is None):
+            raise ValueError("it has no vision tower, and names none as its mate")
         for name in ("model", "revision", "architecture", "licence", "source"):
             _check_text(name, getattr(self, name))
         _check_integer("dimension", self.dimension, 1, 65_536)  # Qdrant's limit
@@ -140,8 +208,13 @@ class Manifest:
     def to_json(self) -> str:
         """The text of `model.json`."""
         fields = asdict(self)
-        if self.quantisation is None:
-            del fields["quantisation"]
+        for name in OPTIONAL:
+            if fields[name] is None:
+                del fields[name]
+        if self.quantisation is not None and self.quantisation.made_from is None:
+            del fields["quantisation"]["made_from"]
+        if self.image is not None and self.image.resize is None:
+            del fields["image"]["resize"]
         return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -159,24 +232,42 @@ class Manifest:
     def from_fields(cls, fields: Mapping[str, Any]) -> Manifest:
         """The manifest with these fields, as JSON has them. Raises ValueError, KeyError or
         TypeError where they are not as they should be."""
-        schema, image = fields["schema"], fields["image"]
+        schema = fields["schema"]
         if type(schema) is not int or schema != SCHEMA:
             raise ValueError(f"schema {_short(schema)}, this clipindex knows {SCHEMA}")
-        quantisation = fields.get("quantisation")
-        parts = {
-            "image": ImageSpec(
-                **{**image, "mean": tuple(image["mean"]), "std": tuple(image["std"])}
-            ),
-            "text": TextSpec(**fields["text"]),
-            "files": {name: FileSpec(**spec) for name, spec in fields["files"].items()},
-            "quantisation": Quantisation(**quantisation) if quantisation is not None else None,
+        kinds: dict[str, Callable[..., object]] = {
+            "image": _image_spec,
+            "text": TextSpec,
+            "quantisation": Quantisation,
+            "conversion": Conversion,
+            "mate": Mate,
+            "merged": MergedSpec,
         }
+        given = {**dict.fromkeys(OPTIONAL), **fields}
+        parts: dict[str, Any] = {
+            name: None if given[name] is None else kind(**given[name])
+            for name, kind in kinds.items()
+        }
+        parts["files"] = {name: FileSpec(**spec) for name, spec in fields["files"].items()}
         return cls(**{**fields, **parts})
+
+
+def _image_spec(mean: Sequence[float], std: Sequence[float], **others: Any) -> ImageSpec:
+    return ImageSpec(mean=tuple(mean), std=tuple(std), **others)
 
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         raise ValueError(f"{name} is not a text of at most {LONGEST_TEXT} characters")
+
+
+def _check_digests(name: str, files: object) -> None:
+    if not isinstance(files, dict) or not 0 < len(files) <= MOST_FILES:
+        raise ValueError(f"{name} is not a table of 1 to {MOST_FILES} files")
+    for path, digest in files.items():
+        _check_text(f"a path in {name}", path)
+        if not isinstance(digest, str) or not SHA256.fullmatch(digest):
+            raise ValueError(f"{name}: {_short(digest)} is not a SHA-256 (64 hexadecimal digits)")
 
 
 def _check_choice(name: str, value: object, *known: str) -> None:

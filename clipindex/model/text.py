@@ -1,5 +1,8 @@
 """Texts to token ids, cleaned and cut as the bundle's text tower was trained.
 
+A text is cleaned as OpenAI does it (`clean`), canonically as big_vision does it for SigLIP
+(`canonical`), brought to lower case only, or left as it is (`none`).
+
 The only module that imports `tokenizers` and `ftfy`.
 """
 
@@ -8,6 +11,8 @@ from __future__ import annotations
 import html
 import json
 import re
+import string
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +21,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from clipindex.errors import ModelError
-from clipindex.model.manifest import TextSpec
+from clipindex.model.manifest import Cleaning, TextSpec
 
 WORD_END = "</w>"  # of a token that ends a word, in CLIP's vocabulary
 
@@ -45,8 +50,7 @@ class TextTokenizer:
 
         Raises ModelError when `tokenizer.json` cannot be read.
         """
-        if self._spec.cleaning == "openai":
-            text = clean(text)
+        text = CLEANINGS[self._spec.cleaning](text)
         ids = self._load_for(text).encode(text).ids
         length = self._spec.context_length
         kept = ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]
@@ -72,8 +76,11 @@ class TextTokenizer:
         return self._whole
 
     def pad(self, batch: list[Tokens]) -> TokenIds:
-        """Ids as int64 [batch, longest], shorter texts filled up with the pad id."""
+        """Ids as int64 [batch, sequence], shorter texts filled up with the pad id: to the longest
+        one, or to the context length where the tower was trained so."""
         longest = max(len(tokens.ids) for tokens in batch)
+        if self._spec.pad == "max":
+            longest = self._spec.context_length
         padded = np.full((len(batch), longest), self._spec.pad_id, dtype=np.int64)
         for row, tokens in zip(padded, batch, strict=True):
             row[: len(tokens.ids)] = tokens.ids
@@ -132,3 +139,20 @@ def clean(text: str) -> str:
 
         text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return re.sub(r"\s+", " ", text).strip().lower()
+
+
+def canonical(text: str) -> str:
+    """Without ASCII punctuation, white space folded, lower case.
+
+    From google-research/big_vision, pp/ops_text.py (canonicalize_text), Apache-2.0.
+    """
+    return " ".join(text.translate(_NO_PUNCTUATION).lower().split())
+
+
+_NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
+CLEANINGS: dict[Cleaning, Callable[[str], str]] = {
+    "openai": clean,
+    "canonical": canonical,
+    "lower": str.lower,
+    "none": str,
+}

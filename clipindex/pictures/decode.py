@@ -66,7 +66,7 @@ def decode(
             raise FileFault("damaged or not decodable: not a picture")
         if kind in RAW_FORMATS:
             return _decode_raw(data, kind, geometry, preprocessing)
-        opened = open_picture(data, kind, geometry.size, preprocessing)
+        opened = open_picture(data, kind, geometry.short, preprocessing)
         return _pixels_and_facts(opened, kind, geometry)
     except FileFault:
         raise
@@ -82,7 +82,7 @@ def _decode_raw(
     """A camera raw file's preview, decoded like any other picture."""
     preview = raw.preview(data)
     if isinstance(preview.data, bytes):
-        opened = open_picture(preview.data, "JPEG", geometry.size, preprocessing)
+        opened = open_picture(preview.data, "JPEG", geometry.short, preprocessing)
     else:
         opened = Opened(image=Image.fromarray(preview.data.squeeze()), kind=kind)
     image = opened.image

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+Fit = Literal["crop", "squash"]
+Interpolation = Literal["bicubic", "bilinear", "lanczos"]  # all with antialias
+
 
 class Preprocessing(StrEnum):
     """How pixels are made; part of a collection's contract, as is its version."""
@@ -24,7 +27,26 @@ class Preprocessing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What a model wants to see: a square of `size` pixels, cropped or squashed into shape."""
+    """What a model wants to see: a square of `size` pixels, cropped or squashed into shape.
+
+    Before a crop the short side becomes `resize` pixels, where that is given, otherwise `size`.
+    """
 
     size: int
-    fit: Literal["crop", "squash"]
+    fit: Fit
+    interpolation: Interpolation = "bicubic"
+    resize: int | None = None
+
+    @property
+    def short(self) -> int:
+        """Pixels of the picture's short side before it is cropped."""
+        return self.resize or self.size
+
+    def as_facts(self) -> dict[str, str | int]:
+        """As a contract has it: what is not given is not in it."""
+        facts: dict[str, str | int] = {
+            "size": self.size,
+            "fit": self.fit,
+            "interpolation": self.interpolation,
+        }
+        return facts if self.resize is None else {**facts, "resize": self.resize}

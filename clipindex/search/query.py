@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clipindex.collection.contract import bundle_for, recipe_of
+from clipindex.collection.contract import bundle_for_query, recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
@@ -20,9 +20,12 @@ from clipindex.errors import ClipIndexWarning, UsageError
 from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
-from clipindex.model.encoder import Encoder, Model
+from clipindex.model.encoder import Encoder
+from clipindex.model.loading import open_model
 from clipindex.search.filters import EVERY_PICTURE, PictureFilter, below, filter_of, unknown_values
+from clipindex.search.judge import at_least, judge_of
 from clipindex.search.order import Sort
+from clipindex.search.remembered_texts import RememberingEncoder
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, tags_of
@@ -51,6 +54,8 @@ class Hit:
     exact_path: bytes = b""  # as the file system has it
     search: str = "exact"  # or "approximate": by an index that may miss a picture
     ef: int | None = None  # how many candidates an approximate search kept
+    z: float | None = None  # standard deviations above what the query scores in the collection
+    fits: bool | None = None  # whether it is a picture of what was asked; None: nobody can say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +64,22 @@ class QueryOptions:
 
     limit: int = 10
     min_score: float | None = None
+    min_z: float | None = None
     under: Path | Sequence[Path] | None = None  # of several folders, any
     pictures: PictureFilter = EVERY_PICTURE
     where: tuple[tuple[str, str], ...] = ()  # tags that a picture must have
     where_not: tuple[tuple[str, str], ...] = ()  # tags that it must not have
     accuracy: Accuracy = Accuracy.AUTO
+    ensemble: bool = False  # put a text of a few words into several sentences
     sort: Sort = Sort.SCORE  # the order of the best hits
     exclude_self: bool = False  # leave out the pictures that were asked with
     copies: bool = False  # each copy of a picture is a hit
 
 
 ORDER: dict[Sort, Callable[[Hit], Any]] = {
-    Sort.SCORE: lambda hit: hit.rank,
-    Sort.TAKEN: lambda hit: (hit.taken is None, hit.taken or "", hit.rank),
-    Sort.PATH: lambda hit: (hit.path, hit.rank),
+    Sort.SCORE: lambda _: 0,  # they are in that order already
+    Sort.TAKEN: lambda hit: (hit.taken is None, hit.taken or ""),
+    Sort.PATH: lambda hit: hit.path,
 }
 
 
@@ -82,28 +89,32 @@ def find(
     options: QueryOptions = QueryOptions(),
     *,
     model: str | None = None,
-    load: Callable[[Bundle], Encoder] = Model,
+    load: Callable[[Bundle], Encoder] = open_model,
     kept: Kept | None = None,
 ) -> list[Hit]:
     """The pictures of a collection nearest to the weighted sum of the terms.
 
-    `model` names the bundle's folder where it was moved; `load` opens the bundle; `kept`
-    holds a collection open between queries. Raises UsageError for terms that give no query,
-    CollectionBusy, StoreError, ModelError and their kin.
+    `model` names the bundle's folder where it was moved, or a text tower made for its vectors;
+    `load` opens the bundle; `kept` holds a collection open between queries. Raises UsageError for
+    terms that give no query, CollectionBusy, StoreError, ModelError and their kin.
     """
     located = place.locate()
     stored = located.require()
-    bundle = bundle_for(stored, model)
+    bundle = bundle_for_query(stored, model)
     if not terms:
         raise UsageError("a query needs a term")
-    query = embed_query(terms, load(bundle), recipe_of(stored.contract))
+    encoder = RememberingEncoder(bundle, load)
+    recipe = recipe_of(stored.contract)
+    query = embed_query(terms, encoder, recipe, ensemble=options.ensemble)
     place = located.place
+    judge = judge_of(query, encoder, place, stored)
     with (
         place.open_for_reading(stored, QUERY)
         if kept is None
         else kept.open_for_reading(place, stored, QUERY)
     ) as points:
-        return search(points, query, options)
+        hits = judge.judged(search(points, query, options), points)
+        return at_least(hits, options.min_z)
 
 
 def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:
@@ -130,11 +141,11 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
     for note in notes:
         warnings.warn(note, ClipIndexWarning, stacklevel=2)
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
-    ranked = [
+    best = sorted(hits[: options.limit], key=ORDER[options.sort])
+    return [
         replace(hit, rank=rank, search=method.name, ef=method.ef)
-        for rank, hit in enumerate(hits[: options.limit], 1)
+        for rank, hit in enumerate(best, 1)
     ]
-    return sorted(ranked, key=ORDER[options.sort])
 
 
 def filter_for(points: ReadablePoints, options: QueryOptions) -> tuple[Filter, list[str]]:

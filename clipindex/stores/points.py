@@ -110,6 +110,11 @@ class ReadablePoints(Protocol):
         counts."""
         ...
 
+    def estimate(self) -> int:
+        """About how many points there are, at little cost: what was written or deleted a moment
+        ago may not be counted yet. Exact in an embedded store."""
+        ...
+
 
 class Points(ReadablePoints, Protocol):
     """The points of one open collection, for reading and writing."""
@@ -148,11 +153,6 @@ class Points(ReadablePoints, Protocol):
     def index_field(self, name: str, kind: str = "keyword") -> None:
         """Create an index on a payload field; does nothing where one exists. `kind` as Qdrant
         names it; an embedded store makes those of keywords alone."""
-        ...
-
-    def estimate(self) -> int:
-        """About how many points there are, at little cost: what was written or deleted a moment
-        ago may not be counted yet. Exact in an embedded store."""
         ...
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:

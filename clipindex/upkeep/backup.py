@@ -133,8 +133,9 @@ def read_backup(folder: Path) -> BackupManifest:
     Raises StoreError where there is no complete backup that this version can read,
     VerificationFailed for a file that is not what was written.
     """
-    folder = as_it_is(folder)
-    manifest = _read_manifest(folder)
+    with disk_errors(folder, "the backup cannot be read"):
+        folder = as_it_is(folder)
+        manifest = _read_manifest(folder)
     for name, file in manifest.files.items():
         with disk_errors(folder / name, "the backup cannot be read"):
             if _described(folder / name) != file:

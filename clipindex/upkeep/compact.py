@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from clipindex.collection.contract import StoredContract
+from clipindex.collection.endings import noted_refusal
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.place import Place
 from clipindex.collection.sharing.hold import Hold, held
@@ -53,7 +54,8 @@ def compact(
             "a Qdrant server reclaims space by itself",
             hint="only an embedded store (--store) is compacted",
         )
-    stored = place.locate(for_writing=True).require()
+    located = place.locate(for_writing=True)
+    stored = located.require()
     wanted = threading.Event()
 
     def hand_over() -> bool:
@@ -62,7 +64,10 @@ def compact(
         return yielding
 
     started = time.monotonic()
-    with held(place.lock, "compact", place.patience, hand_over) as hold:
+    with (
+        nullcontext() if yielding else noted_refusal(located, "compact"),
+        held(place.lock, "compact", place.patience, hand_over) as hold,
+    ):
         before = size_on_disk(place.shard)
 
         def step(done: int, total: int) -> None:

@@ -102,7 +102,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     raw = {
         "format": FORMAT,
         "of": manifest.origin,
-        "contract": asdict(manifest.contract),
+        "contract": manifest.contract.to_json(),
         "source": manifest.source,
         "roots": [
             {"path": base64.b64encode(path).decode(), "options": options}

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipindex.collection.catalogue import Catalogue
+from clipindex.collection.endings import noted_refusal
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.lock import LockFile, locked
 from clipindex.collection.place import Place
 from clipindex.collection.sharing.hold import wait_for
-from clipindex.errors import Refused, VerificationFailed
+from clipindex.errors import ClipIndexError, Refused, VerificationFailed
 from clipindex.files.durable import disk_errors
-from clipindex.files.replacing import as_it_is, go_back, new_beside, replace, settle
+from clipindex.files.replacing import as_it_is, go_back, new_beside, old_beside, replace, settle
 from clipindex.upkeep import transfer
 from clipindex.upkeep.backup import MANIFEST, BackupManifest, embedded, folder_of, read_backup
 from clipindex.upkeep.export_reading import read_manifest
@@ -47,11 +48,16 @@ def restore(
     backup, VerificationFailed where it is damaged.
     """
     place = embedded(place, "restore", "`clipindex import`, which reads a backup as well")
-    folder = directory if (directory / MANIFEST).is_file() else folder_of(directory, place)
-    _refuse_to_replace(place, replaces)
-    manifest = read_backup(folder)
+    with disk_errors(directory, "the backup cannot be read"):
+        folder = directory if (directory / MANIFEST).is_file() else folder_of(directory, place)
     aside = place.store / f".restoring-{place.collection}"
     with disk_errors(place.store, "the collection cannot be restored"):
+        try:
+            _refuse_to_replace(place, replaces)
+        except Refused:
+            _tidy_up(place, aside)
+            raise
+        manifest = read_backup(folder)
         aside.mkdir(parents=True, exist_ok=True)
         with locked(aside / "lock", "restore", 0):
             built = _build(as_it_is(folder), aside, place, manifest, progress)
@@ -67,6 +73,16 @@ def _refuse_to_replace(place: FolderPlace, replaces: bool) -> None:
             path=str(place.folder),
             hint="restore into another --collection or --store, or replace it with --replace",
         )
+
+
+def _tidy_up(place: FolderPlace, aside: Path) -> None:
+    """Delete what a restore left that was killed when its collection was in place; but never one
+    that it had replaced."""
+    old = old_beside(place.folder)
+    if aside.exists() and not (old / "contract.json").exists() and not (old / "shard").exists():
+        with suppress(ClipIndexError), locked(aside / "lock", "restore", 0):
+            settle(place.folder)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _build(
@@ -92,7 +108,8 @@ def _put_in_place(
 ) -> None:
     place.folder.mkdir(exist_ok=True)
     with closing(LockFile(place.lock)) as file:
-        wait_for(file, place.patience)
+        with noted_refusal(place.locate(), "restore"):
+            wait_for(file, place.patience)
         file.sign("restore")
         _refuse_to_replace(place, replaces)  # it may have been made meanwhile
         settle(place.folder)

@@ -16,23 +16,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bundle_export import (
-    BATCH_SIZES,
+from exporter.bundle import (
     OPSET,
+    export_text,
+    export_vision,
+    finished_or_nothing,
+    write_manifest,
+    write_tokenizer,
+)
+from exporter.parity import (
+    BATCH_SIZES,
     Array,
     Tower,
     check_agreement,
     check_vision,
-    export_text,
-    export_vision,
-    finished_or_nothing,
     load_tower,
-    write_manifest,
-    write_tokenizer,
 )
 
 from .dual_encoder import DualEncoder
-from .features import open_picture, read_manifest, squash
+from .features import SIZE, open_picture, read_manifest, squash
 from .texts import load_tokenizer
 from .towers import (
     CONTEXT_LENGTH,
@@ -165,7 +167,7 @@ def manifest_fields(revision: str) -> dict[str, object]:
         "dimension": DIMENSION,
         "precision": "fp32",
         "image": {
-            "size": 224,
+            "size": SIZE,
             "mean": [mean] * 3,
             "std": [std] * 3,
             "interpolation": "bicubic",
@@ -204,9 +206,9 @@ def main() -> None:
     vision, text = load_towers(options.run)
     ids = sample_ids(options.cache).numpy()
     with finished_or_nothing(options.bundle) as folder:
-        export_vision(vision, folder / "vision.onnx", fold_constants=False)
+        export_vision(vision, folder / "vision.onnx", size=SIZE, fold_constants=False)
         export_text(text, folder / "text.onnx", fold_constants=False)
-        check_vision(in_torch(vision), folder / "vision.onnx")
+        check_vision(in_torch(vision), folder / "vision.onnx", size=SIZE)
         pixels = sample_pixels(options.cache).numpy()
         for name, tower, batch in (("vision", vision, pixels), ("text", text, ids)):
             exported, expected = load_tower(folder / f"{name}.onnx"), in_torch(tower)(batch)

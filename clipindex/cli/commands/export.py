@@ -16,7 +16,7 @@ from clipindex.errors import UsageError
 PANEL = "Where to"
 
 
-@command()
+@command(writes=True)
 def export(
     session: Session,
     folder: Annotated[
@@ -84,7 +84,8 @@ def export(
     index = session.index()
     if folder is not None:
         session.refuse_typed(
-            ("to_collection", "to_source"), "only with --to-store or --to-url, not with a folder"
+            ("to_collection", "to_source", "wait"),
+            "only with --to-store or --to-url, not with a folder",
         )
         with points_bar(session.output) as moved:
             count = index.export(folder, moved)
@@ -95,6 +96,7 @@ def export(
         collection=to_collection or session.collection,
         source=to_source,
         server=values.server(to_url, session.timeout),
+        wait=session.wait,
     )
     with points_bar(session.output) as moved:
         count = index.copy_to(target, moved)

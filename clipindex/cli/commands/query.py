@@ -11,17 +11,18 @@ import typer
 from clipindex.cli import options
 from clipindex.cli.filter_options import WHICH, PictureOptions, picture_filter
 from clipindex.cli.hit_options import HitOptions
-from clipindex.cli.results import show_hits, show_paths
+from clipindex.cli.results import remarks, show_hits, show_paths
 from clipindex.cli.session import Session, command
 
 SEARCH = "What to search for"
 MOST_HITS = 1_000_000
 
 
-def _refuse_nan(score: float | None) -> float | None:
-    if score is not None and score != score:  # which no range excludes
-        raise typer.BadParameter("nan is not a number from -1 to 1")
-    return score
+def _refuse_nan(option: typer.CallbackParam, number: float | None) -> float | None:
+    if number is not None and number != number:  # which no range excludes
+        least, most = getattr(option.type, "min", None), getattr(option.type, "max", None)
+        raise typer.BadParameter(f"nan is not a number from {least:g} to {most:g}")
+    return number
 
 
 @command(
@@ -104,6 +105,20 @@ def query(
             rich_help_panel=WHICH,
         ),
     ] = None,
+    min_z: Annotated[
+        float | None,
+        typer.Option(
+            min=-1000.0,
+            max=1000.0,
+            metavar="Z",
+            callback=_refuse_nan,
+            envvar="CLIPINDEX_MIN_Z",
+            help="Leave out pictures that stand out less than this: z counts standard deviations "
+            "above what the query scores on the collection's pictures in general.",
+            show_default=False,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
     exact: Annotated[
         bool,
         typer.Option(
@@ -119,6 +134,15 @@ def query(
             "--approximate",
             help="Ask the server's index, which is faster and may miss a picture.",
             rich_help_panel=WHICH,
+        ),
+    ] = False,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="Put a text of up to three words into seven sentences ('a photo of a ...') and "
+            "take their mean.",
+            rich_help_panel=SEARCH,
         ),
     ] = False,
     model: options.Model = None,
@@ -141,8 +165,9 @@ def query(
     """Find pictures by words, by an example picture, or by both.
 
     The score is a cosine from -1 to 1. With CLIP's models a text and a picture that fits it score
-    about 0.2 to 0.35, two similar pictures much more. Copies of a picture are one hit. In a pipe
-    each line is: score, tab, path.
+    about 0.2 to 0.35, two similar pictures much more. There is always a nearest picture: where
+    none is one of what was asked, it says "nothing fits", and weak hits are marked. Copies of a
+    picture are one hit. In a pipe each line is: score, tab, path.
 
         clipindex query "a dog on a beach"
         clipindex query cat.jpg --limit 20
@@ -151,6 +176,7 @@ def query(
         clipindex query sunset --under ~/Pictures/2019 -0 | xargs -0 ls -l
     """
     from clipindex.cli.query_terms import read_terms
+    from clipindex.search.judge import at_least
     from clipindex.search.query import QueryOptions, find
     from clipindex.stores.search_method import Accuracy
 
@@ -174,8 +200,12 @@ def query(
         exclude_self=session.more["exclude_self"],
         copies=session.more["copies"],
         accuracy=accuracy,
+        ensemble=ensemble,
     )
-    hits = find(session.place(), reading.terms, wanted, model=model)
+    judged = find(session.place(), reading.terms, wanted, model=model)
+    hits = at_least(judged, min_z)
+    for remark in remarks(judged, hits, min_z):
+        session.output.say(remark)
     if paths or null:
         show_paths(hits, zero=null)
     else:

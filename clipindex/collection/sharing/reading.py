@@ -125,6 +125,10 @@ class Reader:
         """As `Points.values`."""
         return self._use(lambda points: points.values(field))
 
+    def estimate(self) -> int:
+        """The exact number of points."""
+        return self.count()
+
     def scroll(
         self, only: Filter = Filter(), start: uuid.UUID | None = None
     ) -> Iterator[tuple[uuid.UUID, Payload]]:

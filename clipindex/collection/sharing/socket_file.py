@@ -1,12 +1,14 @@
 """The socket of a held collection: who may create it, where it lies, who may connect.
 
 It lies in the collection's folder. Where that is impossible (the path is longer than the 107
-bytes of a socket's address, or the file system has no sockets) it lies in a new private folder in
-the user's runtime folder or TMPDIR; the note in the lock file names it.
+bytes of a socket's address, or the file system has no sockets) it lies in a private folder in the
+user's runtime folder or TMPDIR; the note in the lock file names it. That folder is named after user
+and collection: what a killed holder leaves there the next one uses and deletes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import stat
@@ -58,12 +60,27 @@ def listen(folder: Path) -> Listener | None:
         return _listen_at(folder.absolute() / NAME)
     for place in _runtime_folders():
         with suppress(OSError):
-            private = Path(tempfile.mkdtemp(prefix=PRIVATE, dir=place))
+            private = _private_folder(place, folder)
             try:
                 return _listen_at(private / NAME)
             except OSError:
                 private.rmdir()
     return None
+
+
+def _private_folder(place: str, folder: Path) -> Path:
+    """A folder in `place` for the socket of the collection in `folder`, which only this user may
+    enter. A name that somebody else has taken, or may write to, is left alone."""
+    key = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
+    private = Path(place, f"{PRIVATE}{os.geteuid()}-{key}")
+    try:
+        private.mkdir(0o700)
+    except FileExistsError:
+        status = private.lstat()  # of a link itself
+        is_folder = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+        if not is_folder or status.st_uid != os.geteuid():
+            return Path(tempfile.mkdtemp(prefix=PRIVATE, dir=place))
+    return private
 
 
 def _listen_at(path: Path) -> Listener:

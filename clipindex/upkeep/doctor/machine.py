@@ -34,7 +34,9 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "filelock": Versions("4.2", "4.3.1"),
     "ftfy": Versions("6.2", "6.3.1"),
     "httpx": Versions("0.27", "0.28.1"),
+    "huggingface-hub": Versions("0.23", "2.4.0"),
     "numpy": Versions("1.26", "2.4.6"),
+    "onnx": Versions("1.17", "1.23.2"),
     "onnxruntime": Versions("1.20", "1.32.0"),
     "pi-heif": Versions("1.4", "1.4.0"),
     "pillow": Versions("12.0", "13.0.0"),
@@ -55,6 +57,7 @@ ALSO = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-
 NATIVE = {  # module -> package
     "numpy": "numpy",
     "PIL.Image": "pillow",
+    "onnx": "onnx",
     "onnxruntime": "onnxruntime",
     "tokenizers": "tokenizers",
     "qdrant_edge": "qdrant-edge-py",

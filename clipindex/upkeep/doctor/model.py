@@ -14,7 +14,7 @@ from clipindex.pictures import heic, raw
 from clipindex.pictures.decode import Pixels, decode, library_versions
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from clipindex.stores.points import Vector, is_unit
-from clipindex.upkeep.doctor.checks import Check, guarded, of_error, ok, problem
+from clipindex.upkeep.doctor.checks import Check, guarded, note, of_error, ok, problem
 
 Load = Callable[[Bundle], Encoder]
 
@@ -70,8 +70,14 @@ def check_model(find: Callable[[], Bundle], load: Load) -> Iterator[Check]:
     manifest = bundle.manifest
     names = f"{manifest.model}, revision {manifest.revision}, {manifest.precision}"
     yield ok("model", f"{names} ({bundle.folder}); all files as model.json says")
-    yield from guarded("vision tower", lambda: _vision(bundle, load(bundle)))
-    yield from guarded("text tower", lambda: _text(bundle, load(bundle)))
+    if manifest.image is None:
+        yield note("vision tower", "the model has none", "it is for texts only")
+    else:
+        yield from guarded("vision tower", lambda: _vision(bundle, load(bundle)))
+    if bundle.speaker.manifest.text is None:
+        yield note("text tower", "the model has none", "only pictures can search its pictures")
+    else:
+        yield from guarded("text tower", lambda: _text(bundle, load(bundle)))
 
 
 def made_picture(size: int) -> Pixels:
@@ -82,7 +88,7 @@ def made_picture(size: int) -> Pixels:
 
 
 def _vision(bundle: Bundle, encoder: Encoder) -> Iterator[Check]:
-    pixels = made_picture(bundle.manifest.image.size)
+    pixels = made_picture(bundle.image.size)
     others = [255 - pixels, pixels[::-1], pixels[:, ::-1]]
     (alone,) = encoder.encode_images(pixels[None])
     first = encoder.encode_images(np.stack([pixels, *others]))[0]
@@ -99,7 +105,7 @@ def _vision(bundle: Bundle, encoder: Encoder) -> Iterator[Check]:
 
 def _text(bundle: Bundle, encoder: Encoder) -> Check:
     (vector,) = encoder.encode_texts([TEXT_TRIED])
-    return _known("text tower", bundle, TEXT, vector, "")
+    return _known("text tower", bundle.speaker, TEXT, vector, "")
 
 
 def _known(name: str, bundle: Bundle, file: str, vector: Vector, where: str) -> Check:

@@ -16,7 +16,7 @@ from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path, path_from_payload
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import Pixels, decode
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.payload import Payload, mtime_of
 from clipindex.stores.points import Point, Vector
 from clipindex.upkeep.verify.findings import Finding, Kind, finding
@@ -65,8 +65,7 @@ class Embedder:
 
     def pixels(self, data: bytes) -> Pixels:
         """The picture's pixels. Raises FileFault."""
-        image = self.encoder.bundle.manifest.image
-        return decode(data, Geometry(image.size, image.fit), self.preprocessing)[0]
+        return decode(data, self.encoder.bundle.image.geometry, self.preprocessing)[0]
 
     def compare(self, target: Target, size: int, vector: Vector) -> Compared:
         """An embedding against the one that is stored."""

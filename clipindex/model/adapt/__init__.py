@@ -1,0 +1,1 @@
+"""Ready-made ONNX exports, brought into the form of a bundle without torch."""

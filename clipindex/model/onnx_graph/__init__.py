@@ -1,0 +1,1 @@
+"""ONNX graphs that are changed and written again; needs the package onnx."""
