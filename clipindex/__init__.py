@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.errors import ProviderUnavailable as ProviderUnavailable
     from clipindex.errors import Refused as Refused
     from clipindex.errors import StoreError as StoreError
+    from clipindex.errors import Switched as Switched
     from clipindex.errors import UsageError as UsageError
     from clipindex.errors import VerificationFailed as VerificationFailed
     from clipindex.files.walk import WalkPolicy as WalkPolicy
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import FileDone as FileDone
     from clipindex.ingest.events import FileVanished as FileVanished
     from clipindex.ingest.events import FolderFault as FolderFault
+    from clipindex.ingest.events import OldCollectionFed as OldCollectionFed
     from clipindex.ingest.events import PointsMissing as PointsMissing
     from clipindex.ingest.events import RootOptionsUsed as RootOptionsUsed
     from clipindex.ingest.events import RootRenamed as RootRenamed
@@ -71,6 +73,17 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.backup import Backup as Backup
     from clipindex.upkeep.compact import Compaction as Compaction
     from clipindex.upkeep.doctor.checks import Check as Check
+    from clipindex.upkeep.duplicates.findings import DuplicateFile as DuplicateFile
+    from clipindex.upkeep.duplicates.findings import DuplicateGroup as DuplicateGroup
+    from clipindex.upkeep.duplicates.findings import DuplicatesFinished as DuplicatesFinished
+    from clipindex.upkeep.duplicates.findings import DuplicatesOptions as DuplicatesOptions
+    from clipindex.upkeep.duplicates.findings import DuplicatesProgress as DuplicatesProgress
+    from clipindex.upkeep.duplicates.findings import DuplicatesSummary as DuplicatesSummary
+    from clipindex.upkeep.duplicates.findings import NotCompared as NotCompared
+    from clipindex.upkeep.duplicates.findings import Role as Role
+    from clipindex.upkeep.duplicates.findings import Step as Step
+    from clipindex.upkeep.duplicates.findings import Unread as Unread
+    from clipindex.upkeep.duplicates.verdicts import Verdict as Verdict
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
     from clipindex.upkeep.restore import Restored as Restored
     from clipindex.upkeep.verify.findings import Finding as Finding
@@ -84,15 +97,15 @@ _EXPORTS = {  # module -> its public names
     "errors": (
         "ClipIndexError ClipIndexWarning CollectionBusy ContractMismatch DiskFull "
         "DiskNotMounted ExitCode ModelError ProviderUnavailable Refused StoreError "
-        "UsageError VerificationFailed"
+        "Switched UsageError VerificationFailed"
     ),
     "files.walk": "WalkPolicy",
     "index": "Index",
     "ingest.dry_run": "DryRun",
     "ingest.events": (
-        "EmbeddingOn Event FileDone FileVanished FolderFault PointsMissing "
-        "RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning SlowFile "
-        "Status Summary Untouched"
+        "EmbeddingOn Event FileDone FileVanished FolderFault OldCollectionFed "
+        "PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning "
+        "SlowFile Status Summary Untouched"
     ),
     "ingest.options": "IngestOptions PruneOptions",
     "ingest.prunable": "Kept Prunable PrunePlan",
@@ -110,6 +123,11 @@ _EXPORTS = {  # module -> its public names
     "stores.verified": "BatchVerified",
     "upkeep.backup": "Backup",
     "upkeep.compact": "Compaction",
+    "upkeep.duplicates.findings": (
+        "DuplicateFile DuplicateGroup DuplicatesFinished DuplicatesOptions DuplicatesProgress "
+        "DuplicatesSummary NotCompared Role Step Unread"
+    ),
+    "upkeep.duplicates.verdicts": "Verdict",
     "upkeep.restore": "Restored",
     "upkeep.doctor.checks": "Check",
     "upkeep.quarantine": "Quarantined",

@@ -11,6 +11,7 @@
     ├── DiskFull              9   no room for the next batch
     ├── ProviderUnavailable  10   asked-for provider is missing or does not start
     └── CollectionBusy       11   another run holds the collection
+        └── Switched         11   its name stands for another model's collection by now
 
 `FileFault` stands beside the tree: a bad file is not the end of a run but a result of it.
 """
@@ -112,6 +113,10 @@ class CollectionBusy(ClipIndexError):
     """Another process holds the collection's lock."""
 
     exit_code = ExitCode.BUSY
+
+
+class Switched(CollectionBusy):
+    """While a command waited, the name was switched to the collection of another model."""
 
 
 class FileFault(Exception):

@@ -7,6 +7,7 @@ photographs read CLIPINDEX_TEST_DATA and are skipped when it is unset.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import importlib
 import io
 import itertools
@@ -21,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ from PIL import Image
 
 import clipindex
 from clipindex.collection import label
+from clipindex.index.held import Held
 from clipindex.ingest.events import FileDone, RunFinished, Summary
 from clipindex.model.bundle import open_bundle
 from clipindex.model.encoder import Model
@@ -43,6 +46,7 @@ settings.load_profile("same")
 
 NUMBERS = itertools.count()
 TINY = Path(__file__).parent / "data" / "tiny"
+OTHER_DIMENSION = 128  # of a second model, made of the first
 
 
 def unpack(tar: tarfile.TarFile, folder: Path) -> None:
@@ -117,6 +121,68 @@ def _own_environment(
 def tiny_model() -> Model:
     """The tiny random CLIP of tests/data/tiny, loaded."""
     return Model(open_bundle(TINY))
+
+
+def varint(number: int) -> bytes:
+    out = b""
+    while number >= 128:
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """A field of a protobuf message."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def narrowed(graph: bytes, output: bytes, seed: int) -> bytes:
+    """An ONNX graph with one more matrix at its end. Protobuf's messages are merged when they are
+    joined: what is appended adds a node, its weights [512, 128] and an output to the graph."""
+    hidden = output[:-6] + b"hidden"
+    weights = (
+        np.random.default_rng(seed).standard_normal((512, OTHER_DIMENSION)).astype("<f4").tobytes()
+    )
+    node = field(1, hidden) + field(1, b"narrow") + field(2, output) + field(4, b"MatMul")
+    tensor = field(1, 512) + field(1, OTHER_DIMENSION) + field(2, 1) + field(8, b"narrow")
+    shape = field(1, field(2, b"batch")) + field(1, field(1, OTHER_DIMENSION))
+    kind = field(1, field(1, 1) + field(2, shape))
+    added = field(1, node) + field(5, tensor + field(9, weights))
+    added += field(12, field(1, output) + field(2, kind))
+    return graph.replace(output, hidden) + field(7, added)
+
+
+def make_other(folder: Path, name: str = "other-clip", seed: int = 7) -> Path:
+    """A bundle like the tiny one, with other weights and a quarter of the dimensions."""
+    shutil.copytree(TINY, folder)
+    manifest = json.loads((folder / "model.json").read_text())
+    for tower in ("vision", "text"):
+        kind = "image" if tower == "vision" else "text"
+        data = narrowed((folder / f"{tower}.onnx").read_bytes(), f"{kind}_embeds".encode(), seed)
+        (folder / f"{tower}.onnx").write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        manifest["files"][f"{tower}.onnx"] = {"bytes": len(data), "sha256": digest}
+    manifest |= {"model": name, "dimension": OTHER_DIMENSION}
+    (folder / "model.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_other(tmp_path_factory.mktemp("models") / "other"))
+
+
+@cache
+def loaded(folder: Path) -> Model:
+    """A model, loaded once for all tests of a process."""
+    return Model(open_bundle(folder))
+
+
+@pytest.fixture
+def one_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each model is loaded once, by whichever index."""
+    monkeypatch.setattr(Held, "_loaded", lambda _self, bundle: loaded(bundle.folder))
 
 
 @pytest.fixture

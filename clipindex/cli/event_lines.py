@@ -14,6 +14,7 @@ from clipindex.ingest.events import (
     FileDone,
     FileVanished,
     FolderFault,
+    OldCollectionFed,
     PointsMissing,
     RootOptionsUsed,
     RootRenamed,
@@ -77,6 +78,14 @@ def renamed_line(event: RootRenamed) -> str:
     )
 
 
+def fed_line(event: OldCollectionFed) -> str:
+    lacking = f"; it lacks {event.lacking:,}" if event.lacking else ""
+    return (
+        f"{count_of(event.embedded, 'picture')} embedded for the old collection of {event.model}, "
+        f"too{lacking}; `clipindex switch-model --drop-old` ends this"
+    )
+
+
 def vanished_line(paths: Sequence[str], count: int, deferred: int) -> str:
     """What vanished since the last run; `paths` are the first few of `count`."""
     names = ", ".join(paths) + (f" and {count - len(paths):,} more" if count > len(paths) else "")
@@ -104,6 +113,7 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     FolderFault: lambda event: f"could not be read: {event.path}: {event.reason}",
     BatchVerified: lambda event: f"batch of {event.points} verified",
     EmbeddingOn: embedding_line,
+    OldCollectionFed: fed_line,
     SlowFile: lambda event: f"still reading {event.path} after {event.seconds:.0f} s",
     RunFinished: lambda event: f"finished: {totals(event.summary)}",
 }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from clipindex.ingest.dry_run import DryRun
     from clipindex.ingest.events import Summary
     from clipindex.search.query import Hit
+    from clipindex.upkeep.duplicates.findings import DuplicateFile
     from clipindex.upkeep.quarantine import Quarantined
 
 REASONS_SHOWN = 8  # why files were refused or skipped: the most frequent
@@ -149,7 +150,7 @@ def show_hits(hits: Sequence[Hit], output: Output) -> None:
             print(f"{hit.score:.4f}\t{printable_path(hit.exact_path)}")
 
 
-def show_paths(hits: Iterable[Hit], *, zero: bool) -> None:
+def show_paths(hits: Iterable[Hit | DuplicateFile], *, zero: bool) -> None:
     """Paths alone, byte for byte, each ended by a line end or with `zero` by NUL. A terminal
     gets them escaped, a line each."""
     if sys.stdout.isatty():
@@ -158,6 +159,11 @@ def show_paths(hits: Iterable[Hit], *, zero: bool) -> None:
         return
     end = b"\0" if zero else b"\n"
     streams.write_bytes(b"".join(hit.exact_path + end for hit in hits))
+
+
+def show_fields(fields: Iterable[str]) -> None:
+    """One line of fields, parted by tabs."""
+    print(*map(printable, fields), sep="\t")
 
 
 def _show_hit_table(hits: Iterable[Hit]) -> None:

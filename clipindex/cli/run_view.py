@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from clipindex.cli.event_lines import (
     embedding_line,
+    fed_line,
     file_line,
     log_line,
     missing_line,
@@ -38,6 +39,7 @@ from clipindex.ingest.events import (
     FileDone,
     FileVanished,
     FolderFault,
+    OldCollectionFed,
     PointsMissing,
     RootOptionsUsed,
     RootRenamed,
@@ -104,10 +106,10 @@ def show_run(
 
 
 @contextmanager
-def points_bar(output: Output) -> Iterator[Callable[[int, int], None]]:
+def points_bar(output: Output, unit: str = "points") -> Iterator[Callable[[int, int], None]]:
     """Yields a callback(done, total) that draws a progress bar on a terminal."""
     hidden = output.json or output.quiet or not sys.stderr.isatty()
-    with tqdm(unit=" points", disable=hidden, dynamic_ncols=True, leave=False) as bar:
+    with tqdm(unit=f" {unit}", disable=hidden, dynamic_ncols=True, leave=False) as bar:
         if not hidden:
             output.write_lines_with(lambda line: bar.write(line, file=sys.stderr))
 
@@ -178,6 +180,8 @@ class JsonView:
             self._output.say(f"note: {renamed_line(event)}")
         elif isinstance(event, RootOptionsUsed):
             self._output.say(f"note: {options_line(event)}")
+        elif isinstance(event, OldCollectionFed) and (event.embedded or event.lacking):
+            self._output.say(f"note: {fed_line(event)}")
 
     def _file(self, file: FileDone) -> None:
         line = {"path": file.path, "status": file.status.value, "id": file.id}
@@ -233,6 +237,8 @@ class PeopleView:
             self._output.say(f"note: {renamed_line(event)}")
         elif isinstance(event, RootOptionsUsed):
             self._output.say(f"note: {options_line(event)}")
+        elif isinstance(event, OldCollectionFed) and (event.embedded or event.lacking):
+            self._output.say(f"note: {fed_line(event)}")
 
     def _finished(self, summary: Summary) -> None:
         """What vanished is said with --quiet too, in the run that misses it first."""

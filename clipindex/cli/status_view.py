@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from clipindex.cli.output import Output
+from clipindex.cli.switch_view import switch_words
 from clipindex.cli.words import done_words, megabytes, printable, totals_of
 from clipindex.stores.shard_size import WORTHWHILE
 
@@ -34,6 +35,7 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         *([("server", str(health))] if health is not None and not health.is_good else []),
         ("model", f"{status.model}, revision {status.revision} ({status.bundle})"),
         ("preprocessing", f"{status.preprocessing}, {status.precision}"),
+        *(("" if n else "switch", words) for n, words in enumerate(_switch(status))),
         *([("search", f"approximate, ef {status.ef}")] if status.ef is not None else []),
         ("pictures", f"{status.indexed:,}"),
         ("in quarantine", f"{status.quarantined:,}{_accepted(status)}"),
@@ -44,6 +46,10 @@ def show_status(status: CollectionStatus, output: Output) -> None:
         *_runs(status),
     ]
     show_rows([(name, printable(str(value))) for name, value in rows], output)
+
+
+def _switch(status: CollectionStatus) -> list[str]:
+    return [] if status.switch is None else switch_words(status.switch)
 
 
 def _root(root: RootOptions) -> str:

@@ -17,6 +17,7 @@ from clipindex.collection.marks import QUARANTINED as QUARANTINED
 from clipindex.collection.marks import Marks
 from clipindex.collection.run_history import NOTHING_DONE, RunHistory
 from clipindex.collection.schema import transaction
+from clipindex.collection.verdicts import VerdictTables
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import is_below
 
@@ -94,7 +95,7 @@ def _values(row: Row) -> Values:
     )
 
 
-class Catalogue(RunHistory, Marks):
+class Catalogue(RunHistory, Marks, VerdictTables):
     """The remembered files of one collection and source; one writer, many threads reading."""
 
     # --- files -----------------------------------------------------------------------------

@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 
 from clipindex.collection.catalogue import Catalogue
 from clipindex.collection.place import Located
-from clipindex.errors import ClipIndexError, DiskNotMounted, ExitCode, StoreError, UsageError
+from clipindex.errors import (
+    ClipIndexError,
+    DiskNotMounted,
+    ExitCode,
+    StoreError,
+    Switched,
+    UsageError,
+)
 
 
 @contextmanager
@@ -43,6 +50,7 @@ def noted_refusal(located: Located, command: str) -> Iterator[None]:
 def _note_refusal(catalogue: Catalogue, command: str, error: BaseException) -> None:
     """A store that could not be locked or read is left as it is."""
     is_no_run = isinstance(error, UsageError) and not isinstance(error, DiskNotMounted)
+    is_no_run = is_no_run or isinstance(error, Switched)  # it begins anew with the other collection
     if not is_no_run and not isinstance(error, StoreError):
         catalogue.refuse_run(_now(), command, exit_code_of(error), reason_of(error))
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clipindex.collection.contract import StoredContract, read_contract, write_contract
+from clipindex.collection import generations
+from clipindex.collection.contract import StoredContract
+from clipindex.collection.generations import FIRST
 from clipindex.collection.lock import PATIENCE
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
-from clipindex.collection.place import Located, Opened, required
+from clipindex.collection.place import Beside, Located, Opened, required
 from clipindex.collection.sharing.hold import Hold, held
 from clipindex.collection.sharing.reading import Readable, Reader
-from clipindex.errors import StoreError
+from clipindex.errors import StoreError, Switched
 from clipindex.files.durable import disk_errors
 from clipindex.files.identity import LOCAL
 from clipindex.files.replacing import as_it_is, go_back, settle
@@ -23,12 +25,15 @@ from clipindex.stores.edge import EdgePoints
 
 @dataclass(frozen=True, slots=True)
 class FolderPlace:
-    """An embedded collection: STORE/COLLECTION/ and the files in it."""
+    """An embedded collection: STORE/COLLECTION/ and the files in it. `generation`: which of its
+    collections, where it was switched to another model (see `generations`)."""
 
     store: Path
     collection: str = DEFAULT_COLLECTION
     source: str = LOCAL
     patience: float = field(default=PATIENCE, compare=False)
+    generation: str = FIRST
+    is_beside: bool = field(default=False, compare=False)  # it need not be the live one
 
     def __post_init__(self) -> None:
         check_names(self.collection, self.source)
@@ -54,17 +59,22 @@ class FolderPlace:
         return self.store
 
     @property
+    def files(self) -> Path:
+        """Where this generation's own files lie."""
+        return self.folder / self.generation
+
+    @property
     def contract(self) -> Path:
-        return self.folder / "contract.json"
+        return self.files / "contract.json"
 
     @property
     def catalogue(self) -> Path:
         tail = "" if self.source == LOCAL else f"-{self.source}"
-        return self.folder / f"catalogue{tail}.sqlite"
+        return self.files / f"catalogue{tail}.sqlite"
 
     @property
     def shard(self) -> Path:
-        return self.folder / "shard"
+        return self.files / "shard"
 
     def for_part(self, number: int, of: int) -> FolderPlace:  # noqa: ARG002
         """All parts share one lock and one catalogue: they take turns."""
@@ -74,14 +84,24 @@ class FolderPlace:
         with suppress(OSError):  # a replacement may have been interrupted
             if not self.folder.exists():
                 go_back(self.folder)
-        return Located(self, read_contract(self.contract))
+        live = generations.live_generation(self.folder)
+        place = replace(self, generation=live, is_beside=False)
+        stored = generations.read_stored(self.folder, live)
+        if stored is None and live != FIRST:
+            raise StoreError(
+                f"the collection '{live}' that contract.json names is gone",
+                path=str(place.files),
+                hint="restore the whole collection from a backup",
+            )
+        return Located(place, stored, beside=place._beside())
 
     def catalogue_for(self, stored: StoredContract) -> Path:  # noqa: ARG002
         return self.catalogue
 
     def open(self, wanted: StoredContract, *, create: bool) -> Opened:
         """Points without a contract are never taken over: the contract was lost."""
-        current = read_contract(self.contract)
+        self._check_live()
+        current = generations.read_stored(self.folder, self.generation)
         if current is None and not create:
             current = required(None, self)
         if current is not None:
@@ -104,7 +124,7 @@ class FolderPlace:
         )
 
     def save_contract(self, stored: StoredContract) -> None:
-        write_contract(self.contract, stored)
+        generations.write_stored(self.folder, self.generation, stored)
 
     def hold(self, purpose: str) -> AbstractContextManager[Hold]:
         return held(self.lock, purpose, self.patience)
@@ -124,7 +144,9 @@ class FolderPlace:
 
     def _readable(self, stored: StoredContract) -> Readable:
         def check() -> None:
-            stored.contract.check(required(read_contract(self.contract), self).contract)
+            self._check_live()
+            current = generations.read_stored(self.folder, self.generation)
+            stored.contract.check(required(current, self).contract)
 
         def open_points(alone: bool) -> AbstractContextManager[EdgePoints]:
             """A collection that may not be written to is read from a temporary copy."""
@@ -135,3 +157,48 @@ class FolderPlace:
             return readable_shard.open_for_reading(shard, dimension, in_place=alone)
 
         return Readable(lock=self.lock, location=str(self.shard), check=check, opened=open_points)
+
+    # --- a switch to another model -------------------------------------------------------------
+
+    def begin_beside(self, wanted: StoredContract) -> Beside:
+        name = generations.next_generation(self.folder)
+        place = replace(self, generation=name, is_beside=True)
+        with disk_errors(place.files, "the new collection cannot be created"):
+            place.files.mkdir()
+            EdgePoints(place.shard, wanted.contract.dimension, make=True).close()
+        place.save_contract(wanted)
+        generations.begin(self.folder, name)
+        beside = self._beside()
+        assert beside is not None  # it was just begun
+        return beside
+
+    def make_live(self, beside: Beside) -> None:
+        assert isinstance(beside.place, FolderPlace)
+        generations.forget_bookmarks(self.folder)
+        generations.make_live(self.folder, beside.place.generation)
+
+    def drop(self, beside: Beside) -> None:
+        assert isinstance(beside.place, FolderPlace)
+        generations.drop(self.folder, beside.place.generation)
+
+    def finish_drop(self) -> bool:
+        return generations.finish_drop(self.folder)
+
+    def _beside(self) -> Beside | None:
+        names = generations.read_generations(self.folder)
+        other = None if names is None else names.other(self.generation)
+        if names is None or other is None or names.dropping is not None:
+            return None
+        stored = generations.read_stored(self.folder, other)
+        if stored is None:
+            return None
+        place = replace(self, generation=other, is_beside=True)
+        return Beside(place=place, stored=stored, is_new=other == names.new, began=names.began)
+
+    def _check_live(self) -> None:
+        if not self.is_beside and generations.live_generation(self.folder) != self.generation:
+            raise Switched(
+                f"'{self.collection}' was switched to another model meanwhile",
+                path=str(self.folder),
+                hint="run the same command again",
+            )

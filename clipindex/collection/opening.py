@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from clipindex.collection.agreement import begin_run, count_points, end_run
 from clipindex.collection.catalogue import Catalogue
@@ -18,9 +18,10 @@ from clipindex.collection.contract import (
     recipe_of,
 )
 from clipindex.collection.endings import noted_end, noted_refusal
+from clipindex.collection.following import followed
 from clipindex.collection.noted import computed_with
-from clipindex.collection.place import Located, Opened, Place
-from clipindex.errors import ClipIndexWarning
+from clipindex.collection.place import Beside, Located, Opened, Place
+from clipindex.errors import ClipIndexWarning, Switched
 from clipindex.files.durable import disk_errors
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
 from clipindex.pictures.preprocessing import Preprocessing
@@ -28,6 +29,8 @@ from clipindex.stores.points import Points
 
 if TYPE_CHECKING:
     from clipindex.model.encoder import Encoder
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,7 @@ class Collection:
     points: Points
     catalogue: Catalogue
     purpose: str = "ingest"  # the command, as its run is noted
+    beside: Beside | None = None  # the other one of a switch to another model
 
     @property
     def source(self) -> str:
@@ -95,15 +99,21 @@ def open_for_ingest(
 
     Creates nothing until the model loads and, for a new collection, its files verify.
     """
-    with noted_refusal(located, purpose):
-        choice = choose(located.stored, settings)
-        encoder = load(choice.bundle)
-        if located.stored is None:
-            choice.bundle.verify()
-    with _opened(located, choice.stored, purpose=purpose) as (collection, opened):
+    with ExitStack() as stack:
+
+        def enter(located: Located) -> tuple[Encoder, Choice, Collection, Opened]:
+            with noted_refusal(located, purpose):
+                choice = choose(located.stored, settings)
+                encoder = load(choice.bundle)
+                if located.stored is None:
+                    choice.bundle.verify()
+            opening = _opened(located, choice.stored, purpose=purpose)
+            return encoder, choice, *stack.enter_context(opening)
+
+        encoder, choice, collection, opened = live_one(located, enter)
         stored = replace(opened.stored, bundle=choice.stored.bundle)
         if opened.is_new or stored != opened.stored:
-            located.place.save_contract(stored)
+            collection.place.save_contract(stored)
         yield collection, encoder
 
 
@@ -111,7 +121,17 @@ def open_for_ingest(
 def open_for_change(place: Place, purpose: str) -> Iterator[Collection]:
     """Hold an existing collection for a change that needs no model. It is noted as a run, so that
     the next one reconciles points and catalogue when this one is interrupted."""
-    with open_as_it_is(place, purpose) as (collection, _), _noted_run(collection):
+    with ExitStack() as stack:
+
+        def enter(located: Located) -> Collection:
+            stored = located.require()
+            opening = _opened(located, stored, purpose=purpose, create=False)
+            return stack.enter_context(opening)[0]
+
+        collection = live_one(place.locate(for_writing=True), enter)
+        points = stack.enter_context(followed(collection.points, collection.beside))
+        collection = replace(collection, points=points)
+        stack.enter_context(_noted_run(collection))
         yield collection
 
 
@@ -132,11 +152,22 @@ def open_for_import(place: Place, stored: StoredContract) -> Iterator[Collection
     located = place.locate(for_writing=True)
     with (
         _opened(located, stored, purpose="import") as (collection, opened),
-        _noted_run(collection),
+        followed(collection.points, collection.beside) as points,
+        _noted_run(receiving := replace(collection, points=points)),
     ):
         if opened.is_new:
-            located.place.save_contract(stored)
-        yield collection
+            collection.place.save_contract(stored)
+        yield receiving
+
+
+def live_one(located: Located, enter: Callable[[Located], T]) -> T:
+    """What `enter` makes of a located collection. Where its name was switched to another model's
+    collection while `enter` waited for the lock, it is called again with that one."""
+    while True:
+        try:
+            return enter(located)
+        except Switched:
+            located = located.place.locate(for_writing=True)
 
 
 @contextmanager
@@ -163,7 +194,8 @@ def _make_folder(place: Place) -> None:
 def _opened(
     located: Located, wanted: StoredContract, *, purpose: str, create: bool = True
 ) -> Iterator[tuple[Collection, Opened]]:
-    """Take the lock, then open points and catalogue. A run that cannot begin is noted too."""
+    """Take the lock, then open points and catalogue. A run that cannot begin is noted too. Raises
+    Switched when the name was switched to another model's collection meanwhile."""
     place = located.place
     with ExitStack() as stack:
         with noted_refusal(located, purpose):
@@ -178,6 +210,7 @@ def _opened(
             points=points,
             catalogue=catalogue,
             purpose=purpose,
+            beside=located.beside,
         )
         with noted_end(catalogue, purpose), hold.answer_from(points):
             yield collection, opened

@@ -78,14 +78,43 @@ class Place(Protocol):
     def save_contract(self, stored: StoredContract) -> None:
         """Write the contract. Of a new collection it is written last: then it exists."""
 
+    def begin_beside(self, wanted: StoredContract) -> Beside:
+        """Create an empty collection beside this live one, for a switch to it later. It exists
+        once this returns, and after a kill not at all.
+
+        Raises Refused where the name cannot be switched, StoreError, DiskFull.
+        """
+
+    def make_live(self, beside: Beside) -> None:
+        """Let the name stand for the collection beside from now on, in one durable step. The
+        caller holds the locks, and nobody is answered meanwhile."""
+
+    def drop(self, beside: Beside) -> None:
+        """Delete the collection beside this live one. After a kill, `finish_drop` goes on."""
+
+    def finish_drop(self) -> bool:
+        """Finish a deletion that was begun; whether there was one."""
+
     def open_for_reading(
         self, stored: StoredContract, purpose: str
     ) -> AbstractContextManager[ReadablePoints]:
         """Open the points for reading. `purpose` ("query", "export") is named to whoever is
         refused meanwhile.
 
-        Raises ContractMismatch when this is no longer the collection that `stored` describes.
+        Raises ContractMismatch when this is no longer the collection that `stored` describes,
+        Switched when the name stands for another one by now.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """The other collection while a name changes to another model: the new one until it is live,
+    then the old one. Only who holds the live one's lock opens it, with `place.open`."""
+
+    place: Place
+    stored: StoredContract
+    is_new: bool
+    began: str  # ISO 8601, UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +150,7 @@ class Located:
     aliases: tuple[str, ...] = ()  # other names of the collection, on a server
     search: SearchMethod = EXACT  # how a query is answered
     health: Health | None = None  # None: embedded, or there is no collection
+    beside: Beside | None = None  # None: no switch to another model is under way
 
     def require(self) -> StoredContract:
         """The contract. Raises StoreError when there is no collection."""

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clipindex.collection import label
+from clipindex.collection import label, server_pair
 from clipindex.collection.contract import (
     StoredContract,
     foreign_contract,
@@ -24,7 +24,7 @@ from clipindex.collection.contract import (
 from clipindex.collection.label import LabelledPoints
 from clipindex.collection.lock import PATIENCE
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
-from clipindex.collection.place import Health, Located, Opened, required
+from clipindex.collection.place import Beside, Health, Located, Opened, required
 from clipindex.collection.sharing.hold import Hold, held_alone
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, UsageError
 from clipindex.files.identity import LOCAL, escaped
@@ -52,6 +52,8 @@ class ServerPlace:
     part: str = ""
     patience: float = field(default=PATIENCE, compare=False)
     source_is_default: bool = field(default=False, compare=False)
+    alias: str = field(default="", compare=False)  # that led to the collection; empty: none
+    is_beside: bool = field(default=False, compare=False)  # it need not be the live one
 
     def __post_init__(self) -> None:
         check_names(self.collection, self.source)
@@ -86,22 +88,31 @@ class ServerPlace:
 
     def locate(self, *, for_writing: bool = False) -> Located:
         with self._connected(WRITING if for_writing else READING) as connection:
-            return self._locate(connection)
+            return self._locate(connection, for_writing=for_writing)
 
-    def _locate(self, connection: Connection) -> Located:
+    def _locate(self, connection: Connection, *, for_writing: bool = False) -> Located:
         aliases = server_collections.aliases(connection)
         own_name = aliases.get(self.collection, self.collection)
-        place = replace(self, collection=own_name)
+        pair = server_pair.find_pair(self, aliases, own_name, connection)
+        alias = self.collection if self.collection in aliases else self.alias
+        if pair is not None and own_name != pair.live:
+            if for_writing:
+                raise server_pair.not_live(pair, own_name)
+            pair = None
+        elif pair is not None:
+            alias = pair.alias
+        place = replace(self, collection=own_name, alias=alias, is_beside=False)
         info = label.look(connection, own_name)
         return Located(
             place,
-            place._stored(info),
+            place.stored_in(info),
+            beside=None if pair is None else server_pair.beside_of(place, pair, connection),
             aliases=tuple(sorted(a for a, c in aliases.items() if c == own_name)),
             health=None if info is None else _health(info),
             search=EXACT if info is None else method_for(info),
         )
 
-    def _stored(self, info: CollectionInfo | None) -> StoredContract | None:
+    def stored_in(self, info: CollectionInfo | None) -> StoredContract | None:
         """The contract in a collection's metadata. None: the collection is not there, or it is
         empty and without a contract, so that an ingest may adopt it."""
         if info is None or (info.note is None and info.points == 0):
@@ -147,12 +158,12 @@ class ServerPlace:
             info = describe(connection, self.collection)
         else:
             info = label.look(connection, self.collection)
-        stored = self._stored(info)
+        stored = self.stored_in(info)
         is_new = stored is None
         if stored is None and create:
             exists = info is not None
             info = label.create(connection, self.collection, dimension, wanted, exists=exists)
-            stored = self._stored(info)
+            stored = self.stored_in(info)
         stored = required(stored, self)
         assert info is not None  # it has a contract
         stored.contract.check(wanted.contract)
@@ -180,9 +191,27 @@ class ServerPlace:
         """Takes no lock: the server answers many at once."""
         with self._connected(READING) as connection:
             info = label.look(connection, self.collection)
-            current = required(self._stored(info), self)
+            current = required(self.stored_in(info), self)
             stored.contract.check(current.contract)
             yield ServerPoints(connection, self.collection, stored.contract.dimension, info)
+
+    # --- a switch to another model -----------------------------------------------------------
+
+    def begin_beside(self, wanted: StoredContract) -> Beside:
+        with self._connected(WRITING) as connection:
+            return server_pair.begin(self, wanted, connection)
+
+    def make_live(self, beside: Beside) -> None:
+        with self._connected(WRITING) as connection:
+            server_collections.set_alias(connection, self.alias, beside.place.collection)
+
+    def drop(self, beside: Beside) -> None:
+        with self._connected(WRITING) as connection:
+            server_pair.drop(self, beside, connection)
+
+    def finish_drop(self) -> bool:
+        with self._connected(WRITING) as connection:
+            return server_pair.finish_drop(self, connection)
 
     # --- aliases -----------------------------------------------------------------------------
 

@@ -10,12 +10,27 @@ from typing import Any
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Catalogue
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.lock import is_held_by
-from clipindex.collection.place import Health, Located, Place
+from clipindex.collection.place import Beside, Health, Located, Place
 from clipindex.collection.readable_catalogue import readable
 from clipindex.collection.root_options import RootOptions, root_options
 from clipindex.collection.run_history import RunRecord
+from clipindex.collection.switch_progress import read_progress
 from clipindex.files.identity import display_path
 from clipindex.stores.shard_size import ShardSize, shard_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchStatus:
+    """Where a switch to another model stands. `state`: `filling`, or `switched` until the old
+    collection is dropped."""
+
+    state: str
+    model: str  # of the collection that is not live
+    preprocessing: str
+    collection: str  # its name on a server; in a folder the same
+    pictures: int | None  # in it, when a run last looked; None: that is not known here
+    of: int | None  # in the live one, then
+    began: str  # ISO 8601, UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +61,7 @@ class CollectionStatus:
     running: dict[str, object] | None = None  # the run under way
     last_success: dict[str, object] | None = None  # the last that ended with exit code 0 or 3
     root_options: list[RootOptions] = field(default_factory=list)  # what each is remembered with
+    switch: SwitchStatus | None = None  # to another model, under way
 
 
 def status_of(place: Place) -> CollectionStatus:
@@ -76,6 +92,7 @@ def status_of(place: Place) -> CollectionStatus:
         search=located.search.name,
         ef=located.search.ef,
         health=located.health,
+        switch=None if located.beside is None else _switch(located.beside),
     )
     with open_catalogue(located) as catalogue:
         if catalogue is None:
@@ -101,6 +118,19 @@ def status_of(place: Place) -> CollectionStatus:
             last_success=_shown(catalogue.last_success()),
             running=_shown(running),
         )
+
+
+def _switch(beside: Beside) -> SwitchStatus:
+    done = read_progress(beside)
+    return SwitchStatus(
+        state="filling" if beside.is_new else "switched",
+        model=beside.stored.contract.model,
+        preprocessing=beside.stored.contract.preprocessing,
+        collection=beside.place.collection,
+        pictures=None if done is None else done[0],
+        of=None if done is None else done[1],
+        began=beside.began,
+    )
 
 
 def _shown(run: RunRecord | None) -> dict[str, object] | None:

@@ -13,6 +13,7 @@ from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.files.walk import WalkPolicy
 from clipindex.index.copies import Copies
+from clipindex.index.switching import Switching
 from clipindex.index.upkeep import Upkeep
 from clipindex.ingest import runs
 from clipindex.ingest.dry_run import DryRun, dry_run
@@ -29,7 +30,7 @@ from clipindex.upkeep.doctor.checks import Check
 from clipindex.upkeep.doctor.run import examine
 
 
-class Index(Upkeep, Copies):
+class Index(Upkeep, Copies, Switching):
     """A collection, embedded or on a server; its methods may be called from several threads.
 
     Between calls only the model stays loaded. `with Index(...) as index:` also keeps an embedded

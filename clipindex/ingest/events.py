@@ -205,6 +205,16 @@ class Summary:
         return bool(self.newly_quarantined or self.unreadable or vanished)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldCollectionFed:
+    """The collection of the `model` before the last switch got the same pictures, so that going
+    back to it loses nothing; `lacking` of them could not be embedded with it, or not yet."""
+
+    model: str
+    embedded: int
+    lacking: int
+
+
 @dataclass(frozen=True, slots=True)
 class RunFinished:
     """The last event of a run that was not interrupted."""
@@ -226,5 +236,6 @@ Event = (
     | EmbeddingOn
     | SlowFile
     | BatchVerified
+    | OldCollectionFed
     | RunFinished
 )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 
 from clipindex.collection.endings import noted_refusal
-from clipindex.collection.opening import Settings, open_for_ingest
+from clipindex.collection.opening import Collection, Settings, open_for_ingest
 from clipindex.collection.place import Located, Place
 from clipindex.collection.status import open_catalogue, remembered_roots
 from clipindex.errors import DiskNotMounted, UsageError
 from clipindex.ingest import pipeline
-from clipindex.ingest.events import Event, RunFinished, Summary
+from clipindex.ingest.cores import usable_cores
+from clipindex.ingest.events import Event, OldCollectionFed, RunFinished, Summary
 from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.scope import Part, Scope, check_roots, excluded_path, root_from_memory
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.upkeep.compact_after import is_worth_compacting, start_compacting
+from clipindex.upkeep.switch.feeding import feed
 
 Events = Generator[Event, None, None]
 Load = Callable[[Bundle], Encoder]
@@ -42,7 +45,9 @@ def ingest(
 ) -> Events:
     """Bring a collection up to date with the files of a scope, creating a missing one."""
     with open_for_ingest(place.locate(for_writing=True), settings, load) as (collection, model):
-        yield from pipeline.ingest(collection, model, scope, options)
+        yield from _in_step(
+            collection, pipeline.ingest(collection, model, scope, options), load, options
+        )
         is_wasteful = options.compact and is_worth_compacting(collection)
     if is_wasteful:
         start_compacting(place)
@@ -74,10 +79,34 @@ def reindex(
             excluded_folder=excluded_path(collection.place),
             retag=False,
         )
-        yield from pipeline.ingest(collection, model, scope, options)
+        yield from _in_step(
+            collection, pipeline.ingest(collection, model, scope, options), load, options
+        )
         is_wasteful = options.compact and is_worth_compacting(collection)
     if is_wasteful:
         start_compacting(located.place)
+
+
+def _in_step(
+    collection: Collection, run: Iterator[Event], load: Load, options: IngestOptions
+) -> Iterator[Event]:
+    """A run, and before its last event the same for the old collection of a switch, if one is
+    kept: all of both is compared, and what the old one lacks is embedded with its model."""
+    started = time.monotonic()
+    beside = collection.beside
+    for event in run:
+        if isinstance(event, RunFinished) and beside is not None and not beside.is_new:
+            left = None
+            if options.max_seconds is not None:
+                left = max(0.0, options.max_seconds - (time.monotonic() - started))
+            fed = feed(collection, beside, load, options.workers or usable_cores(), left)
+            if fed is not None:
+                yield OldCollectionFed(
+                    model=beside.stored.contract.model,
+                    embedded=fed.filled.embedded,
+                    lacking=fed.of - fed.pictures,
+                )
+        yield event
 
 
 def summary_of(events: Iterator[Event]) -> Summary:

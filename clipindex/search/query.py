@@ -15,8 +15,8 @@ from typing import Any
 from clipindex.collection.contract import bundle_for_query, recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
-from clipindex.collection.place import Place
-from clipindex.errors import ClipIndexWarning, UsageError
+from clipindex.collection.place import Located, Place
+from clipindex.errors import ClipIndexWarning, Switched, UsageError
 from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
@@ -98,15 +98,29 @@ def find(
     `load` opens the bundle; `kept` holds a collection open between queries. Raises UsageError for
     terms that give no query, CollectionBusy, StoreError, ModelError and their kin.
     """
-    located = place.locate()
-    stored = located.require()
-    bundle = bundle_for_query(stored, model)
     if not terms:
+        place.locate().require()
         raise UsageError("a query needs a term")
-    encoder = RememberingEncoder(bundle, load)
+    while True:
+        located = place.locate()
+        try:
+            return _find(located, terms, options, model, load, kept)
+        except Switched:  # to another model, while this query was embedded or waited
+            continue
+
+
+def _find(
+    located: Located,
+    terms: Sequence[Term],
+    options: QueryOptions,
+    model: str | None,
+    load: Callable[[Bundle], Encoder],
+    kept: Kept | None,
+) -> list[Hit]:
+    stored, place = located.require(), located.place
+    encoder = RememberingEncoder(bundle_for_query(stored, model), load)
     recipe = recipe_of(stored.contract)
     query = embed_query(terms, encoder, recipe, ensemble=options.ensemble)
-    place = located.place
     judge = judge_of(query, encoder, place, stored)
     with (
         place.open_for_reading(stored, QUERY)

@@ -139,6 +139,21 @@ def aliases(connection: Connection) -> dict[str, str]:
     return {escaped(alias.alias_name): escaped(alias.collection_name) for alias in answer.aliases}
 
 
+def all_aliases(connection: Connection) -> dict[str, str]:
+    """As `aliases`. Raises StoreError where the key may not read them."""
+    answer = connection.call("reading the aliases", lambda client: client.get_aliases())
+    return {escaped(alias.alias_name): escaped(alias.collection_name) for alias in answer.aliases}
+
+
+def delete(connection: Connection, collection: str) -> None:
+    """Delete a collection; one that is gone is as good. Its aliases go with it."""
+    connection.call(
+        f"deleting collection '{collection}'",
+        lambda client: client.delete_collection(collection),
+        instead={404: True},
+    )
+
+
 def set_alias(connection: Connection, alias: str, collection: str | None) -> None:
     """Switch an alias to a collection, or delete it (None).
 

@@ -86,11 +86,13 @@ def backup(place: Place, directory: Path, progress: Progress = lambda _d, _t: No
         open_as_it_is(place, "backup") as (collection, stored),
         disk_errors(folder, "the backup cannot be written", OTHER_FOLDER),
     ):
+        live = collection.place  # of two generations this one
+        assert isinstance(live, FolderPlace)  # as the place itself
         _check_that_it_is_free(folder, (place.name, place.collection))
         with built_beside(folder) as new:
             new.mkdir()
-            points = write_export(collection.points, place, stored, new, progress)
-            for catalogue in place.folder.glob(CATALOGUES):
+            points = write_export(collection.points, live, stored, new, progress)
+            for catalogue in live.files.glob(CATALOGUES):
                 copy_catalogue(catalogue, new / catalogue.name)
             files = {path.name: _described(path) for path in sorted(new.iterdir())}
             manifest = BackupManifest(

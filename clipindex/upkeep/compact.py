@@ -55,7 +55,8 @@ def compact(
             hint="only an embedded store (--store) is compacted",
         )
     located = place.locate(for_writing=True)
-    stored = located.require()
+    stored, place = located.require(), located.place
+    assert isinstance(place, FolderPlace)  # as before
     wanted = threading.Event()
 
     def hand_over() -> bool:

@@ -124,8 +124,12 @@ def write_probe(path: Path) -> None:
     weight = np.tile(signs * 127, (INPUTS, 1))  # [inputs, outputs]
     graph = Graph(empty_model(OPSET))
     graph.use(MICROSOFT)
-    constants = [weight.astype(np.int8), np.float32(1), np.ones(len(signs), np.float32)]
-    names = [*map(graph.constant, constants), graph.constant(np.uint8(0))]
+    names = [
+        graph.constant(weight.astype(np.int8)),
+        graph.constant(np.float32(1)),
+        graph.constant(np.ones(len(signs), np.float32)),
+        graph.constant(np.uint8(0)),
+    ]
     sums = graph.add("MatMulIntegerToFloat", "inputs", *names, domain=MICROSOFT)
     expected = (LARGEST * weight.sum(axis=0)).astype(np.float32)
     graph.rename(sums, "sums")
