@@ -107,6 +107,7 @@ OWN_FILES = {
     "stores.shard_lookup",
     "stores.shard_size",
     "upkeep.backup",
+    "upkeep.metadata",
     "upkeep.restore",
     "upkeep.transfer",
     "upkeep.doctor.folders",

@@ -29,6 +29,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "tag": "Tags",
     "untag": "Tags",
     "tags": "Tags",
+    "metadata": "Tags",
     "relocate": "Upkeep",
     "forget": "Upkeep",
     "prune": "Upkeep",

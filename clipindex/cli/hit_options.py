@@ -22,6 +22,16 @@ class HitOptions:
             rich_help_panel=WHICH,
         ),
     ] = False
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Show the best picture of each value of this tag or metadata, such as sku; "
+            "pictures without it are left out.",
+            show_default=False,
+            rich_help_panel=WHICH,
+        ),
+    ] = None
     copies: Annotated[
         bool,
         typer.Option(

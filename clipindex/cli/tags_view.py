@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from clipindex.cli.output import Output
+from clipindex.cli.words import count_of
 
 if TYPE_CHECKING:
     from clipindex.search.tag_list import KeyValue
+    from clipindex.upkeep.metadata import MetadataReport
 
+ROWS_SHOWN = 10  # that match nothing
 VALUES_SHOWN = 10  # of a key, on a terminal
 
 
@@ -48,6 +52,27 @@ def _show_key(
         output.result(f"  {value.count:>{width},}  {said(value.value)}")
     if rest := len(values) - len(shown):
         output.result(f"  {'':>{width}}  {rest:,} more values: clipindex tags {key}")
+
+
+def show_metadata(report: MetadataReport, output: Output) -> None:
+    """What was joined, and the rows that match nothing."""
+    if output.json:
+        for row in report.unmatched:
+            output.record({"type": "unmatched", "row": row.number, "key": row.key})
+        line = asdict(report)
+        line["unmatched"] = len(report.unmatched)
+        output.record({"type": "metadata", **line})
+        return
+    for row in report.unmatched[: None if output.verbose else ROWS_SHOWN]:
+        output.say(f"row {row.number} matches no picture: {row.key}")
+    if not output.verbose and (rest := len(report.unmatched) - ROWS_SHOWN) > 0:
+        output.say(f"{rest:,} more rows match no picture; --verbose lists them")
+    if not output.quiet:
+        kinds = ", ".join(f"{key} ({kind})" for key, kind in report.fields.items())
+        output.result(f"{report.matched:,} of {count_of(report.rows, 'row')} joined: {kinds}")
+        output.result(
+            f"{count_of(report.pictures, 'picture')} with metadata, {report.changed:,} changed"
+        )
 
 
 def said(value: object) -> str:

@@ -179,6 +179,17 @@ def _field_of(
     return TAG + condition.key, None
 
 
+def check_group(points: ReadablePoints, key: str) -> None:
+    """Raises UsageError for a key that no picture has."""
+    known = points.labels()
+    if not {TAG + key, META + key} & known.keys():
+        names = sorted({name.split("_", 1)[1] for name in known})
+        raise UsageError(
+            f"no picture has a tag or metadata called '{key}'{_suggestion(key, names)}",
+            hint="`clipindex tags` lists them",
+        )
+
+
 def _narrowed(only: Filter, field: str, kind: Kind | None, condition: Condition) -> Filter:
     """The filter with a condition on a field that contains this kind of values."""
     if kind is None or (kind is Kind.TEXT and condition.sign == "="):

@@ -22,13 +22,21 @@ from clipindex.files.identity import display_path, path_from_payload, resolve_ro
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.model.loading import open_model
-from clipindex.search.filters import EVERY_PICTURE, PictureFilter, below, filter_of, unknown_values
+from clipindex.search.filters import (
+    EVERY_PICTURE,
+    PictureFilter,
+    below,
+    check_group,
+    filter_of,
+    unknown_values,
+)
+from clipindex.search.grouping import best_of_groups
 from clipindex.search.judge import at_least, judge_of
 from clipindex.search.order import Sort
 from clipindex.search.remembered_texts import RememberingEncoder
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import TAG, Payload, tags_of
+from clipindex.stores.payload import TAG, Payload, meta_of, tags_of
 from clipindex.stores.points import ReadablePoints
 from clipindex.stores.search_method import Accuracy, SearchMethod
 
@@ -50,6 +58,8 @@ class Hit:
     height: int
     taken: str | None
     tags: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, object] = field(default_factory=dict)
+    group: object = None  # the value of the key that hits are grouped by
     sha256: str = ""
     exact_path: bytes = b""  # as the file system has it
     search: str = "exact"  # or "approximate": by an index that may miss a picture
@@ -72,6 +82,7 @@ class QueryOptions:
     accuracy: Accuracy = Accuracy.AUTO
     ensemble: bool = False  # put a text of a few words into several sentences
     sort: Sort = Sort.SCORE  # the order of the best hits
+    group_by: str | None = None  # a tag or metadata: the best picture of each of its values
     exclude_self: bool = False  # leave out the pictures that were asked with
     copies: bool = False  # each copy of a picture is a hit
 
@@ -139,6 +150,31 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
     """
     only, notes = filter_for(points, options)
     method = points.search_method(options.accuracy, only)
+
+    def fetch(count: int) -> list[Hit]:
+        return _best(points, query, only, replace(options, limit=count), method)
+
+    if options.group_by is None:
+        hits = fetch(options.limit)
+    else:
+        check_group(points, options.group_by)
+        hits = best_of_groups(fetch, options.group_by, options.limit)
+    if not hits:
+        notes += unknown_values(points, options.pictures)
+        for folder in _folders(options):
+            _check_folder(points, folder)
+    for note in notes:
+        warnings.warn(note, ClipIndexWarning, stacklevel=2)
+    hits.sort(key=ORDER[options.sort])
+    return [
+        replace(hit, rank=rank, search=method.name, ef=method.ef)
+        for rank, hit in enumerate(hits, 1)
+    ]
+
+
+def _best(
+    points: ReadablePoints, query: Query, only: Filter, options: QueryOptions, method: SearchMethod
+) -> list[Hit]:
     scores = _best_contents(points, query, only, options, method)
     copies = _copies(points, only, scores)
     hits = [
@@ -148,18 +184,8 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
         for hit in _hits(query, copies[content], content, score, apart=options.copies)
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
-    if not hits:
-        notes += unknown_values(points, options.pictures)
-        for folder in _folders(options):
-            _check_folder(points, folder)
-    for note in notes:
-        warnings.warn(note, ClipIndexWarning, stacklevel=2)
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
-    best = sorted(hits[: options.limit], key=ORDER[options.sort])
-    return [
-        replace(hit, rank=rank, search=method.name, ef=method.ef)
-        for rank, hit in enumerate(best, 1)
-    ]
+    return hits[: options.limit]
 
 
 def filter_for(points: ReadablePoints, options: QueryOptions) -> tuple[Filter, list[str]]:
@@ -262,6 +288,7 @@ def _hit(copy: Copy, paths: tuple[str, ...], content: str, score: float) -> Hit:
         height=_pixels(payload.get("height")),
         taken=None if payload.get("taken") is None else str(payload["taken"]),
         tags=dict(tags_of(payload)),
+        meta=meta_of(payload),
         sha256=content,
         exact_path=path_from_payload(payload),
     )

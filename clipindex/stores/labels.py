@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
@@ -29,6 +30,8 @@ INDEX_KINDS = {  # kind -> the index that a server makes, by Qdrant's name for i
 }
 KINDS_OF_INDEXES = {index: kind for kind, index in INDEX_KINDS.items()} | {"integer": Kind.NUMBER}
 
+DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?")
+
 Stored = Iterable[tuple[object, Payload]]
 
 
@@ -42,6 +45,17 @@ def kind_of(value: Value) -> Kind:
     if isinstance(value, bool):
         return Kind.BOOLEAN
     return Kind.TEXT if isinstance(value, str) else Kind.NUMBER
+
+
+def label_index(field: str, value: object) -> str:
+    """The index that a server makes for a field with this value, by Qdrant's name for it; tags
+    are text."""
+    if field.startswith(TAG):
+        return INDEX_KINDS[Kind.TEXT]
+    if isinstance(value, bool | int | float):
+        return INDEX_KINDS[kind_of(value)]
+    is_date = isinstance(value, str) and DATE.fullmatch(value) is not None
+    return INDEX_KINDS[Kind.DATE if is_date else Kind.TEXT]
 
 
 def labels_by_reading(points: Stored) -> dict[str, Kind]:

@@ -128,6 +128,20 @@ def tags_of(payload: Payload) -> Tags:
     }
 
 
+def meta_of(payload: Payload) -> Payload:
+    """Metadata that people joined: `meta_KEY` fields, without the prefix."""
+    return {
+        name.removeprefix(META): value
+        for name, value in sorted(payload.items())
+        if name.startswith(META)
+    }
+
+
+def meta_fields(payload: Payload) -> Payload:
+    """The same as it is stored."""
+    return {name: value for name, value in payload.items() if name.startswith(META)}
+
+
 def tag_fields(tags: Tags) -> Payload:
     """Tags as payload fields. Raises UsageError for a value that no store can hold."""
     for value in tags.values():

@@ -197,6 +197,7 @@ def query(
         under=tuple(under or ()),
         pictures=picture_filter(session.more),
         sort=session.more["sort"],
+        group_by=session.more["group_by"],
         exclude_self=session.more["exclude_self"],
         copies=session.more["copies"],
         accuracy=accuracy,
