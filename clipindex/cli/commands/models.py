@@ -213,9 +213,14 @@ def _fault_of(name: str, here: dict[str, Installed]) -> ModelError | None:
 def _remove(session: Session, name: str, *, despite: bool) -> None:
     from clipindex.collection.model_users import collections_made_with
     from clipindex.collection.places import place_at
-    from clipindex.model.installed import installed_models, remove
+    from clipindex.model.installed import installed_models, remove, remove_downloads
+    from clipindex.model.manifest import FILE_NAME
 
     model = installed_models().get(name)
+    arrived = FILE_NAME.fullmatch(name) is not None and remove_downloads(name)
+    if model is None and arrived:
+        _removed(session, name, [])
+        return
     if model is None:
         raise UsageError(f"no model named '{name}' is here", hint="`clipindex models` lists them")
     store = Path(place_at(session.store, None, session.collection, None).name)
@@ -226,6 +231,10 @@ def _remove(session: Session, name: str, *, despite: bool) -> None:
             hint=f"--yes removes it all the same; `clipindex models pull {name}` brings it back",
         )
     remove(model)
+    _removed(session, name, users)
+
+
+def _removed(session: Session, name: str, users: list[str]) -> None:
     if session.output.json:
         session.output.record({"type": "model_removed", "model": name, "collections": users})
     else:
