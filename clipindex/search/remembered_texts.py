@@ -1,8 +1,8 @@
 """The vectors of texts that were asked before: a repeated query loads no model.
 
 A file holds the vectors of the texts of one call, and is named by the digest of everything that
-decides them: the manifest of the bundle whose text tower it is, which names the digest of each of
-its files, and the texts.
+decides them: the manifest of the bundle with the text tower, which names the digest of each of its
+files, and the texts.
 """
 
 from __future__ import annotations
