@@ -239,6 +239,7 @@ class _Run:
             if lacking and not leave_out:
                 return self._report(FILLING, compared)
             place.make_live(beside)
+            note_progress(replace(beside, place=place), compared.of, compared.pictures)
         return self._report(state, compared)
 
     def unfinished(self, filled: Filled, embedded: int) -> SwitchReport:
