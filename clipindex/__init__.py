@@ -59,8 +59,12 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.scope import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
+    from clipindex.search.filters import Condition as Condition
+    from clipindex.search.filters import PictureFilter as PictureFilter
+    from clipindex.search.order import Sort as Sort
     from clipindex.search.query import Hit as Hit
     from clipindex.search.query import QueryOptions as QueryOptions
+    from clipindex.search.tag_list import KeyValue as KeyValue
     from clipindex.search.terms import Term as Term
     from clipindex.search.terms import TermKind as TermKind
     from clipindex.stores.address import Server as Server
@@ -69,6 +73,17 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.backup import Backup as Backup
     from clipindex.upkeep.compact import Compaction as Compaction
     from clipindex.upkeep.doctor.checks import Check as Check
+    from clipindex.upkeep.duplicates.findings import DuplicateFile as DuplicateFile
+    from clipindex.upkeep.duplicates.findings import DuplicateGroup as DuplicateGroup
+    from clipindex.upkeep.duplicates.findings import DuplicatesFinished as DuplicatesFinished
+    from clipindex.upkeep.duplicates.findings import DuplicatesOptions as DuplicatesOptions
+    from clipindex.upkeep.duplicates.findings import DuplicatesProgress as DuplicatesProgress
+    from clipindex.upkeep.duplicates.findings import DuplicatesSummary as DuplicatesSummary
+    from clipindex.upkeep.duplicates.findings import NotCompared as NotCompared
+    from clipindex.upkeep.duplicates.findings import Role as Role
+    from clipindex.upkeep.duplicates.findings import Step as Step
+    from clipindex.upkeep.duplicates.findings import Unread as Unread
+    from clipindex.upkeep.duplicates.verdicts import Verdict as Verdict
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
     from clipindex.upkeep.restore import Restored as Restored
     from clipindex.upkeep.verify.findings import Finding as Finding
@@ -98,13 +113,21 @@ _EXPORTS = {  # module -> its public names
     "ingest.scope": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
+    "search.filters": "Condition PictureFilter",
+    "search.order": "Sort",
     "search.query": "Hit QueryOptions",
+    "search.tag_list": "KeyValue",
     "search.terms": "Term TermKind",
     "stores.address": "Server",
     "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
     "upkeep.backup": "Backup",
     "upkeep.compact": "Compaction",
+    "upkeep.duplicates.findings": (
+        "DuplicateFile DuplicateGroup DuplicatesFinished DuplicatesOptions DuplicatesProgress "
+        "DuplicatesSummary NotCompared Role Step Unread"
+    ),
+    "upkeep.duplicates.verdicts": "Verdict",
     "upkeep.restore": "Restored",
     "upkeep.doctor.checks": "Check",
     "upkeep.quarantine": "Quarantined",

@@ -6,17 +6,20 @@
     python scripts/convert_to_onnx.py facebook/dinov2-small --output ./dinov2
     python scripts/convert_to_onnx.py sentence-transformers/clip-ViT-B-32-multilingual-v1 \\
         --mate ./vit-b-32 --output ./multilingual
+    python scripts/convert_to_onnx.py HuggingFaceTB/SmolVLM2-256M-Video-Instruct \\
+        --pooling mean --output ./smolvlm2
     python scripts/convert_to_onnx.py path/to/checkpoint --output ./mine
     python scripts/convert_to_onnx.py --random-weights --tiny --seed 0 --output tests/data/tiny
     python scripts/convert_to_onnx.py openai/clip-vit-base-patch32 --output ./vit-b-32-int8 \\
         --precision int8 --calibrate ~/Pictures
 
 A checkpoint is a repository of the Hugging Face hub, or a folder in its form: of transformers
-(CLIP, SigLIP, SigLIP 2 of fixed resolution, DINOv2), of open_clip (OpenCLIP, SigLIP, MobileCLIP),
-or of sentence-transformers (a DistilBERT text tower for the pictures of another model, its mate).
-How pictures and texts are prepared is read from its configuration; what clipindex cannot do is
-refused. The bundle is finished only if onnxruntime agrees with torch's own model, and clipindex's
-tokens with the library's; otherwise nothing is left behind. Needs the `convert` extra.
+(CLIP, SigLIP, SigLIP 2 of fixed resolution, DINOv2; SmolVLM and Idefics3 as an experiment), of
+open_clip (OpenCLIP, SigLIP, MobileCLIP), or of sentence-transformers (a DistilBERT text tower for
+the pictures of another model, its mate). How pictures and texts are prepared is read from its
+configuration; what clipindex cannot do is refused. The bundle is finished only if onnxruntime
+agrees with torch's own model, and clipindex's tokens with the library's; otherwise nothing is left
+behind. Needs the `convert` extra.
 
 --precision int8 makes the vision tower some three times as fast, and its vectors a little less
 exact: how much is printed, and kept in model.json. It is calibrated on pictures of your own, 50 at
@@ -66,6 +69,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--licence", help="of the weights, as the manifest shall state it")
     parser.add_argument(
         "--mate", metavar="BUNDLE", help="whose pictures a text tower alone shall search"
+    )
+    parser.add_argument(
+        "--pooling",
+        choices=["mean", "cls", "multi_layer"],
+        help="of a vision-language model: what makes one vector of its states (default mean)",
     )
     parser.add_argument("--random-weights", action="store_true", help="instead of a checkpoint")
     parser.add_argument("--tiny", action="store_true", help="a small model (random weights only)")
@@ -124,6 +132,7 @@ def checkpoint_source(options: argparse.Namespace) -> Source:
         revision=options.revision,
         licence=options.licence or "as its source states",
         mate=options.mate,
+        pooling=options.pooling,
     )
     return replace(source, name=options.model_name or source.name)
 

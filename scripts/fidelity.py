@@ -90,7 +90,7 @@ def check_fidelity(quantisation: Quantisation) -> None:
         "overlap of text queries": (quantisation.text_overlap, SMALLEST_OVERLAP),
     }
     for name, (measured, bound) in bounds.items():
-        if not measured >= bound:  # written so that NaN is refused too
+        if measured is None or not measured >= bound:  # written so that NaN is refused too
             raise BundleRefused(
                 f"int8 against fp32: {name} {measured:.4f} is below {bound}; nothing was written. "
                 "Calibrate on more, or more typical pictures, or stay with --precision fp32"

@@ -10,6 +10,7 @@ import codecs
 import hashlib
 import importlib
 import io
+import itertools
 import json
 import os
 import pkgutil
@@ -43,6 +44,7 @@ from qdrant_double import Cluster, Double
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
+NUMBERS = itertools.count()
 TINY = Path(__file__).parent / "data" / "tiny"
 OTHER_DIMENSION = 128  # of a second model, made of the first
 
@@ -103,8 +105,13 @@ def reconciles(summary: Summary) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the person who runs the tests reaches them."""
+def _own_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No setting of the person who runs the tests reaches them, nor does what another test left
+    in the state folder; it is made when something is put there."""
+    state = tmp_path_factory.getbasetemp() / f"state-{next(NUMBERS)}"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
     for name in list(os.environ):
         if name.startswith("CLIPINDEX_") and not name.startswith("CLIPINDEX_TEST_"):
             monkeypatch.delenv(name)

@@ -91,6 +91,8 @@ VISIONS = {
     "normalised": Vision(normalised=True),
     "overlapping patches": Vision(patch=8, stride=4),
     "padded": Vision(patch=3, stride=2, pads=1),
+    "said to be valid": Vision(is_valid=True),
+    "a cast to the same type": Vision(through="Identity"),
     "nothing to fold into": Vision(through="Tanh"),
     "a batch of one": Vision(batch=1),
     "a batch of two": Vision(batch=2),
@@ -120,6 +122,8 @@ def test_what_prepares_pixels_is_folded_into_the_first_convolution(tmp_path: Pat
     """And a convolution of patches that do not overlap becomes one matrix product."""
     made = operators(adapted(tmp_path / "a", Vision(), None).vision)
     assert not {"Conv", "Sub", "Mul"} & set(made)
+    handed_on = Vision(through="Identity", is_valid=True)
+    assert operators(adapted(tmp_path / "d", handed_on, None).vision) == made
     overlapping = operators(adapted(tmp_path / "b", Vision(stride=4), None).vision)
     assert overlapping.count("Conv") == 1
     assert "Sub" not in overlapping

@@ -20,27 +20,29 @@ from conftest import TINY, ingest, reconciles, run_clipindex, unpack
 DATA = Path(__file__).parent / "data"
 MADE_IN = Path("/srv/clipindex-test/photos")  # where the pictures were when the store was made
 COMMITS = ("8b08e4c",)
+ENGINES = ("0.8.0",)  # qdrant-edge-py, before the one that clipindex asks for
 
 
 @pytest.fixture(params=COMMITS)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The folders `store`, `export` and `photos` as clipindex of that commit left them."""
-    with (
-        lzma.open(DATA / f"store-{request.param}.tar.xz") as file,
-        tarfile.open(fileobj=file) as tar,
-    ):
-        unpack(tar, tmp_path)
-    _restore_times(tmp_path)
+    _unpack(f"store-{request.param}.tar.xz", tmp_path)
+    _restore_times(tmp_path, MADE_IN)
     return tmp_path
 
 
-def _restore_times(folder: Path) -> None:
+def _unpack(name: str, folder: Path) -> None:
+    with lzma.open(DATA / name) as file, tarfile.open(fileobj=file) as tar:
+        unpack(tar, folder)
+
+
+def _restore_times(folder: Path, made_in: Path) -> None:
     """To the nanosecond, as the catalogue remembers them: a tar file keeps seconds."""
     (catalogue,) = (folder / "store").rglob("catalogue.sqlite")
     with sqlite3.connect(catalogue) as database:
         rows = database.execute("SELECT folder, name, mtime_ns FROM files").fetchall()
     for path, name, mtime_ns in rows:
-        below = Path(os.fsdecode(os.path.join(path, name))).relative_to(MADE_IN)
+        below = Path(os.fsdecode(os.path.join(path, name))).relative_to(made_in)
         os.utime(folder / "photos" / below, ns=(mtime_ns, mtime_ns))
 
 
@@ -113,6 +115,31 @@ def test_the_runs_of_an_old_store_are_shown_and_what_they_did_not_note_is_left_o
     (line,) = [line for line in done.out.splitlines() if line.startswith("last run")]
     assert "None" not in line
     assert str(status.last_run["finished"]) in line
+
+
+@pytest.mark.parametrize("version", ENGINES)
+def test_a_store_that_an_earlier_engine_made_is_as_good_as_one_of_this_engine(
+    tmp_path: Path, version: str
+) -> None:
+    """Nothing is embedded anew. `python -m benchmarks.engine_versions` made it, and tries any
+    other version."""
+    _unpack(f"engine-{version}.tar.xz", tmp_path)
+    index = clipindex.Index(tmp_path / "store", model=str(TINY))
+    (root,) = index.status().roots
+    _restore_times(tmp_path, Path(root))
+    photos = sorted((tmp_path / "photos").iterdir())
+    assert index.relocate(root, tmp_path / "photos") == len(photos) == 5
+    for _ in ("as it is", "compacted"):
+        for path in photos:
+            first = index.query(path)[0]
+            assert (first.path, first.score) == (str(path), 1.0)
+            assert first.tags == {"owner": "ann"}
+        summary = ingest(index, tmp_path / "photos").summary
+        assert (summary.unchanged, summary.embedded, summary.written) == (5, 0, 0)
+        checked = index.verify(clipindex.VerifyOptions(files=True, embed=True))
+        wrong = (checked.wrong_points, checked.wrong_rows, checked.wrong_vectors)
+        assert (checked.points, checked.files_read, *wrong) == (5, 5, 0, 0, 0)
+        index.compact()
 
 
 MORE: tuple[schema.Step, ...] = (

@@ -63,6 +63,7 @@ def strike(
     bad = ended.code < 0 if how != "killed" else ended.code != -signal.SIGKILL
     if ended.code == UNEXPECTED or bad or "Traceback" in ended.err:
         tally.faults.append(f"{scene.name}, {case}: exit {ended.code}: {ended.err[-600:]}")
-    said_all = ended.said_all and border != "files"  # a picture that cannot be read is no point
-    examiner.examine(scene, stage, ended.reported, tally, case, said_all=said_all)
+    read = border != "files"  # else some picture or folder may not have been
+    said_all = ended.said_all and read
+    examiner.examine(scene, stage, ended.reported, tally, case, said_all=said_all, walked=read)
     return True

@@ -69,14 +69,14 @@ class Counter:
         return self._fail(name, work) if strikes else work()
 
     def _fail(self, name: str, work: Callable[[], Any]) -> NoReturn:
-        if self._fault.how == "after":
-            work()
         open_, write, close = self._open
         handle = open_(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         write(handle, name.encode())
         close(handle)
         if self._fault.how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._fault.how == "after":
+            work()  # it may fail by itself
         raise self._error()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from clipindex.ingest.dry_run import DryRun
     from clipindex.ingest.events import Summary
     from clipindex.search.query import Hit
+    from clipindex.upkeep.duplicates.findings import DuplicateFile
     from clipindex.upkeep.quarantine import Quarantined
 
 REASONS_SHOWN = 8  # why files were refused or skipped: the most frequent
@@ -124,6 +125,15 @@ def show_dry_run(dry_run: DryRun, output: Output) -> None:
 # --- a query ---------------------------------------------------------------------------------
 
 
+def remarks(judged: Sequence[Hit], hits: Sequence[Hit], min_z: float | None) -> Iterator[str]:
+    """What to say of a query's hits beside showing them: `hits` are those that `min_z` leaves."""
+    scores = [hit.z for hit in judged if hit.z is not None]
+    if min_z is not None and judged and not scores:
+        yield "note: these pictures are too few or too alike to judge a hit; --min-z does nothing"
+    elif scores and all(hit.fits is False for hit in hits):  # also where `hits` is empty
+        yield f"nothing fits: best z {max(scores):.1f}"
+
+
 def show_hits(hits: Sequence[Hit], output: Output) -> None:
     """A table on a terminal; score, tab, path where there is none; or JSON lines."""
     if output.json:
@@ -140,7 +150,7 @@ def show_hits(hits: Sequence[Hit], output: Output) -> None:
             print(f"{hit.score:.4f}\t{printable_path(hit.exact_path)}")
 
 
-def show_paths(hits: Iterable[Hit], *, zero: bool) -> None:
+def show_paths(hits: Iterable[Hit | DuplicateFile], *, zero: bool) -> None:
     """Paths alone, byte for byte, each ended by a line end or with `zero` by NUL. A terminal
     gets them escaped, a line each."""
     if sys.stdout.isatty():
@@ -149,6 +159,11 @@ def show_paths(hits: Iterable[Hit], *, zero: bool) -> None:
         return
     end = b"\0" if zero else b"\n"
     streams.write_bytes(b"".join(hit.exact_path + end for hit in hits))
+
+
+def show_fields(fields: Iterable[str]) -> None:
+    """One line of fields, parted by tabs."""
+    print(*map(printable, fields), sep="\t")
 
 
 def _show_hit_table(hits: Iterable[Hit]) -> None:
@@ -160,7 +175,8 @@ def _show_hit_table(hits: Iterable[Hit]) -> None:
     table.add_column("picture", overflow="fold")
     for hit in hits:
         copies = f" (+{len(hit.paths) - 1})" if len(hit.paths) > 1 else ""
-        path = with_dim_end(printable_path(hit.exact_path), copies)
+        weak = " (weak)" if hit.fits is False else ""
+        path = with_dim_end(printable_path(hit.exact_path), copies + weak)
         table.add_row(str(hit.rank), f"{hit.score:.4f}", path)
     Terminal().print(table)
 

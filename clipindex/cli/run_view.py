@@ -101,10 +101,10 @@ def show_run(
 
 
 @contextmanager
-def points_bar(output: Output) -> Iterator[Callable[[int, int], None]]:
+def points_bar(output: Output, unit: str = "points") -> Iterator[Callable[[int, int], None]]:
     """Yields a callback(done, total) that draws a progress bar on a terminal."""
     hidden = output.json or output.quiet or not sys.stderr.isatty()
-    with tqdm(unit=" points", disable=hidden, dynamic_ncols=True, leave=False) as bar:
+    with tqdm(unit=f" {unit}", disable=hidden, dynamic_ncols=True, leave=False) as bar:
         if not hidden:
             output.write_lines_with(lambda line: bar.write(line, file=sys.stderr))
 

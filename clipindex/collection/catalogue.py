@@ -15,8 +15,10 @@ from typing import Any
 
 from clipindex.collection.marks import QUARANTINED as QUARANTINED
 from clipindex.collection.marks import Marks
+from clipindex.collection.metadata_files import MetadataFiles
 from clipindex.collection.run_history import NOTHING_DONE, RunHistory
 from clipindex.collection.schema import transaction
+from clipindex.collection.verdicts import VerdictTables
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import is_below
 
@@ -94,7 +96,7 @@ def _values(row: Row) -> Values:
     )
 
 
-class Catalogue(RunHistory, Marks):
+class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles):
     """The remembered files of one collection and source; one writer, many threads reading."""
 
     # --- files -----------------------------------------------------------------------------

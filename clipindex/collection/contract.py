@@ -11,6 +11,7 @@ from typing import Any
 from clipindex.errors import ContractMismatch, ModelError, StoreError
 from clipindex.files.durable import disk_errors, write_durably
 from clipindex.model.bundle import Bundle, decides_pictures, find_bundle, open_bundle
+from clipindex.model.manifest import Manifest
 from clipindex.pictures.preprocessing import Preprocessing
 
 CONTRACT_SCHEMA = 2  # 1: `files` are all files of the bundle, the text tower's as well
@@ -34,7 +35,7 @@ class Contract:
     preprocessing: str
     preprocessing_version: int
     conversion: int = 0  # version of our conversion; 0: the files are the tower itself
-    image: dict[str, str | int] = field(default_factory=dict)  # see `Geometry.as_facts`
+    image: dict[str, str | int] = field(default_factory=dict)  # see `contract_of`
     fp32_files: dict[str, str] = field(default_factory=dict)  # of which an int8 tower was made
     schema: int = CONTRACT_SCHEMA
 
@@ -129,9 +130,14 @@ def contract_of(bundle: Bundle, preprocessing: str, preprocessing_version: int) 
         preprocessing=preprocessing,
         preprocessing_version=preprocessing_version,
         conversion=conversion.version if conversion is not None else 0,
-        image=image.geometry.as_facts(),
+        image={**image.geometry.as_facts(), **_pooling(manifest)},
         fp32_files=(quantisation.made_from or {}) if quantisation is not None else {},
     )
+
+
+def _pooling(manifest: Manifest) -> dict[str, str | int]:
+    """Of a vision-language model: what makes one vector of many hidden states."""
+    return {} if manifest.merged is None else {"pooling": manifest.merged.pooling}
 
 
 def recipe_of(contract: Contract) -> Preprocessing:

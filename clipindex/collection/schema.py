@@ -71,6 +71,18 @@ STEPS: tuple[Step, ...] = (
         # It ended before it began: busy, a disk away, no model. The points were not touched.
         "ALTER TABLE runs ADD COLUMN refused INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        # Of contents, by SHA-256: what people decided about look-alikes, and what shows those.
+        """CREATE TABLE different (
+            one BLOB NOT NULL, other BLOB NOT NULL, made TEXT NOT NULL, PRIMARY KEY (one, other)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX different_other ON different (other)",
+        "CREATE TABLE keep (sha256 BLOB PRIMARY KEY, made TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE likeness (
+            sha256 BLOB PRIMARY KEY, version INTEGER NOT NULL, hashes BLOB NOT NULL
+        )""",
+    ),
+    ("CREATE TABLE metadata (path BLOB NOT NULL UNIQUE, about TEXT NOT NULL)",),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds

@@ -7,7 +7,8 @@ import threading
 from clipindex.collection.opening import Settings
 from clipindex.collection.place import Place
 from clipindex.model.bundle import Bundle
-from clipindex.model.encoder import Model
+from clipindex.model.encoder import Encoder
+from clipindex.model.loading import open_model
 from clipindex.model.providers import Provider
 
 
@@ -18,11 +19,11 @@ class Held:
         self.place = place
         self._settings = settings
         self._provider = provider
-        self._model: Model | None = None
+        self._model: Encoder | None = None
         self._loading = threading.Lock()
 
-    def _loaded(self, bundle: Bundle) -> Model:
+    def _loaded(self, bundle: Bundle) -> Encoder:
         with self._loading:
             if self._model is None or self._model.bundle != bundle:
-                self._model = Model(bundle, self._provider)
+                self._model = open_model(bundle, self._provider)
             return self._model

@@ -13,11 +13,21 @@ from clipindex.ingest.options import PruneOptions
 from clipindex.ingest.prunable import PrunePlan
 from clipindex.ingest.prune import PruneReport
 from clipindex.ingest.scope import Part
+from clipindex.search import tag_list
+from clipindex.search.tag_list import KeyValue
 from clipindex.upkeep import compact as compacting
 from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tagging, transfer
 from clipindex.upkeep.compact import Compaction
+from clipindex.upkeep.duplicates import run as duplicating
+from clipindex.upkeep.duplicates import verdicts
+from clipindex.upkeep.duplicates.findings import (
+    DuplicateGroup,
+    DuplicatesEvent,
+    DuplicatesOptions,
+)
+from clipindex.upkeep.duplicates.verdicts import Verdict
 from clipindex.upkeep.quarantine import Quarantined
 from clipindex.upkeep.roots import Below
 from clipindex.upkeep.transfer import Progress
@@ -40,6 +50,11 @@ class Upkeep(Held):
         """Take tags off every indexed picture at or below the paths; returns how many had them.
         Raises as `tag` does, and for a key that none of them has."""
         return tagging.untag(self.place, keys, paths)
+
+    def tags(self, keys: Sequence[str] = ()) -> list[KeyValue]:
+        """The tags and metadata of the pictures, with how many have each value; `keys`: only of
+        these. Raises UsageError for a key that no picture has."""
+        return tag_list.tags_in(self.place, keys)
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:
         """Rewrite the paths of everything below `old` to lie below `new`; returns how many.
@@ -108,6 +123,38 @@ class Upkeep(Held):
         """Accept that pictures are refused: until their files change they are counted, but
         neither reported nor a reason for exit code 3; returns how many."""
         return refused.accept(self.place, paths)
+
+    def duplicates(
+        self, paths: Sequence[AnyPath] = (), options: DuplicatesOptions = DuplicatesOptions()
+    ) -> list[DuplicateGroup]:
+        """Groups of files that show the same picture, the best first: copies, and what was
+        resized, re-encoded or cropped a little. `paths`: only files at or below these."""
+        events = self.duplicates_events(paths, options)
+        return [event for event in events if isinstance(event, DuplicateGroup)]
+
+    def duplicates_events(
+        self, paths: Sequence[AnyPath] = (), options: DuplicatesOptions = DuplicatesOptions()
+    ) -> Generator[DuplicatesEvent, None, None]:
+        """`duplicates`, step by step: the work is done while the events are read. What could not
+        be read is a `NotCompared`; the last event has the counts."""
+        return duplicating.duplicates(self.place, paths, options, cores=usable_cores())
+
+    def mark_different(self, paths: Sequence[AnyPath]) -> int:
+        """Each two of these indexed pictures are different, and never again in one group of
+        duplicates; returns how many pairs were not marked before."""
+        return verdicts.mark_different(self.place, paths)
+
+    def mark_keep(self, paths: Sequence[AnyPath]) -> int:
+        """These indexed pictures are to be kept: they come first in their groups."""
+        return verdicts.mark_keep(self.place, paths)
+
+    def forget_verdicts(self, paths: Sequence[AnyPath] = ()) -> int:
+        """Forget both kinds of verdict about pictures, or every one; returns how many."""
+        return verdicts.forget_verdicts(self.place, paths)
+
+    def verdicts(self) -> list[Verdict]:
+        """Every verdict about duplicates."""
+        return verdicts.verdicts_of(self.place)
 
     def verify(self, options: VerifyOptions = VerifyOptions()) -> Verification:
         """Read every point back and check it: vector, payload, id, the catalogue's row; with

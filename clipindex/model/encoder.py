@@ -53,6 +53,10 @@ class Encoder(Protocol):
         """Texts to embeddings [batch, dimension] float32 of length 1."""
         ...
 
+    def embed_texts(self, texts: list[str]) -> tuple[Embeddings, list[str]]:
+        """The same, and for each text that is longer than the context what to warn of."""
+        ...
+
 
 class Model:
     """Both towers of a bundle; each is loaded on first use, by whichever thread comes first.
@@ -110,18 +114,24 @@ class Model:
 
         Warns (ClipIndexWarning) of each text that is longer than the context. Raises ModelError.
         """
+        embeddings, cuts = self.embed_texts(texts)
+        for cut in cuts:
+            warnings.warn(cut, ClipIndexWarning, stacklevel=2)
+        return embeddings
+
+    def embed_texts(self, texts: list[str]) -> tuple[Embeddings, list[str]]:
+        """The same, and for each text that is longer than the context what to warn of. Raises
+        ModelError."""
         session, tokenizer = self._loaded_text()
         batch = [tokenizer.encode(text) for text in texts]
-        for text, tokens in zip(texts, batch, strict=True):
-            if tokens.uncut > len(tokens.ids):
-                warnings.warn(
-                    f"the text has {tokens.uncut} tokens, the model reads {len(tokens.ids)}; "
-                    f"the rest is cut: {text[:40]!r}...",
-                    ClipIndexWarning,
-                    stacklevel=2,
-                )
+        cuts = [
+            f"the text has {tokens.uncut} tokens, the model reads {len(tokens.ids)}; "
+            f"the rest is cut: {text[:40]!r}..."
+            for text, tokens in zip(texts, batch, strict=True)
+            if tokens.uncut > len(tokens.ids)
+        ]
         (embeddings,) = session.run(["text_embeds"], {"input_ids": tokenizer.pad(batch)})
-        return unit_length(embeddings)
+        return unit_length(embeddings), cuts
 
     def _loaded_text(self) -> tuple[onnxruntime.InferenceSession, TextTokenizer]:
         with self._loading:

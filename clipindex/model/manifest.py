@@ -17,12 +17,7 @@ from clipindex.pictures.preprocessing import Fit, Geometry, Interpolation
 
 SCHEMA = 1
 PRECISIONS = ("fp32", "int8")
-OPTIONAL = (
-    "quantisation",
-    "conversion",
-    "mate",
-    "merged",
-)  # left out where None
+OPTIONAL = ("quantisation", "conversion", "mate", "merged")  # left out where they are None
 Pad = Literal["longest", "max"]
 Pooling = Literal["mean", "cls", "multi_layer"]
 Cleaning = Literal["openai", "none", "lower", "canonical"]
@@ -128,7 +123,7 @@ class Quantisation:
     mean_cosine: float
     smallest_cosine: float
     image_overlap: float  # queries are pictures
-    text_overlap: float  # queries are texts
+    text_overlap: float | None  # queries are texts; None: the model has no text tower
     # Name -> SHA-256 of the fp32 tower's files, by which its text tower's mates know it; None in
     # bundles of earlier versions.
     made_from: dict[str, str] | None = None
@@ -139,7 +134,8 @@ class Quantisation:
         _check_integer("quantisation.weight_bits", self.weight_bits, 1, 8)
         _check_integer("quantisation.calibrated_on", self.calibrated_on, 0, 10**9)
         _check_integer("quantisation.compared_on", self.compared_on, 0, 10**9)
-        for name in ("mean_cosine", "smallest_cosine", "image_overlap", "text_overlap"):
+        names = ["mean_cosine", "smallest_cosine", "image_overlap"]
+        for name in names if self.text_overlap is None else [*names, "text_overlap"]:
             _check_number(f"quantisation.{name}", getattr(self, name), -1.001, 1.001)  # rounding
         if self.made_from is not None:
             _check_digests("quantisation.made_from", self.made_from)

@@ -9,7 +9,8 @@ from clipindex.errors import ModelError
 from clipindex.model.registry import ModelDescription, descriptions
 
 LIST = "clipindex models"
-CLOSE = 0.6  # of difflib's ratio: a letter or two, a part left out
+CLOSE = 0.64  # of difflib's ratio: a letter or two, a part left out
+SHORTEST_PART = 4  # letters of a name's part
 
 
 def missing_model(name: str, installed: Sequence[str]) -> ModelError:
@@ -18,7 +19,10 @@ def missing_model(name: str, installed: Sequence[str]) -> ModelError:
     known = descriptions()
     if (description := known.get(name)) is not None:
         return _not_here(name, description)
-    hint = f"`{LIST}` shows those that clipindex knows; a folder of your own is named by its path"
+    hint = (
+        f"`{LIST}` shows those that clipindex knows; one of your own is named by its folder:"
+        " --model ./FOLDER"
+    )
     if close := closest(name, [*installed, *known]):
         get = "" if close in installed else f" {how_to_get(known[close])}"
         hint = f"did you mean '{close}'?{get}"
@@ -53,9 +57,10 @@ def described(name: str) -> ModelDescription:
 
 
 def closest(name: str, names: list[str]) -> str | None:
-    """The name that was probably meant."""
+    """The name that was probably meant: one that contains it, else the most similar."""
     lowered = name.lower().replace("_", "-").replace("/", "-")
-    matches = get_close_matches(lowered, names, 1, CLOSE)
+    containing = [known for known in names if len(lowered) >= SHORTEST_PART and lowered in known]
+    matches = containing or get_close_matches(lowered, names, 1, CLOSE)
     return matches[0] if matches else None
 
 

@@ -9,16 +9,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from clipindex.errors import FileFault, ModelError, UsageError
 from clipindex.files.access import exists, is_file, is_folder
 from clipindex.files.identity import display_path, resolve_root
-from clipindex.model.encoder import Encoder
+from clipindex.model.bundle import Bundle
+from clipindex.model.encoder import Embeddings
 from clipindex.pictures.formats import HEAD, picture_format
 from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.search.prompts import mean_vector, sentences
 from clipindex.stores.points import Vector, is_unit
+
+if TYPE_CHECKING:
+    from clipindex.pictures.decode import Pixels
 
 SMALLEST_SUM = 1e-6  # length of a sum of unit vectors below which they cancel each other out
 LARGEST_WEIGHT = 1_000_000
@@ -35,6 +41,9 @@ class Query:
     vector: Vector
     sha256: bytes | None = None
     path: bytes | None = None
+    contents: frozenset[bytes] = frozenset()  # digests of all pictures in it
+    texts: float = 0.0  # how often the vector contains a text: 1 for a text, 0 for a picture
+    is_text: bool = False  # whether there is nothing in it but texts that are added
 
 
 class TermKind(StrEnum):
@@ -100,12 +109,28 @@ def check_is_file(path: bytes, name: str) -> None:
     raise UsageError(what, path=name, hint=f"{hint}, or search for it as a text with --text")
 
 
-def embed_query(terms: Sequence[Term], encoder: Encoder, preprocessing: Preprocessing) -> Query:
-    """The weighted sum of the terms' embeddings, scaled to length 1.
+class QueryEncoder(Protocol):
+    """What a query needs of a model."""
+
+    @property
+    def bundle(self) -> Bundle: ...
+    def encode_images(self, pixels: Pixels) -> Embeddings: ...
+    def encode_texts(self, texts: list[str]) -> Embeddings: ...
+
+
+def embed_query(
+    terms: Sequence[Term],
+    encoder: QueryEncoder,
+    preprocessing: Preprocessing,
+    *,
+    ensemble: bool = False,
+) -> Query:
+    """The weighted sum of the terms' embeddings, scaled to length 1. With `ensemble` a text of a
+    few words is put into several sentences (see `prompts`).
 
     Raises UsageError when the sum is zero or too large, or a picture cannot be read.
     """
-    queries = [_embed_term(term, encoder, preprocessing) for term in terms]
+    queries = [_embed_term(term, encoder, preprocessing, ensemble) for term in terms]
     if len(queries) == 1 and terms[0].weight > 0:
         return queries[0]
     weights = np.array([term.weight for term in terms])
@@ -118,11 +143,18 @@ def embed_query(terms: Sequence[Term], encoder: Encoder, preprocessing: Preproce
         raise UsageError(
             "the terms cancel each other out", hint="change a term or give it another weight"
         )
-    return Query((total / length).astype(np.float32))
+    texts = sum(weight * query.texts for weight, query in zip(weights, queries, strict=True))
+    only_texts = bool((weights > 0).all()) and all(query.is_text for query in queries)
+    return Query(
+        (total / length).astype(np.float32),
+        contents=frozenset[bytes]().union(*(query.contents for query in queries)),
+        texts=texts / length,
+        is_text=only_texts,
+    )
 
 
 def embed_picture(
-    picture: str | os.PathLike[str], encoder: Encoder, preprocessing: Preprocessing
+    picture: str | os.PathLike[str], encoder: QueryEncoder, preprocessing: Preprocessing
 ) -> Query:
     """A picture file as a query. Raises UsageError when it cannot be read."""
     from clipindex.pictures.content import read_content  # a text reads no picture
@@ -137,7 +169,9 @@ def embed_picture(
     return replace(query, path=path)
 
 
-def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Query:
+def _embed_term(
+    term: Term, encoder: QueryEncoder, preprocessing: Preprocessing, ensemble: bool
+) -> Query:
     value = term.value
     if isinstance(value, bytes):
         if term.kind is not TermKind.TEXT and picture_format(value[:HEAD]) is not None:
@@ -151,11 +185,13 @@ def _embed_term(term: Term, encoder: Encoder, preprocessing: Preprocessing) -> Q
         raise UsageError("a term is an empty text", hint="name something to search for")
     if term.kind is TermKind.AUTO and exists(os.fsencode(value)):
         check_is_file(os.fsencode(value), value)
-    (vector,) = encoder.encode_texts([value])
-    return _checked(Query(vector))
+    vector = mean_vector(encoder.encode_texts(sentences(value) if ensemble else [value]))
+    return _checked(Query(vector, texts=1.0, is_text=True))
 
 
-def _embed_bytes(data: bytes, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Query:
+def _embed_bytes(
+    data: bytes, name: str, encoder: QueryEncoder, preprocessing: Preprocessing
+) -> Query:
     from clipindex.pictures.decode import decode  # a text needs no image library
 
     try:
@@ -163,7 +199,8 @@ def _embed_bytes(data: bytes, name: str, encoder: Encoder, preprocessing: Prepro
     except FileFault as fault:
         raise _unreadable(fault, name) from fault
     (vector,) = encoder.encode_images(pixels[np.newaxis])
-    return _checked(Query(vector, hashlib.sha256(data).digest()))
+    digest = hashlib.sha256(data).digest()
+    return _checked(Query(vector, digest, contents=frozenset((digest,))))
 
 
 def _unreadable(fault: FileFault, name: str) -> UsageError:

@@ -112,6 +112,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             {"path": base64.b64encode(path).decode(), "bytes": size, "mtime_ns": mtime_ns}
             for path, size, mtime_ns in manifest.accepted
         ],
+        "verdicts": {
+            "different": [
+                [one.hex(), other.hex(), made]
+                for (one, other), made in manifest.verdicts.different.items()
+            ],
+            "keep": [[one.hex(), made] for one, made in manifest.verdicts.keep.items()],
+        },
         "points": manifest.points,
         "files": [asdict(pair) for pair in manifest.files],
     }

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from clipindex.collection.contract import StoredContract, foreign_contract
+from clipindex.collection.verdicts import Verdicts, apart
 from clipindex.errors import StoreError, UsageError, VerificationFailed
 from clipindex.files.identity import escaped
 from clipindex.files.walk import WalkPolicy
@@ -55,6 +56,7 @@ class Manifest:
     source: str
     roots: dict[bytes, dict[str, Any]]
     accepted: tuple[Accepted, ...]
+    verdicts: Verdicts
     points: int
     files: tuple[FilePair, ...]
 
@@ -89,6 +91,7 @@ def read_manifest(folder: Path) -> Manifest:
             source=_str(raw["source"]),
             roots=dict(map(_root, raw["roots"])),
             accepted=tuple(map(_accepted, raw.get("accepted", ()))),  # earlier versions: none
+            verdicts=_verdicts(raw.get("verdicts", {})),
             points=_int(raw["points"]),
             files=tuple(map(_pair, raw["files"])),
         )
@@ -180,6 +183,24 @@ def _accepted(raw: Any) -> Accepted:
     if not all(-(2**63) <= number < 2**63 for number in (size, mtime_ns)):
         raise ValueError("it contains a number that is out of range")
     return path, size, mtime_ns
+
+
+def _verdicts(raw: Any) -> Verdicts:
+    """What people decided about duplicates; earlier versions: nothing."""
+    return Verdicts(
+        different={
+            apart(_digest(one), _digest(other)): _str(made)
+            for one, other, made in raw.get("different", ())
+        },
+        keep={_digest(one): _str(made) for one, made in raw.get("keep", ())},
+    )
+
+
+def _digest(raw: Any) -> bytes:
+    digest = bytes.fromhex(_str(raw))
+    if len(digest) != 32:
+        raise ValueError("it contains a SHA-256 of another length")
+    return digest
 
 
 def _pair(raw: Any) -> FilePair:

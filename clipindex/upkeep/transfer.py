@@ -17,9 +17,10 @@ from clipindex.collection.contract import StoredContract
 from clipindex.collection.opening import Collection, open_for_import
 from clipindex.collection.place import Located, Place
 from clipindex.collection.status import open_catalogue, remembered_roots
+from clipindex.collection.verdicts import Verdicts
 from clipindex.errors import UsageError, VerificationFailed
 from clipindex.files.identity import path_from_payload, point_id
-from clipindex.stores.payload import TAG
+from clipindex.stores.labels import is_label, label_index
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points, ReadablePoints
 from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import write_verified
@@ -44,6 +45,7 @@ class Transfer:
     source: str
     roots: dict[bytes, dict[str, Any]]
     accepted: Sequence[Accepted]
+    verdicts: Verdicts
     count: int
     is_complete: bool  # `count` is exact; a collection that is read may be written meanwhile
     batches: Iterable[Sequence[Point]]
@@ -86,6 +88,7 @@ def write_export(
         source=place.source,
         roots=remembered_roots(located),
         accepted=_accepted(located),
+        verdicts=_verdicts(located),
         points=written,
         files=tuple(files),
     )
@@ -108,6 +111,7 @@ def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int
         source=manifest.source,
         roots=manifest.roots,
         accepted=manifest.accepted,
+        verdicts=manifest.verdicts,
         count=manifest.points,
         is_complete=True,
         batches=read_points(folder, manifest),
@@ -133,6 +137,7 @@ def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
             source=origin.source,
             roots=roots,
             accepted=_accepted(located),
+            verdicts=_verdicts(located),
             count=points.count(),
             is_complete=False,
             batches=_all_points(points, stored, POINTS_AT_ONCE),
@@ -163,11 +168,12 @@ def _receive(transfer: Transfer, place: Place, progress: Progress) -> int:
 
 
 def _index_tags(points: Points, batch: Sequence[Point], indexed: set[str]) -> None:
-    """Index the tag fields of a batch; `indexed` collects those that were indexed."""
-    fields = {field for point in batch for field in point.payload if field.startswith(TAG)}
-    for field in fields - indexed:
-        points.index_field(field)
-    indexed |= fields
+    """Index the tags and metadata of a batch; `indexed` collects those that were indexed."""
+    fields = {name: value for point in batch for name, value in point.payload.items()}
+    for name in fields.keys() - indexed:
+        if is_label(name):
+            points.index_field(name, label_index(name, fields[name]))
+            indexed.add(name)
 
 
 def _missing(points: Points, batch: Sequence[Point]) -> list[Point]:
@@ -197,12 +203,19 @@ def _accepted(located: Located) -> tuple[Accepted, ...]:
     return tuple((path, mark.size, mark.mtime_ns) for path, mark in marks.items() if mark.accepted)
 
 
+def _verdicts(located: Located) -> Verdicts:
+    """What people decided about duplicates."""
+    with open_catalogue(located) as catalogue:
+        return Verdicts() if catalogue is None else catalogue.verdicts()
+
+
 def _remember(collection: Collection, transfer: Transfer) -> None:
     reconcile(collection)
     for path, options in transfer.roots.items():
         collection.catalogue.remember_root(path, options)
     if transfer.accepted:
         collection.catalogue.accept(transfer.accepted)
+    collection.catalogue.add_verdicts(transfer.verdicts)
 
 
 def _adopt(point: Point, origin_source: str, target_source: str) -> Point:

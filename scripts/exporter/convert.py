@@ -11,6 +11,7 @@ import torch
 
 from clipindex.errors import ModelError
 from clipindex.model.bundle import Bundle, find_bundle
+from clipindex.model.manifest import Pooling
 from exporter import clip, dinov2, multilingual, siglip, smolvlm
 from exporter.bundle import (
     OPSET,
@@ -34,17 +35,27 @@ READERS: dict[str, Callable[[Checkpoint, str], Source]] = {
     "siglip": siglip.read,
     "dinov2": dinov2.read,
     "dinov2_with_registers": dinov2.read,
-    "smolvlm": smolvlm.read,
-    "idefics3": smolvlm.read,
 }
+VISION_LANGUAGE = ("smolvlm", "idefics3")
 KNOWN = (
     "CLIP, SigLIP, SigLIP 2 of fixed resolution, DINOv2, SmolVLM, Idefics3, what open_clip loads,"
     " and DistilBERT text towers of sentence-transformers"
 )
 
 
-def read_source(name: str, *, revision: str | None, licence: str, mate: str | None) -> Source:
-    """The model of a checkpoint, read by the module of its class. Raises BundleRefused."""
+def read_source(
+    name: str,
+    *,
+    revision: str | None,
+    licence: str,
+    mate: str | None = None,
+    pooling: Pooling | None = None,
+) -> Source:
+    """The model of a checkpoint, read by the module of its class. Raises BundleRefused.
+
+    `mate`: of a text tower alone, the bundle whose pictures it searches. `pooling`: of a
+    vision-language model; None: the mean.
+    """
     checkpoint = find_checkpoint(name, revision)
     if (checkpoint.folder / "modules.json").exists():
         if mate is None:
@@ -56,6 +67,10 @@ def read_source(name: str, *, revision: str | None, licence: str, mate: str | No
     if mate is not None:
         raise BundleRefused("--mate is for a text tower alone (a folder of sentence-transformers)")
     kind = checkpoint.json("config.json").get("model_type")
+    if kind in VISION_LANGUAGE:
+        return smolvlm.read(checkpoint, licence, pooling or "mean")
+    if pooling is not None:
+        raise BundleRefused("--pooling is for vision-language models, which have hidden states")
     if kind in READERS:
         return READERS[kind](checkpoint, licence)
     if (checkpoint.folder / "open_clip_config.json").exists():

@@ -8,24 +8,27 @@ from typing import Annotated
 
 import typer
 
-from clipindex.cli import options, values
-from clipindex.cli.origins import checked
-from clipindex.cli.results import show_hits, show_paths
+from clipindex.cli import options
+from clipindex.cli.filter_options import WHICH, PictureOptions, picture_filter
+from clipindex.cli.hit_options import HitOptions
+from clipindex.cli.results import remarks, show_hits, show_paths
 from clipindex.cli.session import Session, command
 
 SEARCH = "What to search for"
-WHICH = "Which pictures"
 MOST_HITS = 1_000_000
 
 
-def _refuse_nan(score: float | None) -> float | None:
-    if score is not None and score != score:  # which no range excludes
-        raise typer.BadParameter("nan is not a number from -1 to 1")
-    return score
+def _refuse_nan(option: typer.CallbackParam, number: float | None) -> float | None:
+    if number is not None and number != number:  # which no range excludes
+        least, most = getattr(option.type, "min", None), getattr(option.type, "max", None)
+        raise typer.BadParameter(f"nan is not a number from {least:g} to {most:g}")
+    return number
 
 
 @command(
-    without=("source",), rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate"))
+    without=("source",),
+    rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate")),
+    groups=(PictureOptions, HitOptions),
 )
 def query(
     session: Session,
@@ -68,30 +71,10 @@ def query(
         ),
     ] = None,
     under: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="FOLDER",
-            help="Only pictures below this folder.",
-            show_default=False,
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            parser=checked(values.tag),
-            help="Only pictures with this tag. Repeatable.",
-            show_default=False,
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
-    where_not: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            parser=checked(values.tag),
-            help="Only pictures without this tag. Repeatable.",
+            help="Only pictures below this folder. Repeatable: below any of them.",
             show_default=False,
             rich_help_panel=WHICH,
         ),
@@ -122,6 +105,20 @@ def query(
             rich_help_panel=WHICH,
         ),
     ] = None,
+    min_z: Annotated[
+        float | None,
+        typer.Option(
+            min=-1000.0,
+            max=1000.0,
+            metavar="Z",
+            callback=_refuse_nan,
+            envvar="CLIPINDEX_MIN_Z",
+            help="Leave out pictures that stand out less than this: z counts standard deviations "
+            "above what the query scores on the collection's pictures in general.",
+            show_default=False,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
     exact: Annotated[
         bool,
         typer.Option(
@@ -137,6 +134,15 @@ def query(
             "--approximate",
             help="Ask the server's index, which is faster and may miss a picture.",
             rich_help_panel=WHICH,
+        ),
+    ] = False,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="Put a text of up to three words into seven sentences ('a photo of a ...') and "
+            "take their mean.",
+            rich_help_panel=SEARCH,
         ),
     ] = False,
     model: options.Model = None,
@@ -159,25 +165,27 @@ def query(
     """Find pictures by words, by an example picture, or by both.
 
     The score is a cosine from -1 to 1. With CLIP's models a text and a picture that fits it score
-    about 0.2 to 0.35, two similar pictures much more. Copies of a picture are one hit. In a pipe
-    each line is: score, tab, path.
+    about 0.2 to 0.35, two similar pictures much more. There is always a nearest picture: where
+    none is one of what was asked, it says "nothing fits", and weak hits are marked. Copies of a
+    picture are one hit. In a pipe each line is: score, tab, path.
 
         clipindex query "a dog on a beach"
         clipindex query cat.jpg --limit 20
         clipindex query "a dog" beach.jpg --minus people
+        clipindex query "a dog" --taken 2024-06 --near 48.858,2.294 --within 10km
         clipindex query sunset --under ~/Pictures/2019 -0 | xargs -0 ls -l
     """
     from clipindex.cli.query_terms import read_terms
+    from clipindex.search.judge import at_least
     from clipindex.search.query import QueryOptions, find
     from clipindex.stores.search_method import Accuracy
 
     reading = read_terms(terms or (), minus or (), image or (), text or ())
     for note in reading.notes:
         session.output.note(note)
-    if under is not None and not os.path.lexists(under):
-        session.output.note(f"there is no folder '{under}'; searching what was indexed below it")
-    with_tags = tuple(map(values.tag, where or ()))
-    without = tuple(map(values.tag, where_not or ()))
+    for folder in under or ():
+        if not os.path.lexists(folder):
+            session.output.note(f"there is no folder '{folder}'; searching what was indexed there")
     accuracy = Accuracy.EXACT if exact else Accuracy.AUTO
     if approximate:
         accuracy = Accuracy.APPROXIMATE
@@ -186,12 +194,19 @@ def query(
     wanted = QueryOptions(
         limit=limit,
         min_score=min_score,
-        under=under,
-        where=with_tags,
-        where_not=without,
+        under=tuple(under or ()),
+        pictures=picture_filter(session.more),
+        sort=session.more["sort"],
+        group_by=session.more["group_by"],
+        exclude_self=session.more["exclude_self"],
+        copies=session.more["copies"],
         accuracy=accuracy,
+        ensemble=ensemble,
     )
-    hits = find(session.place(), reading.terms, wanted, model=model)
+    judged = find(session.place(), reading.terms, wanted, model=model)
+    hits = at_least(judged, min_z)
+    for remark in remarks(judged, hits, min_z):
+        session.output.say(remark)
     if paths or null:
         show_paths(hits, zero=null)
     else:

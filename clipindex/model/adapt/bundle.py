@@ -44,7 +44,7 @@ def adapt(description: ModelDescription, downloaded: Mapping[str, Path], target:
     description says, asks for what cannot be made, or the adapted tower says something else.
     """
     with built_beside(target) as new:
-        new.mkdir()
+        new.mkdir(parents=True)
         fields = _Adapting(description, downloaded, new).run()
         (new / MANIFEST).write_text(fields.to_json(), encoding="utf-8")
         replace(target)

@@ -92,6 +92,7 @@ def adapted_vision(graph: Graph, border: VisionBorder) -> ModelProto:
 def _prepare(graph: Graph, border: VisionBorder, own: str) -> None:
     """Let what reads the export's pixels read ours, called `own`."""
     name = border.pixels.name
+    _skip_copies(graph, border)
     _answer_shapes(graph, border, own)
     readers = graph.readers(name)
     if not readers:
@@ -104,6 +105,18 @@ def _prepare(graph: Graph, border: VisionBorder, own: str) -> None:
         if border.pixels.kind == UINT8 and not border.is_channels_last:
             made = graph.add("Transpose", own, perm=[0, 3, 1, 2])
     graph.redirect(name, made)
+
+
+def _skip_copies(graph: Graph, border: VisionBorder) -> None:
+    """Delete what hands the pixels on as they are, such as a cast to the type that they have."""
+    waiting = graph.readers(border.pixels.name)
+    while waiting:
+        node = waiting.pop()
+        is_cast = node.op_type == "Cast" and attributes(node)["to"] == border.pixels.kind
+        if is_cast or node.op_type == "Identity":
+            waiting += graph.readers(node.output[0])
+            graph.remove(node)
+            graph.redirect(node.output[0], border.pixels.name)
 
 
 def _answer_shapes(graph: Graph, border: VisionBorder, own: str) -> None:
@@ -158,7 +171,8 @@ def _fold(graph: Graph, conv: NodeProto, border: VisionBorder, own: str) -> None
     bias = graph.array(conv.input[2]) if len(conv.input) > 2 else None
     assert weights is not None  # as _takes_folding said
     facts, size = attributes(conv), border.image.size
-    is_padded = any(facts.get("pads", [])) or facts.get("auto_pad", b"NOTSET") != b"NOTSET"
+    is_filled_up = facts.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+    is_padded = is_filled_up or any(facts.get("pads", []))
     mean, std = _of_colours(border.image.mean), _of_colours(border.image.std)
     wide = weights.astype(np.float64)
     offset = np.zeros(len(wide)) if bias is None else bias.astype(np.float64)

@@ -36,6 +36,7 @@ class Graph:
         self.constants: dict[str, TensorProto] = {
             tensor.name: tensor for tensor in model.graph.initializer
         }
+        self._taken = {*self.constants, *(name for n in all_nodes(self.nodes) for name in n.output)}
         self._count = 0
         if self.opset < OLDEST_OPSET:
             raise ModelError(
@@ -74,10 +75,10 @@ class Graph:
 
     # --- changes ---------------------------------------------------------------------------------
 
-    def constant(self, array: Array) -> str:
+    def constant(self, array: Array | np.generic) -> str:
         """Add a constant; returns its name."""
         name = self._name("constant")
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(array), name)
         return name
 
     def add(self, op: str, *inputs: str, **attrs: object) -> str:
@@ -101,6 +102,15 @@ class Graph:
         yield
         self.nodes = [*self.nodes[count:], *self.nodes[:count]]
 
+    @contextmanager
+    def before(self, node: NodeProto) -> Iterator[None]:
+        """What is added meanwhile comes right before a node."""
+        count = len(self.nodes)
+        yield
+        old, added = self.nodes[:count], self.nodes[count:]
+        index = next(index for index, other in enumerate(old) if other is node)
+        self.nodes = [*old[:index], *added, *old[index:]]
+
     def redirect(self, old: str, new: str) -> None:
         """Let all nodes that read `old` read `new`."""
         for node in self.nodes:
@@ -119,14 +129,30 @@ class Graph:
         self.nodes = [other for other in self.nodes if other is not node]
 
     def _name(self, what: str) -> str:
-        self._count += 1
-        return f"{OWN}{what}_{self._count}"
+        while True:
+            self._count += 1
+            name = f"{OWN}{what}_{self._count}"
+            if name not in self._taken:
+                self._taken.add(name)
+                return name
 
     def as_body(self, inputs: Ports, outputs: Ports) -> GraphProto:
         """All nodes, moved into a graph of their own, the body of a loop; constants stay."""
         body = helper.make_graph(self.nodes, "body", _described(inputs), _described(outputs))
         self.nodes = []
         return body
+
+    def use(self, domain: str) -> None:
+        """Allow operators of another domain than the standard one."""
+        if domain not in [entry.domain for entry in self.model.opset_import]:
+            self.model.opset_import.add(domain=domain, version=1)
+
+    def part(self, nodes: Iterable[NodeProto]) -> Graph:
+        """A graph of some of the nodes, or of a loop's body, with the same constants."""
+        part = Graph(self.model)
+        part.nodes, part.constants = list(nodes), dict(self.constants)
+        part._taken = self._taken
+        return part
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -162,6 +188,15 @@ def _described(ports: Ports) -> list[ValueInfoProto]:
         helper.make_tensor_value_info(name, kind, list(shape))
         for name, (kind, shape) in ports.items()
     ]
+
+
+def empty_model(opset: int) -> ModelProto:
+    """A model without nodes. ONNX's own number for its format stays that of 2021."""
+    return helper.make_model(
+        helper.make_graph([], "empty", [], []),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=8,
+    )
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Versions:
 
 
 LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
+    "dhash": Versions("1.4", "1.4"),
     "filelock": Versions("4.2", "4.3.1"),
     "ftfy": Versions("6.2", "6.3.1"),
     "httpx": Versions("0.27", "0.28.1"),

@@ -9,7 +9,7 @@ from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.place import Located, Place
 from clipindex.errors import ClipIndexError
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle
-from clipindex.model.encoder import Model
+from clipindex.model.loading import open_model
 from clipindex.upkeep.doctor.checks import Check, State, guarded, of_error
 from clipindex.upkeep.doctor.collection import check_collection
 from clipindex.upkeep.doctor.model import Load, check_model
@@ -35,7 +35,7 @@ def examine_rest(
             yield of_error("collection", error)
         if located is not None:
             yield from check_collection(located)
-    yield from check_model(lambda: _bundle(located, model), load or Model)
+    yield from check_model(lambda: _bundle(located, model), load or open_model)
 
 
 def _around(place: Place) -> Iterator[Check]:

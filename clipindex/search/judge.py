@@ -1,0 +1,74 @@
+"""Gives the hits of a query their z, and says which of them fit."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipindex.collection.contract import StoredContract
+from clipindex.collection.place import Place
+from clipindex.search.background import sample_of, vectors_of
+from clipindex.search.judging import NEUTRAL, Calibration, calibration_for, standing
+from clipindex.search.terms import Query, QueryEncoder
+from clipindex.stores.points import ReadablePoints, Vector
+
+if TYPE_CHECKING:
+    from clipindex.search.query import Hit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judge:
+    """What is needed to judge a query's hits, once its collection is open."""
+
+    place: Place
+    stored: StoredContract
+    query: Query
+    neutral: Vector
+    calibration: Calibration | None  # None: z without a verdict
+
+    def judged(self, hits: list[Hit], points: ReadablePoints) -> list[Hit]:
+        """The hits with z and `fits`, as far as there is something to say.
+
+        They are judged against the whole collection whatever filter there was: in a folder of
+        beaches no beach stands out.
+        """
+        if not hits:
+            return hits
+        sample = sample_of(points, self.place, self.stored)
+        ids = [uuid.UUID(hit.id) for hit in hits]
+        stored = vectors_of(points, ids)
+        if not stored.keys() >= set(ids):  # a run that writes meanwhile deleted one
+            return hits
+        vectors = np.array([stored[name].vector for name in ids])
+        stands = standing(self.query.vector, self.neutral, vectors, sample)
+        if stands is None:
+            return hits
+        return [
+            replace(hit, z=round(float(z), 2), fits=self._fits(float(lead), sample.points))
+            for hit, z, lead in zip(hits, stands.z, stands.leads, strict=True)
+        ]
+
+    def _fits(self, lead: float, points: int) -> bool | None:
+        return None if self.calibration is None else self.calibration.fits(lead, points)
+
+
+def judge_of(query: Query, encoder: QueryEncoder, place: Place, stored: StoredContract) -> Judge:
+    """The judge of an embedded query. Verdicts were measured for texts alone: what is similar to
+    a picture, or less like something, has no such border."""
+    neutral = np.zeros_like(query.vector)
+    if query.texts:
+        neutral = query.texts * encoder.encode_texts(list(NEUTRAL)).mean(axis=0)
+    bundle = encoder.bundle
+    is_measured = query.is_text and bundle.voice is None
+    calibration = calibration_for(bundle.manifest) if is_measured else None
+    return Judge(place=place, stored=stored, query=query, neutral=neutral, calibration=calibration)
+
+
+def at_least(hits: Iterable[Hit], min_z: float | None) -> list[Hit]:
+    """The hits whose z is not below `min_z`, ranked anew; what has no z stays."""
+    kept = [hit for hit in hits if min_z is None or hit.z is None or hit.z >= min_z]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]

@@ -1,0 +1,1 @@
+"""Duplicates: copies of a file, and the same picture resized, re-encoded, cropped or mirrored."""
