@@ -789,7 +789,10 @@ def test_remove_names_the_collections_that_need_the_model(home: Path) -> None:
     assert removed.lines == [
         {"type": "model_removed", "model": "small", "collections": ["holiday"]}
     ]
-    assert clip("query", "x", "--store", home / "store", "--collection", "holiday").code == 4
+    ended = clip("query", "x", "--store", home / "store", "--collection", "holiday")
+    assert ended.code == 4
+    assert "no longer at its place" in ended.err
+    assert "clipindex models pull small" in ended.err
     assert clip("models", "pull", "small").code == 0
     assert clip("query", "x", "--store", home / "store", "--collection", "holiday").code == 0
 
