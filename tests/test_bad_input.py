@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -77,7 +78,7 @@ def model(tmp_path: Path) -> Path:
     return shutil.copytree(TINY, tmp_path / "model")
 
 
-def edit(path: Path, change: Callable[[dict[str, object]], object]) -> None:
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a JSON file in place."""
     content = json.loads(path.read_text("utf-8"))
     change(content)
