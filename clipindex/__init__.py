@@ -59,8 +59,12 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.scope import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
+    from clipindex.search.filters import Condition as Condition
+    from clipindex.search.filters import PictureFilter as PictureFilter
+    from clipindex.search.order import Sort as Sort
     from clipindex.search.query import Hit as Hit
     from clipindex.search.query import QueryOptions as QueryOptions
+    from clipindex.search.tag_list import KeyValue as KeyValue
     from clipindex.search.terms import Term as Term
     from clipindex.search.terms import TermKind as TermKind
     from clipindex.stores.address import Server as Server
@@ -109,7 +113,10 @@ _EXPORTS = {  # module -> its public names
     "ingest.scope": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
+    "search.filters": "Condition PictureFilter",
+    "search.order": "Sort",
     "search.query": "Hit QueryOptions",
+    "search.tag_list": "KeyValue",
     "search.terms": "Term TermKind",
     "stores.address": "Server",
     "stores.search_method": "Accuracy",

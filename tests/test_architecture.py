@@ -27,7 +27,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "openvino": {"model.openvino_tower"},
     "tokenizers": {"model.text"},
     "ftfy": {"model.text"},
-    "qdrant_edge": {"stores.edge"},
+    "qdrant_edge": {"stores.edge", "stores.edge_filter"},
     "qdrant_client": {
         "stores.server",
         "stores.connection",
@@ -43,7 +43,13 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "tqdm": {"cli.run_view", "cli.download_bar"},
     "prometheus_client": {"cli.metrics"},
     "typer": {"cli"},
-    "sqlite3": {"collection.catalogue", "collection.readable_catalogue", "collection.schema"},
+    "sqlite3": {
+        "collection.catalogue",
+        "collection.readable_catalogue",
+        "collection.schema",
+        "stores.lookup",
+        "stores.shard_lookup",
+    },
     "filelock": {"collection.lock", "model.pulling"},
 }
 
@@ -98,8 +104,10 @@ OWN_FILES = {
     "stores.readable_shard",
     "upkeep.export_files",
     "upkeep.export_reading",
+    "stores.shard_lookup",
     "stores.shard_size",
     "upkeep.backup",
+    "upkeep.metadata",
     "upkeep.restore",
     "upkeep.transfer",
     "upkeep.doctor.folders",

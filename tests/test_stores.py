@@ -20,7 +20,7 @@ from clipindex.errors import DiskFull, StoreError, VerificationFailed
 from clipindex.files.identity import folders_of
 from clipindex.search.query import QueryOptions, search
 from clipindex.search.terms import Query
-from clipindex.stores import connection, edge, server, server_requests
+from clipindex.stores import connection, edge, edge_search, server, server_requests
 from clipindex.stores.address import Server
 from clipindex.stores.connection import WRITING, Connection
 from clipindex.stores.edge import EdgePoints
@@ -169,7 +169,7 @@ FILTERS = [
 def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(
     store: Points, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "FOLDED_AT_ONCE", 3)
+    monkeypatch.setattr(edge_search, "FOLDED_AT_ONCE", 3)
     points = []
     for seed in range(16):
         for copy in range(2 ** (seed % 8)):  # of some pictures one, of others 128
@@ -197,7 +197,7 @@ def test_copies_count_as_one_however_many_there_are_and_whatever_the_filter(
 def test_no_picture_is_lost_behind_the_copies_of_a_better_one(
     store: Points, monkeypatch: pytest.MonkeyPatch, copies: int
 ) -> None:
-    monkeypatch.setattr(edge, "FOLDED_AT_ONCE", 3)
+    monkeypatch.setattr(edge_search, "FOLDED_AT_ONCE", 3)
     vectors = [point(1).vector + 0.1 * number * point(2).vector for number in range(6)]
     order = [replace(point(n + 3), vector=v / np.linalg.norm(v)) for n, v in enumerate(vectors)]
     store.upsert([*order, *(replace(order[0], id=uuid.uuid4()) for _ in range(copies))])

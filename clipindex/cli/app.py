@@ -28,6 +28,8 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "status": "Search",
     "tag": "Tags",
     "untag": "Tags",
+    "tags": "Tags",
+    "metadata": "Tags",
     "relocate": "Upkeep",
     "forget": "Upkeep",
     "prune": "Upkeep",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -50,6 +50,7 @@ class Session:
     wait: float | None = None  # seconds; None: the default
     timeout: int | None = None  # of a server's answers, in seconds
     typed: frozenset[str] = field(default_factory=frozenset)  # options on the command line itself
+    more: Mapping[str, Any] = field(default_factory=dict)  # values of the groups it asked for
 
     def index(self, **settings: Any) -> Index:
         """The collection that the options name; `settings` are `Index`'s others."""
@@ -96,17 +97,21 @@ def command(
     writes: bool = False,
     without: Collection[str] = (),
     rivals: Sequence[tuple[str, str]] = (),
+    groups: Sequence[type] = (),
 ) -> Callable[[Function], Callable[..., int | None]]:
     """Add the shared options to a command whose first parameter is its session.
 
     One that `writes` to the collection also takes `--wait`. `without` names shared options that
     it has no use for. Of two `rivals` (`--json` against `--paths`) the nearer one holds: the
-    command line before the environment before the file.
+    command line before the environment before the file. The options of `groups` (a class such as
+    `PictureOptions`) are added as well; their values are in `Session.more`.
     """
 
     def with_session(function: Function) -> Callable[..., int | None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        shared = [parameter for parameter in _shared(writes) if parameter.name not in without]
+        standard = (Shared, Waiting) if writes else (Shared,)
+        shared = [option for option in _options(standard) if option.name not in without]
+        further = _options(groups)
 
         def run(context: typer.Context, **given: Any) -> int | None:
             if (ending := context.find_object(Ending)) is not None:
@@ -115,13 +120,15 @@ def command(
             for pair in (("store", "url"), ("quiet", "verbose"), *rivals):
                 _nearest(context, given, *pair)
             common = {parameter.name: given.pop(parameter.name) for parameter in shared}
-            return function(_open(context, common), **given)
+            more = {parameter.name: given.pop(parameter.name) for parameter in further}
+            return function(_open(context, common, more), **given)
 
         context = inspect.Parameter(
             "context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
         )
         parameters = [context] + [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in (*own, *further, *shared)
         ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -131,7 +138,7 @@ def command(
     return with_session
 
 
-def _shared(writes: bool) -> list[inspect.Parameter]:
+def _options(groups: Sequence[type]) -> list[inspect.Parameter]:
     return [
         inspect.Parameter(
             name,
@@ -139,12 +146,12 @@ def _shared(writes: bool) -> list[inspect.Parameter]:
             default=getattr(group, name),
             annotation=annotation,
         )
-        for group in ((Shared, Waiting) if writes else (Shared,))
+        for group in groups
         for name, annotation in get_type_hints(group, include_extras=True).items()
     ]
 
 
-def _open(context: typer.Context, common: dict[str, Any]) -> Session:
+def _open(context: typer.Context, common: dict[str, Any], more: dict[str, Any]) -> Session:
     log_file = common.get("log_file")
     output = Output(
         json=common["json"],
@@ -164,6 +171,7 @@ def _open(context: typer.Context, common: dict[str, Any]) -> Session:
         source=common.get("source"),
         wait=values.seconds(common.get("wait")),
         timeout=common.get("timeout"),
+        more=more,
         typed=frozenset(name for name in context.params if _distance(context, name) == 0),
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from clipindex.collection.marks import QUARANTINED as QUARANTINED
 from clipindex.collection.marks import Marks
+from clipindex.collection.metadata_files import MetadataFiles
 from clipindex.collection.run_history import NOTHING_DONE, RunHistory
 from clipindex.collection.schema import transaction
 from clipindex.collection.verdicts import VerdictTables
@@ -95,7 +96,7 @@ def _values(row: Row) -> Values:
     )
 
 
-class Catalogue(RunHistory, Marks, VerdictTables):
+class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles):
     """The remembered files of one collection and source; one writer, many threads reading."""
 
     # --- files -----------------------------------------------------------------------------

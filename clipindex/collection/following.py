@@ -17,7 +17,7 @@ from typing import Any, cast
 from clipindex.collection.place import Beside
 from clipindex.errors import ClipIndexError, ClipIndexWarning
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import META, TAG
+from clipindex.stores.labels import is_label, label_index
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points, ReadablePoints
 from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import write_verified
@@ -83,9 +83,10 @@ def bring_along(
 
 def write(beside: Points, batch: Sequence[Point]) -> None:
     """Write points, verified, with an index for each of their tags. Raises VerificationFailed."""
-    for name in {name for point in batch for name in point.payload}:
-        if name.startswith((TAG, META)):
-            beside.index_field(name)
+    fields = {name: value for point in batch for name, value in point.payload.items()}
+    for name, value in fields.items():
+        if is_label(name):
+            beside.index_field(name, label_index(name, value))
     for start in range(0, len(batch), POINTS_AT_ONCE):
         write_verified(beside, batch[start : start + POINTS_AT_ONCE])
 

@@ -82,6 +82,7 @@ STEPS: tuple[Step, ...] = (
             sha256 BLOB PRIMARY KEY, version INTEGER NOT NULL, hashes BLOB NOT NULL
         )""",
     ),
+    ("CREATE TABLE metadata (path BLOB NOT NULL UNIQUE, about TEXT NOT NULL)",),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds

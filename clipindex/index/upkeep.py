@@ -13,6 +13,8 @@ from clipindex.ingest.options import PruneOptions
 from clipindex.ingest.prunable import PrunePlan
 from clipindex.ingest.prune import PruneReport
 from clipindex.ingest.scope import Part
+from clipindex.search import tag_list
+from clipindex.search.tag_list import KeyValue
 from clipindex.upkeep import compact as compacting
 from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
@@ -48,6 +50,11 @@ class Upkeep(Held):
         """Take tags off every indexed picture at or below the paths; returns how many had them.
         Raises as `tag` does, and for a key that none of them has."""
         return tagging.untag(self.place, keys, paths)
+
+    def tags(self, keys: Sequence[str] = ()) -> list[KeyValue]:
+        """The tags and metadata of the pictures, with how many have each value; `keys`: only of
+        these. Raises UsageError for a key that no picture has."""
+        return tag_list.tags_in(self.place, keys)
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:
         """Rewrite the paths of everything below `old` to lie below `new`; returns how many.

@@ -16,10 +16,17 @@ from clipindex.files.identity import path_from_payload, point_id
 from clipindex.ingest.labels import Label
 from clipindex.ingest.outcomes import Embedded, Known
 from clipindex.ingest.scope import Scope
-from clipindex.stores.payload import facts_from_payload, make_payload, tags_of
+from clipindex.stores.payload import (
+    Payload,
+    facts_from_payload,
+    make_payload,
+    meta_fields,
+    tags_of,
+)
 from clipindex.stores.points import Point
 from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import BatchVerified, write_verified
+from clipindex.upkeep.metadata import Joiner
 
 # Points asked for the vector of a known content. The first nearly always has it; the others are
 # for a point that another machine replaced. With them a batch of 25 is still one request of 250.
@@ -48,7 +55,8 @@ class Ready:
 class BatchWriter:
     """Writes batches to a collection's points and catalogue."""
 
-    def __init__(self, collection: Collection, scope: Scope) -> None:
+    def __init__(self, collection: Collection, scope: Scope, joiner: Joiner) -> None:
+        self._joiner = joiner
         self._points = collection.points
         self._catalogue = collection.catalogue
         self._source = collection.source
@@ -131,20 +139,22 @@ class BatchWriter:
         return self._points.same(Point(point.id, point.vector, payload), before)
 
     def _point(self, ready: Ready, stored: Stored) -> Point:
-        """The point of a picture. It keeps the tags of the point at its path, and takes those of
-        the point that it moves away from which it lacks."""
+        """The point of a picture. It keeps the tags and metadata of the point at its path, and
+        takes those of the point that it moves away from which it lacks."""
         picture, label = ready.picture, ready.label
         own_id = self.point_id(picture.record.path)
         before = [own_id]
         if label.moved_from is not None:
             before.insert(0, self.point_id(label.moved_from))
         kept: dict[str, str] = {}
+        joined: Payload = {}
         for point in filter(None, map(stored.get, before)):
             kept.update(tags_of(point.payload))
+            joined.update(meta_fields(point.payload))
         given = self._scope.tags_for(picture.record.path)
         tags = {**kept, **given} if self._scope.retag else {**given, **kept}
         payload = make_payload(self._source, picture.record, picture.sha256, picture.facts, tags)
-        return Point(own_id, picture.vector, payload)
+        return Point(own_id, picture.vector, self._joiner.payload({**payload, **joined}))
 
 
 def _row(picture: Embedded) -> Row:

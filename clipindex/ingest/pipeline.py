@@ -40,6 +40,7 @@ from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
 from clipindex.stores.payload import TAG
+from clipindex.upkeep.metadata import join_all, joiner_for
 from clipindex.upkeep.tagging import put_tags
 
 
@@ -73,10 +74,15 @@ def ingest(
     catalogue.write(plan.refreshed, done=reading if plan.to_read else NOTHING_DONE)
     yield from _planned(collection, files, deferred)
     tagged = yield from _tag_unchanged(collection, plan.unchanged, scope)
+    joiner = joiner_for(collection)
+    if joiner.is_new:
+        for batch in join_all(collection, joiner):
+            tagged += batch.points
+            yield batch
 
     claims = ContentClaims(catalogue)
     workers = Workers(model, collection.preprocessing, claims, options.workers)
-    recorder = Recorder(collection, workers, scope, files, options.batch_size)
+    recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner)
     deadline = None if options.max_seconds is None else start + options.max_seconds
     with collection.points.bulk_load(len(plan.to_read)):
         late = yield from _read(plan.to_read, workers, recorder, deadline)

@@ -23,6 +23,7 @@ from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey
 from clipindex.ingest.workers import Workers
 from clipindex.pictures.decode import decoders
+from clipindex.upkeep.metadata import Joiner
 
 NOTES_AT_ONCE = 250  # quarantine and skip notes written in one transaction
 
@@ -52,10 +53,11 @@ class Recorder:
         scope: Scope,
         survey: Survey,
         batch_size: int,
+        joiner: Joiner,
     ) -> None:
         self._catalogue = collection.catalogue
         self._workers = workers
-        self._writer = BatchWriter(collection, scope)
+        self._writer = BatchWriter(collection, scope, joiner)
         self._labels = Labels()
         self._moves = Moves(survey.absent, survey.plan.to_read, is_gone)
         self._batch_size = batch_size

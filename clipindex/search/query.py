@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from clipindex.collection.contract import bundle_for_query, recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Located, Place
-from clipindex.errors import Switched, UsageError
+from clipindex.errors import ClipIndexWarning, Switched, UsageError
 from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, path_from_payload, resolve_root
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.model.loading import open_model
+from clipindex.search.filters import (
+    EVERY_PICTURE,
+    PictureFilter,
+    below,
+    check_group,
+    filter_of,
+    unknown_values,
+)
+from clipindex.search.grouping import best_of_groups
 from clipindex.search.judge import at_least, judge_of
+from clipindex.search.order import Sort
 from clipindex.search.remembered_texts import RememberingEncoder
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import TAG, Payload, tags_of
+from clipindex.stores.payload import TAG, Payload, meta_of, tags_of
 from clipindex.stores.points import ReadablePoints
 from clipindex.stores.search_method import Accuracy, SearchMethod
 
@@ -45,6 +58,8 @@ class Hit:
     height: int
     taken: str | None
     tags: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, object] = field(default_factory=dict)
+    group: object = None  # the value of the key that hits are grouped by
     sha256: str = ""
     exact_path: bytes = b""  # as the file system has it
     search: str = "exact"  # or "approximate": by an index that may miss a picture
@@ -60,11 +75,23 @@ class QueryOptions:
     limit: int = 10
     min_score: float | None = None
     min_z: float | None = None
-    under: Path | None = None
+    under: Path | Sequence[Path] | None = None  # of several folders, any
+    pictures: PictureFilter = EVERY_PICTURE
     where: tuple[tuple[str, str], ...] = ()  # tags that a picture must have
     where_not: tuple[tuple[str, str], ...] = ()  # tags that it must not have
     accuracy: Accuracy = Accuracy.AUTO
     ensemble: bool = False  # put a text of a few words into several sentences
+    sort: Sort = Sort.SCORE  # the order of the best hits
+    group_by: str | None = None  # a tag or metadata: the best picture of each of its values
+    exclude_self: bool = False  # leave out the pictures that were asked with
+    copies: bool = False  # each copy of a picture is a hit
+
+
+ORDER: dict[Sort, Callable[[Hit], Any]] = {
+    Sort.SCORE: lambda _: 0,  # they are in that order already
+    Sort.TAKEN: lambda hit: (hit.taken is None, hit.taken or ""),
+    Sort.PATH: lambda hit: hit.path,
+}
 
 
 def find(
@@ -118,44 +145,69 @@ def _find(
 def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:
     """The best different pictures: own content first, then by score, then by path.
 
-    Raises UsageError when nothing is indexed below the folder that the options name.
+    Warns of what a filter leaves out for lack of a date or place, and of a tag that no picture
+    has. Raises UsageError when nothing is indexed below a folder that the options name.
     """
-    only = _filter(options)
-    method = points.search_method(options.accuracy)
+    only, notes = filter_for(points, options)
+    method = points.search_method(options.accuracy, only)
+
+    def fetch(count: int) -> list[Hit]:
+        return _best(points, query, only, replace(options, limit=count), method)
+
+    if options.group_by is None:
+        hits = fetch(options.limit)
+    else:
+        check_group(points, options.group_by)
+        hits = best_of_groups(fetch, options.group_by, options.limit)
+    if not hits:
+        notes += unknown_values(points, options.pictures)
+        for folder in _folders(options):
+            _check_folder(points, folder)
+    for note in notes:
+        warnings.warn(note, ClipIndexWarning, stacklevel=2)
+    hits.sort(key=ORDER[options.sort])
+    return [
+        replace(hit, rank=rank, search=method.name, ef=method.ef)
+        for rank, hit in enumerate(hits, 1)
+    ]
+
+
+def _best(
+    points: ReadablePoints, query: Query, only: Filter, options: QueryOptions, method: SearchMethod
+) -> list[Hit]:
     scores = _best_contents(points, query, only, options, method)
     copies = _copies(points, only, scores)
     hits = [
-        _hit(query, copies[content], content, score)
+        hit
         for content, score in scores.items()
         if content in copies
+        for hit in _hits(query, copies[content], content, score, apart=options.copies)
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
-    if not hits and options.under is not None:
-        _check_folder(points, options.under)
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
-    return [
-        replace(hit, rank=rank, search=method.name, ef=method.ef)
-        for rank, hit in enumerate(hits[: options.limit], 1)
-    ]
+    return hits[: options.limit]
 
 
-def _filter(options: QueryOptions) -> Filter:
-    only = Filter(
-        equals=tuple((TAG + key, value) for key, value in options.where),
-        differs=tuple((TAG + key, value) for key, value in options.where_not),
+def filter_for(points: ReadablePoints, options: QueryOptions) -> tuple[Filter, list[str]]:
+    """The options as a filter, and notes on what it leaves out."""
+    only, notes = filter_of(points, options.pictures, _folders(options))
+    only = replace(
+        only,
+        equals=(*only.equals, *((TAG + key, value) for key, value in options.where)),
+        differs=(*only.differs, *((TAG + key, value) for key, value in options.where_not)),
     )
+    return only, notes
+
+
+def _folders(options: QueryOptions) -> Sequence[Path]:
     if options.under is None:
-        return only
-    return only.also(_below(options.under))
-
-
-def _below(folder: Path) -> tuple[str, str]:
-    return "folders", display_path(resolve_root(folder))
+        return ()
+    return (options.under,) if isinstance(options.under, str | os.PathLike) else options.under
 
 
 def _check_folder(points: ReadablePoints, folder: Path) -> None:
     """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
-    if any(True for _ in points.scroll(Filter().also(_below(folder)))):
+    if any(True for _ in points.scroll(Filter().also_among("folders", below([folder])))):
         return
     path = resolve_root(folder)
     if is_file(path):
@@ -185,6 +237,9 @@ def _best_contents(
         digest = query.sha256.hex()
         if any(True for _ in points.scroll(only.also(("sha256", digest)))):
             own[digest] = 1.0  # even where a GPU or bfloat16 embedded it
+    if options.exclude_self and query.contents:
+        own = {}
+        only = only.also_outside("sha256", sorted(digest.hex() for digest in query.contents))
     most = options.limit + TIE_MARGIN
     nearest = points.search(query.vector, limit=most, only=only, method=method)
     scores = {content.sha256: _cosine(content.score) for content in nearest} | own
@@ -208,22 +263,32 @@ def _copies(points: ReadablePoints, only: Filter, contents: Iterable[str]) -> di
     return copies
 
 
-def _hit(query: Query, copies: Iterable[Copy], content: str, score: float) -> Hit:
-    """All copies of one content as one hit, shown as the query file itself where it is one."""
+def _hits(
+    query: Query, copies: Iterable[Copy], content: str, score: float, *, apart: bool
+) -> list[Hit]:
+    """All copies of one content as one hit, shown as the query file itself where it is one, or
+    `apart`, each as a hit of its own."""
     ordered = sorted(
         copies, key=lambda copy: (path_from_payload(copy[1]) != query.path, str(copy[1]["path"]))
     )
-    first_id, payload = ordered[0]
+    paths = tuple(str(payload["path"]) for _, payload in ordered)
+    shown = ordered if apart else ordered[:1]
+    return [_hit(copy, paths, content, score) for copy in shown]
+
+
+def _hit(copy: Copy, paths: tuple[str, ...], content: str, score: float) -> Hit:
+    name, payload = copy
     return Hit(
         rank=0,
         score=score,
         path=str(payload["path"]),
-        paths=tuple(str(copy["path"]) for _, copy in ordered),
-        id=str(first_id),
+        paths=paths,
+        id=str(name),
         width=_pixels(payload.get("width")),
         height=_pixels(payload.get("height")),
         taken=None if payload.get("taken") is None else str(payload["taken"]),
         tags=dict(tags_of(payload)),
+        meta=meta_of(payload),
         sha256=content,
         exact_path=path_from_payload(payload),
     )

@@ -41,6 +41,7 @@ class Query:
     vector: Vector
     sha256: bytes | None = None
     path: bytes | None = None
+    contents: frozenset[bytes] = frozenset()  # digests of all pictures in it
     texts: float = 0.0  # how often the vector contains a text: 1 for a text, 0 for a picture
     is_text: bool = False  # whether there is nothing in it but texts that are added
 
@@ -144,7 +145,12 @@ def embed_query(
         )
     texts = sum(weight * query.texts for weight, query in zip(weights, queries, strict=True))
     only_texts = bool((weights > 0).all()) and all(query.is_text for query in queries)
-    return Query((total / length).astype(np.float32), texts=texts / length, is_text=only_texts)
+    return Query(
+        (total / length).astype(np.float32),
+        contents=frozenset[bytes]().union(*(query.contents for query in queries)),
+        texts=texts / length,
+        is_text=only_texts,
+    )
 
 
 def embed_picture(
@@ -193,7 +199,8 @@ def _embed_bytes(
     except FileFault as fault:
         raise _unreadable(fault, name) from fault
     (vector,) = encoder.encode_images(pixels[np.newaxis])
-    return _checked(Query(vector, hashlib.sha256(data).digest()))
+    digest = hashlib.sha256(data).digest()
+    return _checked(Query(vector, digest, contents=frozenset((digest,))))
 
 
 def _unreadable(fault: FileFault, name: str) -> UsageError:

@@ -27,6 +27,17 @@ TAG_KEY = re.compile(r"[A-Za-z0-9_]+")
 # Keyword indexes in every store: the fields that a query filters by. The embedded engine reads
 # them whole at each open (2 ms a field for 10,000 points), so it has no others.
 INDEXED_FIELDS = ("folders", "sha256")
+# Further ones on a server, each of its kind: what filters ask of a picture.
+FILTERED_FIELDS = {
+    "taken": "datetime",
+    "camera": "keyword",
+    "format": "keyword",
+    "orientation": "keyword",
+    "bytes": "integer",
+    "width": "integer",
+    "height": "integer",
+    "location": "geo",
+}
 
 
 def path_fields(path: bytes) -> Payload:
@@ -56,6 +67,7 @@ def make_payload(
         "mtime_ns": record.mtime_ns,
         "width": facts.width,
         "height": facts.height,
+        "orientation": orientation(facts.width, facts.height),
         "format": facts.format,
         "taken": facts.taken,
         "camera": facts.camera,
@@ -65,6 +77,23 @@ def make_payload(
         "schema": PAYLOAD_SCHEMA,
     }
     return {name: value for name, value in payload.items() if value is not None}
+
+
+def orientation(width: int, height: int) -> str:
+    """`landscape`, `portrait` or `square`, as the picture is seen: an engine compares no two
+    fields with one another."""
+    if width == height:
+        return "square"
+    return "landscape" if width > height else "portrait"
+
+
+def orientation_of(payload: Payload) -> str | None:
+    """The orientation of a stored picture; None where its size is not known. Versions up to
+    0.2.0 stored the size alone."""
+    width, height = payload.get("width"), payload.get("height")
+    if not (isinstance(width, int) and isinstance(height, int) and width and height):
+        return None
+    return orientation(width, height)
 
 
 def facts_from_payload(payload: Payload) -> PictureFacts:
@@ -97,6 +126,20 @@ def tags_of(payload: Payload) -> Tags:
         for name, value in sorted(payload.items())
         if name.startswith(TAG)
     }
+
+
+def meta_of(payload: Payload) -> Payload:
+    """Metadata that people joined: `meta_KEY` fields, without the prefix."""
+    return {
+        name.removeprefix(META): value
+        for name, value in sorted(payload.items())
+        if name.startswith(META)
+    }
+
+
+def meta_fields(payload: Payload) -> Payload:
+    """The same as it is stored."""
+    return {name: value for name, value in payload.items() if name.startswith(META)}
 
 
 def tag_fields(tags: Tags) -> Payload:

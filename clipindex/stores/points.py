@@ -15,7 +15,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from clipindex.errors import VerificationFailed
-from clipindex.stores.filter import Filter
+from clipindex.stores.filter import Filter, Value
+from clipindex.stores.labels import Kind
 from clipindex.stores.payload import Payload
 from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 
@@ -72,8 +73,9 @@ class ReadablePoints(Protocol):
         """The existing points among `ids`, with vectors and payloads."""
         ...
 
-    def search_method(self, accuracy: Accuracy) -> SearchMethod:
-        """How this collection is searched. Warns where an exact search is wanted and forbidden."""
+    def search_method(self, accuracy: Accuracy, only: Filter = Filter()) -> SearchMethod:
+        """How this collection is searched with a filter. Warns where an exact search is wanted
+        and forbidden."""
         ...
 
     def search(
@@ -97,6 +99,15 @@ class ReadablePoints(Protocol):
     def count(self, only: Filter = Filter()) -> int:
         """The exact number of points that match the filter; on a server it may cost a request
         for every page of them."""
+        ...
+
+    def labels(self) -> dict[str, Kind]:
+        """The payload fields that people made (`tag_KEY`, `meta_KEY`), and what they contain."""
+        ...
+
+    def values(self, field: str) -> dict[Value, int]:
+        """The values of a field, with how many points have each; of a list, each of its values
+        counts."""
         ...
 
     def estimate(self) -> int:
@@ -139,8 +150,9 @@ class Points(ReadablePoints, Protocol):
         faster."""
         ...
 
-    def index_field(self, name: str) -> None:
-        """Create a keyword index on a payload field; does nothing where one exists."""
+    def index_field(self, name: str, kind: str = "keyword") -> None:
+        """Create an index on a payload field; does nothing where one exists. `kind` as Qdrant
+        names it; an embedded store makes those of keywords alone."""
         ...
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:

@@ -20,8 +20,9 @@ from qdrant_client import QdrantClient
 from clipindex.errors import ClipIndexWarning, StoreError
 from clipindex.stores import server_requests as requests
 from clipindex.stores.connection import Connection, RetryPolicy, TooLarge
-from clipindex.stores.filter import Filter
-from clipindex.stores.payload import INDEXED_FIELDS, Payload
+from clipindex.stores.filter import Filter, Value
+from clipindex.stores.labels import MOST_VALUES, Kind, is_label, values_by_reading
+from clipindex.stores.payload import FILTERED_FIELDS, INDEXED_FIELDS, Payload
 from clipindex.stores.points import (
     POINTS_AT_ONCE,
     Point,
@@ -40,7 +41,7 @@ from clipindex.stores.server_collections import (
 )
 from clipindex.stores.server_filter import askable, in_sizes, is_allowed
 from clipindex.stores.server_limits import PAGE
-from clipindex.stores.server_search import method_for, search_params, wants_exact
+from clipindex.stores.server_search import is_narrow, method_for, search_params, wants_exact
 
 Request = Callable[[str, Sequence[Any], QdrantClient], Any]  # collection, items
 
@@ -70,8 +71,7 @@ class ServerPoints:
         dimension or distance.
         """
         self.location = f"{connection.url} ({collection})"
-        self._connection = connection
-        self._collection = collection
+        self._connection, self._collection = connection, collection
         self._dimension = dimension
         info = info or describe(connection, collection)
         if info is None:
@@ -89,8 +89,9 @@ class ServerPoints:
         """Create the payload indexes of every collection; a server in strict mode filters only by
         indexed fields."""
         for field in (*INDEXED_FIELDS, "source", "path"):
-            if field not in self._info.indexed_fields:
-                self.index_field(field)
+            self.index_field(field)
+        for field, kind in FILTERED_FIELDS.items() if self._info.limits.many_indexes else ():
+            self.index_field(field, kind)
 
     def turn(self) -> AbstractContextManager[object]:
         """The server takes the turns."""
@@ -111,8 +112,7 @@ class ServerPoints:
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """The existing points among `ids`."""
-        most = self._info.limits.retrieve
-        pages = self._in_parts("reading from", requests.retrieve, ids, most)
+        pages = self._in_parts("reading from", requests.retrieve, ids, self._info.limits.retrieve)
         return self._points(record for page in pages for record in page)
 
     def readings(self) -> Iterator[Reading]:
@@ -132,7 +132,7 @@ class ServerPoints:
 
     def _points(self, page: Iterable[Any]) -> dict[uuid.UUID, Point]:
         return {
-            (name := self._parse_id(record.id)): Point(
+            (name := requests.parse_id(record.id, self.location)): Point(
                 name, np.asarray(record.vector, np.float32), record.payload or {}
             )
             for record in page
@@ -144,14 +144,15 @@ class ServerPoints:
         is_near = cosine_of(written.vector, stored.vector) >= SAME_COSINE
         return is_near and equal_values(written.payload, stored.payload)
 
-    def search_method(self, accuracy: Accuracy) -> SearchMethod:
-        """Exact up to EXACT_UP_TO points, above by the server's graph."""
+    def search_method(self, accuracy: Accuracy, only: Filter = Filter()) -> SearchMethod:
+        """Exact up to EXACT_UP_TO points or for a narrow filter, else by the server's graph."""
         method = method_for(self._info, accuracy)
-        if method != EXACT and wants_exact(self._info, accuracy):
-            message = (
-                f"{self.location} forbids exact search: its index was asked, and may miss some"
-            )
-            warnings.warn(message, ClipIndexWarning, stacklevel=2)
+        if method == EXACT:
+            return EXACT
+        if wants_exact(self._info, accuracy):
+            self._note("it forbids exact search: its index was asked, and may miss some")
+        elif self._info.limits.exact and is_narrow(self._info, only, self.count):
+            return EXACT
         return method
 
     def search(
@@ -195,7 +196,7 @@ class ServerPoints:
     ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
         for record in self._scroll(only, payload=True, start=start):
-            yield self._parse_id(record.id), record.payload or {}
+            yield requests.parse_id(record.id, self.location), record.payload or {}
 
     def _scroll(
         self, only: Filter, *, payload: bool, start: uuid.UUID | None = None
@@ -223,27 +224,37 @@ class ServerPoints:
             if offset is None:
                 return
 
-    def index_field(self, name: str) -> None:
-        """Create a keyword index on a payload field, where there is none and the server allows
-        one more; else a note says what follows."""
+    def index_field(self, name: str, kind: str = "keyword") -> None:
+        """Create an index on a payload field, where there is none and the server allows one more;
+        else a note says what follows."""
         if name in self._indexed:
             return
         most = self._info.limits.indexes
         if most is None or len(self._indexed) < most:
-            self._call("indexing a field of", partial(requests.index, self._collection, name))
+            self._call("indexing a field of", partial(requests.index, self._collection, name, kind))
             self._indexed.add(name)
         elif not self._lacks_index:
             self._lacks_index = True
             effect = "are slower" if self._info.limits.unindexed else "are refused"
             self._note(f"strict mode allows {most} indexes: queries by '{name}' {effect}")
 
+    def labels(self) -> dict[str, Kind]:
+        """Every one has an index."""
+        return {name: kind for name, kind in self._info.kinds.items() if is_label(name)}
+
+    def values(self, field: str) -> dict[Value, int]:
+        """By the field's index, the most frequent ones; by reading all points where it has none."""
+        if field not in self._indexed:
+            return values_by_reading(self.scroll(), field)
+        request = partial(requests.facet, self._collection, field, MOST_VALUES)
+        return {hit.value: hit.count for hit in self._call("listing values of", request)}
+
     def count(self, only: Filter = Filter()) -> int:
         """The exact number of points that match the filter. Where strict mode forbids exact
         requests, their ids are read instead: a request for every page."""
         if not self._info.limits.exact:
             return sum(1 for _ in self._scroll(only, payload=False))
-        request = partial(requests.count, self._collection, only)
-        return int(self._call("counting", request).count)
+        return int(self._call("counting", partial(requests.count, self._collection, only)).count)
 
     def estimate(self) -> int:
         """About how many points there are, from the collection's description. The server does not
@@ -286,12 +297,3 @@ class ServerPoints:
     def _call(self, action: str, request: Any, *, can_split: bool = False) -> Any:
         what = f"{action} '{self._collection}'"
         return self._connection.call(what, request, can_split=can_split)
-
-    def _parse_id(self, name: object) -> uuid.UUID:
-        try:
-            return uuid.UUID(str(name))
-        except ValueError:
-            raise StoreError(
-                f"{self.location} contains a point that clipindex did not write: {name}",
-                hint="use a --collection that no other program writes to",
-            ) from None

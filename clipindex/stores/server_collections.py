@@ -14,6 +14,7 @@ from qdrant_client import models
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, VerificationFailed
 from clipindex.files.identity import escaped
 from clipindex.stores.connection import Connection
+from clipindex.stores.labels import KINDS_OF_INDEXES, Kind
 from clipindex.stores.server_limits import Limits, limits_of
 
 OLDEST = (1, 16)  # the first Qdrant that keeps metadata with a collection
@@ -31,6 +32,7 @@ class CollectionInfo:
     is_cosine: bool
     note: Mapping[str, Any] | None  # our entry in its metadata: the contract
     indexed_fields: frozenset[str]
+    kinds: Mapping[str, Kind]  # of the indexed fields
     graph_links: int | None  # HNSW's m; 0: no index is built
     datatype: str  # of a stored number: "float32" and others
     is_quantised: bool  # searched by smaller copies of the vectors
@@ -71,6 +73,7 @@ def _info(answer: Mapping[str, Any]) -> CollectionInfo:
         is_cosine=vectors.get("distance") == "Cosine",
         note=(config.get("metadata") or {}).get(METADATA_KEY),
         indexed_fields=frozenset(result.get("payload_schema") or ()),
+        kinds=_kinds(result.get("payload_schema") or {}),
         graph_links=config["hnsw_config"].get("m"),
         datatype=str(vectors.get("datatype") or "float32"),
         is_quantised=bool(config.get("quantization_config") or vectors.get("quantization_config")),
@@ -79,6 +82,12 @@ def _info(answer: Mapping[str, Any]) -> CollectionInfo:
         status=str(result.get("status") or "green"),
         optimizer_error=_error_in(result.get("optimizer_status")),
     )
+
+
+def _kinds(schema: Mapping[str, Any]) -> dict[str, Kind]:
+    """What each indexed field contains; text, where a newer server has an unknown index."""
+    indexes = ((name, str(index.get("data_type"))) for name, index in schema.items())
+    return {name: KINDS_OF_INDEXES.get(kind, Kind.TEXT) for name, kind in indexes}
 
 
 def _error_in(status: object) -> str | None:

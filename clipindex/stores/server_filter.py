@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from clipindex.errors import StoreError
 from clipindex.stores.filter import Filter
@@ -26,13 +25,9 @@ def askable(only: Filter, limits: Limits, indexed: Collection[str]) -> list[Filt
                 f"the field has no index, and no more than {limits.indexes} are allowed",
                 hint="raise max_payload_index_count on the server, and tag once more",
             )
-        if any(field in unknown for field, _ in (*only.equals, *only.among)):
+        if only.wanted() & unknown:
             return []
-        only = replace(
-            only,
-            differs=tuple(pair for pair in only.differs if pair[0] not in unknown),
-            outside=tuple(pair for pair in only.outside if pair[0] not in unknown),
-        )
+        only = only.without(unknown)
     return in_sizes(only, limits)
 
 
@@ -43,5 +38,4 @@ def in_sizes(only: Filter, limits: Limits) -> list[Filter]:
 
 def is_allowed(only: Filter, limits: Limits) -> bool:
     """Whether the filter has no more conditions than the server allows."""
-    count = sum(map(len, (only.equals, only.differs, only.among, only.outside)))
-    return limits.conditions is None or count <= limits.conditions
+    return limits.conditions is None or only.size() <= limits.conditions

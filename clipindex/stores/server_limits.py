@@ -9,6 +9,7 @@ from typing import Any
 from clipindex.stores.points import POINTS_AT_ONCE
 
 PAGE = 1000  # points of a page where the server sets no limit
+MANY_INDEXES = 20  # 12 are clipindex's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,11 @@ class Limits:
     conditions: int | None = None  # filter_max_conditions
     indexes: int | None = None  # max_payload_index_count
     unindexed: bool = True  # unindexed_filtering_retrieve: filters by fields without an index
+
+    @property
+    def many_indexes(self) -> bool:
+        """Whether the fields of pictures may have indexes, and people's tags still find room."""
+        return self.indexes is None or self.indexes >= MANY_INDEXES
 
 
 def limits_of(strict: Mapping[str, Any] | None) -> Limits:

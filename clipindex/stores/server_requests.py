@@ -3,11 +3,13 @@ spells it."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from clipindex.errors import StoreError
 from clipindex.stores.filter import Filter
 from clipindex.stores.points import Point, Vector
 
@@ -79,10 +81,15 @@ def count(collection: str, only: Filter, client: QdrantClient) -> Any:
     return client.count(collection, count_filter=rest_filter(only), exact=True)
 
 
-def index(collection: str, name: str, client: QdrantClient) -> Any:
-    """Create a keyword index and wait for it."""
-    keyword = models.PayloadSchemaType.KEYWORD
-    return client.create_payload_index(collection, name, field_schema=keyword, wait=True)
+def index(collection: str, name: str, kind: str, client: QdrantClient) -> Any:
+    """Create a payload index and wait for it; `kind` as Qdrant names it."""
+    schema = models.PayloadSchemaType(kind)
+    return client.create_payload_index(collection, name, field_schema=schema, wait=True)
+
+
+def facet(collection: str, name: str, most: int, client: QdrantClient) -> Any:
+    """The values of an indexed field, the most frequent first, with their exact counts."""
+    return client.facet(collection, name, limit=most, exact=True).hits
 
 
 def delete(collection: str, ids: Sequence[Any], client: QdrantClient) -> Any:
@@ -95,3 +102,14 @@ def rest_filter(only: Filter) -> models.Filter | None:
     """A filter as qdrant-client's model, None for the empty filter."""
     conditions = only.conditions()
     return None if conditions is None else models.Filter.model_validate(conditions)
+
+
+def parse_id(name: object, location: str) -> uuid.UUID:
+    """The id of a point. Raises StoreError for one that clipindex did not write."""
+    try:
+        return uuid.UUID(str(name))
+    except ValueError:
+        raise StoreError(
+            f"{location} contains a point that clipindex did not write: {name}",
+            hint="use a --collection that no other program writes to",
+        ) from None

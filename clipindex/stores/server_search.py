@@ -11,10 +11,12 @@ case; for pictures each row finds all ten.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
+from clipindex.stores.filter import Filter
 from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # EF takes 17 ms and misses a sixth of the best ten of a text; a query's start takes 1.2 s.
 EXACT_UP_TO = 1_000_000
 EF = 1024  # candidates of an approximate search
+NARROW = 100  # a filter that keeps one point of so many is searched exactly
 OVERSAMPLING = 2.0  # of quantised vectors: recall@10 1.000, scores off by 0.00000 (int8, 12,000)
 
 
@@ -39,6 +42,12 @@ def wants_exact(info: CollectionInfo, accuracy: Accuracy) -> bool:
     if accuracy is Accuracy.AUTO:
         return info.points <= EXACT_UP_TO
     return accuracy is Accuracy.EXACT
+
+
+def is_narrow(info: CollectionInfo, only: Filter, count: Callable[[Filter], int]) -> bool:
+    """Whether a filter keeps so few points that comparing them all costs less than the graph,
+    which under such a filter finds fewer of them."""
+    return only != Filter() and count(only) * NARROW <= info.points
 
 
 def search_params(info: CollectionInfo, method: SearchMethod) -> models.SearchParams:

@@ -23,7 +23,8 @@ from clipindex.files.identity import (
     resolve_root,
 )
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import TAG, path_fields
+from clipindex.stores.labels import is_label
+from clipindex.stores.payload import path_fields
 from clipindex.stores.points import POINTS_AT_ONCE, Point
 from clipindex.stores.validation import healed_payload, payload_fault
 from clipindex.stores.verified import BatchVerified, write_verified
@@ -124,7 +125,7 @@ def _moved(
 
 def _at_new_path(point: Point, path: bytes, name: uuid.UUID, existing: Point | None) -> Point:
     if existing is not None:
-        tags = {name: value for name, value in point.payload.items() if name.startswith(TAG)}
+        tags = {name: value for name, value in point.payload.items() if is_label(name)}
         return Point(name, existing.vector, {**tags, **existing.payload})
     fields = {**point.payload, **path_fields(path)}
     payload = {field: value for field, value in fields.items() if value is not None}

@@ -90,7 +90,7 @@ def put_tags(points: Points, ids: Iterable[uuid.UUID], tags: Tags) -> Iterator[B
     for key in tags:
         check_key(key)
     fields = tag_fields(tags)
-    yield from _rewrite(points, ids, lambda payload: {**payload, **fields})
+    yield from rewrite(points, ids, lambda payload: {**payload, **fields})
 
 
 def take_tags(
@@ -102,10 +102,10 @@ def take_tags(
     def without_tags(payload: Payload) -> Payload:
         return {name: value for name, value in payload.items() if name not in removed}
 
-    yield from _rewrite(points, ids, without_tags)
+    yield from rewrite(points, ids, without_tags)
 
 
-def _rewrite(
+def rewrite(
     points: Points, ids: Iterable[uuid.UUID], change: Callable[[Payload], Payload]
 ) -> Iterator[BatchVerified]:
     """Read payloads, change them and write them back with their own vectors, batch by batch."""

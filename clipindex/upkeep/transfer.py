@@ -20,7 +20,7 @@ from clipindex.collection.status import open_catalogue, remembered_roots
 from clipindex.collection.verdicts import Verdicts
 from clipindex.errors import UsageError, VerificationFailed
 from clipindex.files.identity import path_from_payload, point_id
-from clipindex.stores.payload import TAG
+from clipindex.stores.labels import is_label, label_index
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points, ReadablePoints
 from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import write_verified
@@ -168,11 +168,12 @@ def _receive(transfer: Transfer, place: Place, progress: Progress) -> int:
 
 
 def _index_tags(points: Points, batch: Sequence[Point], indexed: set[str]) -> None:
-    """Index the tag fields of a batch; `indexed` collects those that were indexed."""
-    fields = {field for point in batch for field in point.payload if field.startswith(TAG)}
-    for field in fields - indexed:
-        points.index_field(field)
-    indexed |= fields
+    """Index the tags and metadata of a batch; `indexed` collects those that were indexed."""
+    fields = {name: value for point in batch for name, value in point.payload.items()}
+    for name in fields.keys() - indexed:
+        if is_label(name):
+            points.index_field(name, label_index(name, fields[name]))
+            indexed.add(name)
 
 
 def _missing(points: Points, batch: Sequence[Point]) -> list[Point]:

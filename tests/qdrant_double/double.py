@@ -20,6 +20,7 @@ from qdrant_double.wire import Handler
 
 READS: dict[str, Callable[..., Any]] = {
     "": reads.retrieve,
+    "facet": reads.facet,
     "scroll": reads.scroll,
     "count": reads.count,
     "query": reads.query,

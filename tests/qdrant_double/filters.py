@@ -6,13 +6,15 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import qdrant_edge
 
 from qdrant_double.protocol import Json, Problem
 
 engine: Any = qdrant_edge
 MATCHES: dict[str, Callable[[Any], Any]] = {
-    "value": engine.MatchValue,
+    # The engine's Python API takes True for the number 1.
+    "value": lambda value: engine.MatchValue(np.bool_(value) if type(value) is bool else value),
     "any": engine.MatchAny,
     "except": engine.MatchExcept,
     "text": engine.MatchText,
@@ -65,8 +67,17 @@ def _condition(condition: Json) -> Any:
             return build(condition[kind])
     if "key" not in condition:
         return engine_filter(condition) or engine.Filter()
+    if bounds := condition.get("range"):
+        is_date = any(isinstance(bound, str) for bound in bounds.values())
+        kind = engine.RangeDateTime if is_date else engine.RangeFloat
+        given = {name: bound for name, bound in bounds.items() if bound is not None}
+        return engine.FieldCondition(condition["key"], range=kind(**given))
+    if circle := condition.get("geo_radius"):
+        center = engine.GeoPoint(circle["center"]["lon"], circle["center"]["lat"])
+        radius = engine.GeoRadius(center, circle["radius"])
+        return engine.FieldCondition(condition["key"], geo_radius=radius)
     match = condition.get("match") or {}
     if len(match) != 1 or next(iter(match)) not in MATCHES:
         raise unknown_variant("Condition")
-    ((kind, value),) = match.items()
-    return engine.FieldCondition(condition["key"], match=MATCHES[kind](value))
+    ((name, value),) = match.items()
+    return engine.FieldCondition(condition["key"], match=MATCHES[name](value))

@@ -52,6 +52,15 @@ def count(shard: Shard, body: Json) -> Json:
     return {"count": number if body.get("exact", True) else shard.approximate(number)}
 
 
+def facet(shard: Shard, body: Json) -> Json:
+    """The values of a field that has an index, the most frequent first."""
+    if body["key"] not in shard.indexes:
+        raise Problem(400, f"Bad request: No appropriate index for faceting: `{body['key']}`")
+    asked = engine.FacetRequest(body["key"], limit=body.get("limit") or 10, exact=True)
+    hits = shard.run(lambda points: points.facet(asked)).hits
+    return {"hits": [{"value": hit.value, "count": hit.count} for hit in hits]}
+
+
 def query(shard: Shard, body: Json) -> Json:
     limit = body.get("limit", 10)
     strict.check_read(shard, body, limit=limit)

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from clipindex.cli import options, values
-from clipindex.cli.origins import checked
+from clipindex.cli import options
+from clipindex.cli.filter_options import WHICH, PictureOptions, picture_filter
+from clipindex.cli.hit_options import HitOptions
 from clipindex.cli.results import remarks, show_hits, show_paths
 from clipindex.cli.session import Session, command
 
 SEARCH = "What to search for"
-WHICH = "Which pictures"
 MOST_HITS = 1_000_000
 
 
@@ -26,7 +26,9 @@ def _refuse_nan(option: typer.CallbackParam, number: float | None) -> float | No
 
 
 @command(
-    without=("source",), rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate"))
+    without=("source",),
+    rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate")),
+    groups=(PictureOptions, HitOptions),
 )
 def query(
     session: Session,
@@ -69,30 +71,10 @@ def query(
         ),
     ] = None,
     under: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="FOLDER",
-            help="Only pictures below this folder.",
-            show_default=False,
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            parser=checked(values.tag),
-            help="Only pictures with this tag. Repeatable.",
-            show_default=False,
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
-    where_not: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            parser=checked(values.tag),
-            help="Only pictures without this tag. Repeatable.",
+            help="Only pictures below this folder. Repeatable: below any of them.",
             show_default=False,
             rich_help_panel=WHICH,
         ),
@@ -190,6 +172,7 @@ def query(
         clipindex query "a dog on a beach"
         clipindex query cat.jpg --limit 20
         clipindex query "a dog" beach.jpg --minus people
+        clipindex query "a dog" --taken 2024-06 --near 48.858,2.294 --within 10km
         clipindex query sunset --under ~/Pictures/2019 -0 | xargs -0 ls -l
     """
     from clipindex.cli.query_terms import read_terms
@@ -200,10 +183,9 @@ def query(
     reading = read_terms(terms or (), minus or (), image or (), text or ())
     for note in reading.notes:
         session.output.note(note)
-    if under is not None and not os.path.lexists(under):
-        session.output.note(f"there is no folder '{under}'; searching what was indexed below it")
-    with_tags = tuple(map(values.tag, where or ()))
-    without = tuple(map(values.tag, where_not or ()))
+    for folder in under or ():
+        if not os.path.lexists(folder):
+            session.output.note(f"there is no folder '{folder}'; searching what was indexed there")
     accuracy = Accuracy.EXACT if exact else Accuracy.AUTO
     if approximate:
         accuracy = Accuracy.APPROXIMATE
@@ -212,9 +194,12 @@ def query(
     wanted = QueryOptions(
         limit=limit,
         min_score=min_score,
-        under=under,
-        where=with_tags,
-        where_not=without,
+        under=tuple(under or ()),
+        pictures=picture_filter(session.more),
+        sort=session.more["sort"],
+        group_by=session.more["group_by"],
+        exclude_self=session.more["exclude_self"],
+        copies=session.more["copies"],
         accuracy=accuracy,
         ensemble=ensemble,
     )

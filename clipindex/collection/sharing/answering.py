@@ -172,9 +172,19 @@ def _count(points: PagedPoints, request: Message) -> Message:
     return {"count": points.count(wire.filter_from(request["only"]))}
 
 
+def _labels(points: PagedPoints, request: Message) -> Message:  # noqa: ARG001
+    return {"labels": points.labels()}
+
+
+def _values(points: PagedPoints, request: Message) -> Message:
+    return {"values": list(points.values(str(request["field"])).items())}
+
+
 ANSWERS: Mapping[str, Callable[[PagedPoints, Message], Message]] = {
     "search": _search,
     "scroll": _scroll,
     "retrieve": _retrieve,
     "count": _count,
+    "labels": _labels,
+    "values": _values,
 }

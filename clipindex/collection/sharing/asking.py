@@ -10,13 +10,15 @@ from clipindex.collection.lock import WAIT, Note
 from clipindex.collection.sharing import wire
 from clipindex.collection.sharing.socket_file import Forbidden, connect
 from clipindex.collection.sharing.wire import Channel, ChannelClosed, Message
-from clipindex.stores.filter import Filter
+from clipindex.stores.filter import Filter, Value
+from clipindex.stores.labels import Kind
 from clipindex.stores.payload import Payload
 from clipindex.stores.points import Point, ScoredContent, Vector
 
 GREETING_PATIENCE = 3.0  # seconds; the holder's engine may stop all its threads while it flushes
 ANSWER_PATIENCE = 10.0  # seconds; the holder may still be opening the collection
 HAND_OVER_PATIENCE = 1.0
+SAME_VERSION = "wait until it is done, or use the same version of clipindex for both"
 
 
 class NoAnswer(Exception):
@@ -30,8 +32,10 @@ class NoAnswer(Exception):
         self.passing = passing
 
 
-def open_channel(lock: Path, note: Note | None, patience: float = GREETING_PATIENCE) -> Channel:
-    """A connection to the process that signed the lock file, after the greetings.
+def open_channel(
+    lock: Path, note: Note | None, patience: float = GREETING_PATIENCE
+) -> tuple[Channel, Message]:
+    """A connection to the process that signed the lock file, and its greeting.
 
     Raises NoAnswer.
     """
@@ -44,14 +48,13 @@ def open_channel(lock: Path, note: Note | None, patience: float = GREETING_PATIE
     except OSError:
         raise NoAnswer("it does not answer", passing=True) from None
     try:
-        _greet(channel, patience)
+        return channel, _greet(channel, patience)
     except BaseException:
         channel.close()
         raise
-    return channel
 
 
-def _greet(channel: Channel, patience: float) -> None:
+def _greet(channel: Channel, patience: float) -> Message:
     try:
         channel.send(wire.greeting(), patience)
         reply = channel.receive(patience)
@@ -65,15 +68,16 @@ def _greet(channel: Channel, patience: float) -> None:
         own = wire.greeting()["clipindex"]
         raise NoAnswer(
             f"it runs clipindex {reply.get('clipindex')}, which answers no clipindex {own}",
-            "wait until it is done, or use the same version of clipindex for both",
+            SAME_VERSION,
         )
+    return reply
 
 
 def ask_for_hand_over(lock: Path, note: Note | None) -> bool:
     """Whether the holder is idle and frees the lock for a writer now. A holder that does not
     answer is not idle."""
     try:
-        channel = open_channel(lock, note, HAND_OVER_PATIENCE)
+        channel, _ = open_channel(lock, note, HAND_OVER_PATIENCE)
     except NoAnswer:
         return False
     try:
@@ -93,7 +97,7 @@ class AskedPoints:
     """
 
     def __init__(self, lock: Path, note: Note | None) -> None:
-        self._channel = open_channel(lock, note)
+        self._channel, self._greeting = open_channel(lock, note)
 
     def close(self) -> None:
         """Hang up."""
@@ -120,9 +124,26 @@ class AskedPoints:
         """As `Points.count`."""
         return int(self._ask("count", only=only)["count"])
 
+    def labels(self) -> dict[str, Kind]:
+        """As `Points.labels`."""
+        self._require_filters()
+        return {field: Kind(kind) for field, kind in self._ask("labels")["labels"].items()}
+
+    def values(self, field: str) -> dict[Value, int]:
+        """As `Points.values`."""
+        self._require_filters()
+        return {value: int(count) for value, count in self._ask("values", field=field)["values"]}
+
+    def _require_filters(self) -> None:
+        if wire.FILTERS not in self._greeting.get("can", ()):
+            version = self._greeting.get("clipindex")
+            raise NoAnswer(f"it runs clipindex {version}, which knows no such filter", SAME_VERSION)
+
     def _ask(self, ask: str, **request: object) -> Message:
         only = request.get("only")
         if isinstance(only, Filter):
+            if not only.is_plain:
+                self._require_filters()
             request["only"] = wire.filter_to(only)
         try:
             self._channel.send({"ask": ask, **request}, ANSWER_PATIENCE)

@@ -15,7 +15,8 @@ from typing import Protocol, TypeVar
 from clipindex.collection.lock import PATIENCE, POLL, QUERY, LockFile, busy, holder_of
 from clipindex.collection.sharing.asking import AskedPoints, NoAnswer
 from clipindex.collection.sharing.hold import answering
-from clipindex.stores.filter import Filter
+from clipindex.stores.filter import Filter, Value
+from clipindex.stores.labels import Kind
 from clipindex.stores.payload import Payload
 from clipindex.stores.points import PagedPoints, Point, ScoredContent, Vector
 from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
@@ -33,6 +34,8 @@ class Source(Protocol):
     def search(self, vector: Vector, *, limit: int, only: Filter = ...) -> list[ScoredContent]: ...
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]: ...
     def count(self, only: Filter = ...) -> int: ...
+    def labels(self) -> dict[str, Kind]: ...
+    def values(self, field: str) -> dict[Value, int]: ...
     def scroll_page(
         self, only: Filter, after: uuid.UUID | None
     ) -> tuple[list[tuple[uuid.UUID, Payload]], uuid.UUID | None]: ...
@@ -87,7 +90,11 @@ class Reader:
             self._is_ended = True
             self.close()
 
-    def search_method(self, accuracy: Accuracy) -> SearchMethod:  # noqa: ARG002
+    def search_method(
+        self,
+        accuracy: Accuracy,  # noqa: ARG002
+        only: Filter = Filter(),  # noqa: ARG002
+    ) -> SearchMethod:
         """The embedded engine compares every vector."""
         return EXACT
 
@@ -109,6 +116,14 @@ class Reader:
     def count(self, only: Filter = Filter()) -> int:
         """As `Points.count`."""
         return self._use(lambda points: points.count(only))
+
+    def labels(self) -> dict[str, Kind]:
+        """As `Points.labels`."""
+        return self._use(lambda points: points.labels())
+
+    def values(self, field: str) -> dict[Value, int]:
+        """As `Points.values`."""
+        return self._use(lambda points: points.values(field))
 
     def estimate(self) -> int:
         """The exact number of points."""

@@ -21,11 +21,15 @@ import numpy as np
 from clipindex import errors
 from clipindex._version import __version__
 from clipindex.errors import ClipIndexError, StoreError
-from clipindex.stores.filter import Filter
+from clipindex.stores.filter import Filter, Near, Range, Value
 from clipindex.stores.payload import Payload
 from clipindex.stores.points import Point, Vector
 
 PROTOCOL = 1
+# What a holder can do beside what every version can. An older one would overlook conditions that
+# it does not know, and answer as if they were not there.
+FILTERS = "filters"
+ABILITIES = (FILTERS,)
 LONGEST_REQUEST = 16 << 20  # bytes; 250 ids have 10 kB, a vector 3 kB
 
 Message = dict[str, Any]
@@ -80,7 +84,7 @@ class Channel:
 
 def greeting(**more: str) -> Message:
     """The first message of either side."""
-    return {"protocol": PROTOCOL, "clipindex": __version__, **more}
+    return {"protocol": PROTOCOL, "clipindex": __version__, "can": ABILITIES, **more}
 
 
 def filter_to(only: Filter) -> Message:
@@ -89,13 +93,33 @@ def filter_to(only: Filter) -> Message:
 
 
 def filter_from(message: Message) -> Filter:
-    """Raises KeyError, TypeError or ValueError for what is not a filter."""
+    """Raises KeyError, TypeError or ValueError for what is not a filter. An earlier version sends
+    only the first four kinds of conditions."""
     return Filter(
-        equals=tuple((str(field), str(value)) for field, value in message["equals"]),
-        differs=tuple((str(field), str(value)) for field, value in message["differs"]),
+        equals=tuple((str(field), _value(value)) for field, value in message["equals"]),
+        differs=tuple((str(field), _value(value)) for field, value in message["differs"]),
         among=tuple((str(field), tuple(map(str, some))) for field, some in message["among"]),
         outside=tuple((str(field), tuple(map(str, some))) for field, some in message["outside"]),
+        ranges=tuple(map(_range, message.get("ranges", ()))),
+        beyond=tuple(map(_range, message.get("beyond", ()))),
+        near=tuple(map(_near, message.get("near", ()))),
+        absent=tuple(map(str, message.get("absent", ()))),
     )
+
+
+def _range(bounds: Message) -> Range:
+    named = ((name, bounds[name]) for name in ("gte", "lte", "gt", "lt"))
+    given = {name: _value(bound) for name, bound in named if bound is not None}
+    return Range(field=str(bounds["field"]), **given)
+
+
+def _near(circle: Message) -> Near:
+    numbers = (float(circle[name]) for name in ("latitude", "longitude", "metres"))
+    return Near(str(circle["field"]), *numbers)
+
+
+def _value(value: object) -> Value:
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 def vector_to(vector: Vector) -> str:

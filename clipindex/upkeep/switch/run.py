@@ -66,7 +66,7 @@ def switch_model(
         beside = located.beside or _begin(located, contract, bundle)
         recipe = Preprocessing(contract.preprocessing)
         embedding = Embedding(lambda: bundle, load, recipe, options.cores)
-        run = _Run(located.place, stored, beside, embedding, started, moved)
+        run = _Run(place.collection, located.place, stored, beside, embedding, started, moved)
         embedded = 0
         while True:
             filled = run.fill(deadline)
@@ -98,7 +98,7 @@ def switch_back(
         old = beside.stored
         recipe = Preprocessing(old.contract.preprocessing)
         embedding = Embedding(lambda: bundle_for(old, None), load, recipe, options.cores)
-        run = _Run(located.place, stored, beside, embedding, started, moved)
+        run = _Run(place.collection, located.place, stored, beside, embedding, started, moved)
         return run.finish(BACK, leave_out=options.leave_out, exactly=False)
 
 
@@ -182,8 +182,10 @@ def _begin(located: Located, contract: Contract, bundle: Bundle) -> Beside:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One collection that is filled from the live one at `place`."""
+    """One collection that is filled from the live one at `place`; `name`: as the caller knows it,
+    on a server an alias."""
 
+    name: str
     place: Place
     stored: StoredContract
     beside: Beside
@@ -248,11 +250,14 @@ class _Run:
         return replace(self._report(FILLING, compared), embedded=embedded)
 
     def _report(self, state: str, compared: Compared) -> SwitchReport:
+        filled, other = self.beside.stored.contract, self.stored.contract
         return SwitchReport(
             state=state,
-            collection=self.place.collection,
-            model=self.beside.stored.contract.model,
-            before=self.stored.contract.model,
+            collection=self.name,
+            model=filled.model,
+            preprocessing=filled.preprocessing,
+            before=other.model,
+            preprocessing_before=other.preprocessing,
             pictures=compared.pictures,
             of=compared.of,
             embedded=compared.filled.embedded,

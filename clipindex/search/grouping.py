@@ -1,0 +1,35 @@
+"""The best picture of each group: of a product, a client, a trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipindex.search.query import Hit
+
+AT_FIRST = 4  # hits fetched for each group wanted; groups are often larger
+
+Fetch = Callable[[int], list["Hit"]]  # the best so many hits, best first; fewer: there are no more
+
+
+def best_of_groups(fetch: Fetch, key: str, limit: int) -> list[Hit]:
+    """The best hit of each of the `limit` best groups, by the value of a tag or of metadata.
+    Pictures without the key are in no group."""
+    count = AT_FIRST * limit
+    while True:
+        hits = fetch(count)
+        groups = _groups(hits, key)
+        if len(groups) >= limit or len(hits) < count:
+            return groups[:limit]
+        count *= AT_FIRST
+
+
+def _groups(hits: Iterable[Hit], key: str) -> list[Hit]:
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        value = hit.tags.get(key, hit.meta.get(key))
+        if value is not None:
+            best.setdefault(repr(value), replace(hit, group=value))
+    return list(best.values())
