@@ -84,6 +84,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.duplicates.findings import Step as Step
     from clipindex.upkeep.duplicates.findings import Unread as Unread
     from clipindex.upkeep.duplicates.verdicts import Verdict as Verdict
+    from clipindex.upkeep.metadata import MetadataReport as MetadataReport
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
     from clipindex.upkeep.restore import Restored as Restored
     from clipindex.upkeep.verify.findings import Finding as Finding
@@ -130,6 +131,7 @@ _EXPORTS = {  # module -> its public names
     "upkeep.duplicates.verdicts": "Verdict",
     "upkeep.restore": "Restored",
     "upkeep.doctor.checks": "Check",
+    "upkeep.metadata": "MetadataReport",
     "upkeep.quarantine": "Quarantined",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",
 }

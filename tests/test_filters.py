@@ -311,6 +311,25 @@ def test_a_server_searches_exactly_under_a_filter_that_keeps_little(
     served.delete([each.id for each in many])
 
 
+def test_a_run_fills_in_the_orientation_that_an_earlier_version_did_not_store(
+    tmp_path: Path, double: Double
+) -> None:
+    photograph(tmp_path / "photos" / "1.jpg", 1, (240, 320))
+    index = clipindex.Index(server=Server(double.url), model=str(TINY))
+    ingest(index, tmp_path / "photos")
+    with open_for_change(index.place, "test") as collection:
+        ((name, payload),) = collection.points.scroll()
+        vector = collection.points.retrieve([name])[name].vector
+        del payload["orientation"]
+        collection.points.upsert([Point(name, vector, payload)])
+    wanted = QueryOptions(pictures=PictureFilter(orientations=("portrait",)))
+    with pytest.warns(clipindex.ClipIndexWarning, match="before clipindex kept its orientation"):
+        assert names(index, wanted) == []
+    index.reindex()
+    assert names(index, wanted) == ["1.jpg"]
+    assert index.reindex().written == 0
+
+
 # --- what people write -----------------------------------------------------------------------
 
 

@@ -95,6 +95,10 @@ class Output:
         """A line of a result, on standard output."""
         print(printable(text))
 
+    def fields(self, *texts: str) -> None:
+        """A line of a result for programs: fields parted by tabs."""
+        print("\t".join(map(printable, texts)))
+
     def record(self, value: dict[str, object]) -> None:
         """One JSON object, on a line of its own on standard output, flushed at once."""
         stream = sys.stdout

@@ -39,7 +39,7 @@ def show_tags(tags: Sequence[KeyValue], output: Output, *, everything: bool) -> 
             _show_key(*key, list(group), output, everything)
     else:
         for tag in tags:
-            output.result(f"{tag.key}\t{said(tag.value)}\t{tag.count}")
+            output.fields(tag.key, said(tag.value), str(tag.count))
 
 
 def _show_key(

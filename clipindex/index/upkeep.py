@@ -4,6 +4,7 @@ verification."""
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
 
 from clipindex.collection.places import AnyPath
 from clipindex.index.held import Held
@@ -16,6 +17,7 @@ from clipindex.ingest.scope import Part
 from clipindex.search import tag_list
 from clipindex.search.tag_list import KeyValue
 from clipindex.upkeep import compact as compacting
+from clipindex.upkeep import metadata as joining
 from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tagging, transfer
@@ -28,6 +30,7 @@ from clipindex.upkeep.duplicates.findings import (
     DuplicatesOptions,
 )
 from clipindex.upkeep.duplicates.verdicts import Verdict
+from clipindex.upkeep.metadata import MetadataReport
 from clipindex.upkeep.quarantine import Quarantined
 from clipindex.upkeep.roots import Below
 from clipindex.upkeep.transfer import Progress
@@ -55,6 +58,18 @@ class Upkeep(Held):
         """The tags and metadata of the pictures, with how many have each value; `keys`: only of
         these. Raises UsageError for a key that no picture has."""
         return tag_list.tags_in(self.place, keys)
+
+    def metadata(
+        self, file: Path, *, key: str | None = None, texts: Sequence[str] = ()
+    ) -> MetadataReport:
+        """Join the columns of a CSV or JSONL file to the pictures that its rows name, and remember
+        it for later runs. Raises UsageError for a file that is no such table."""
+        return joining.join(self.place, file, key=key, texts=texts)
+
+    def forget_metadata(self, file: Path) -> int:
+        """Forget a file of metadata and take what it brought off the pictures; returns off how
+        many. Raises UsageError for a file that is not remembered."""
+        return joining.forget(self.place, file)
 
     def relocate(self, old: AnyPath, new: AnyPath) -> int:
         """Rewrite the paths of everything below `old` to lie below `new`; returns how many.

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 
 from clipindex.collection.agreement import PointCount, begin_run, count_points, end_run
 from clipindex.collection.opening import Collection
@@ -40,6 +41,7 @@ from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
 from clipindex.stores.payload import TAG
+from clipindex.upkeep.fill_in import fill_in
 from clipindex.upkeep.metadata import join_all, joiner_for
 from clipindex.upkeep.tagging import put_tags
 
@@ -75,10 +77,10 @@ def ingest(
     yield from _planned(collection, files, deferred)
     tagged = yield from _tag_unchanged(collection, plan.unchanged, scope)
     joiner = joiner_for(collection)
-    if joiner.is_new:
-        for batch in join_all(collection, joiner):
-            tagged += batch.points
-            yield batch
+    filled = join_all(collection, joiner) if joiner.is_new else ()
+    for batch in chain(fill_in(collection), filled):
+        tagged += batch.points
+        yield batch
 
     claims = ContentClaims(catalogue)
     workers = Workers(model, collection.preprocessing, claims, options.workers)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from clipindex.errors import StoreError
 from clipindex.stores.filter import Filter
+from clipindex.stores.payload import FILTERED_FIELDS
 from clipindex.stores.server_limits import Limits
 
 
@@ -19,6 +20,12 @@ def askable(only: Filter, limits: Limits, indexed: Collection[str]) -> list[Filt
     """
     if not limits.unindexed:
         unknown = only.fields() - set(indexed)
+        if unindexed := sorted(unknown & FILTERED_FIELDS.keys()):
+            raise StoreError(
+                f"strict mode of the server lets nobody filter by {', '.join(unindexed)}: the "
+                "field has no index",
+                hint="`clipindex reindex` makes it, where max_payload_index_count is 20 or more",
+            )
         if unknown and limits.indexes is not None and len(indexed) >= limits.indexes:
             raise StoreError(
                 f"strict mode of the server lets nobody filter by {', '.join(sorted(unknown))}: "

@@ -106,8 +106,7 @@ def join(
 ) -> MetadataReport:
     """Join a file's columns to the pictures, and remember the file. Raises UsageError for a file
     that cannot be read as a table; then nothing is changed."""
-    path = os.fsencode(os.path.abspath(os.path.expanduser(file)))
-    read_table(_read(path), display_path(path), key, texts)
+    path = check_table(file, key, texts)
     with open_for_change(place, "metadata") as collection:
         collection.catalogue.remember_metadata(_known(collection, path, key, tuple(texts)))
         joiner = joiner_for(collection)
@@ -129,6 +128,13 @@ def join(
         fields={name.removeprefix(META): str(kind) for name, kind in sorted(table.kinds.items())},
         unmatched=unmatched,
     )
+
+
+def check_table(file: Path, key: str | None = None, texts: Sequence[str] = ()) -> bytes:
+    """The absolute path of a file of metadata. Raises UsageError for a file that is no table."""
+    path = os.fsencode(os.path.abspath(os.path.expanduser(file)))
+    read_table(_read(path), display_path(path), key, texts)
+    return path
 
 
 def forget(place: Place, file: Path) -> int:

@@ -110,11 +110,11 @@ def read_table(data: bytes, name: str, key: str | None = None, texts: Iterable[s
     unknown = set(texts) - set(columns)
     if unknown:
         raise UsageError(f"the file has no column '{min(unknown)}'", path=name, hint=HINT)
-    others = {column: _field(column, name) for column in columns if column != key}
+    only_names = key.casefold() in KEYS  # any other key column is a field as well: a sku
+    shown = [column for column in columns if column != key or not only_names]
+    others = {column: _field(column, name) for column in shown}
     kinds = {
-        other: Kind.TEXT
-        if column in texts
-        else _kind([record.get(column) for _, record in records])
+        other: Kind.TEXT if column in texts else _kind(record.get(column) for _, record in records)
         for column, other in others.items()
     }
     rows = [

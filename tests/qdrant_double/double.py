@@ -20,7 +20,6 @@ from qdrant_double.wire import Handler
 
 READS: dict[str, Callable[..., Any]] = {
     "": reads.retrieve,
-    "facet": reads.facet,
     "scroll": reads.scroll,
     "count": reads.count,
     "query": reads.query,
@@ -168,6 +167,9 @@ class Double:
             case ["PUT", "collections", name, "index"]:
                 access.use(name, write=True, extras=True)
                 return self.write(name, request, writes.create_index)
+            case ["POST", "collections", name, "facet"]:
+                access.use(name)
+                return reads.facet(self.state.shard(name), request.body)
             case [_, "collections", name, "points", *operation]:
                 return self.on_points(name, request, "/".join(operation), access)
         raise Problem(404, "", plain=True)

@@ -63,6 +63,25 @@ def ingest(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Afterwards join the columns of this CSV or JSONL file to the pictures, as "
+            "`clipindex metadata` does, and remember the file.",
+            show_default=False,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    metadata_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column of --metadata that names pictures.",
+            show_default=False,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -206,12 +225,19 @@ def ingest(
         show_dry_run(foreseen, output)
         return None
     from clipindex.cli.run_view import show_run
+    from clipindex.cli.tags_view import show_metadata
+    from clipindex.upkeep.metadata import check_table
 
+    if metadata is not None:
+        check_table(metadata, metadata_key)
     events = index.ingest_events(
         paths or [], how, policy=policy, files=files, part=share, tags=tags, remember=remember
     )
     then = removal.prune_after(session, index, paths or [], how, limits, share, yes=yes)
-    return show_run(events, output, finished, then if prune else None)
+    code = show_run(events, output, finished, then if prune else None)
+    if metadata is not None:
+        show_metadata(index.metadata(metadata, key=metadata_key), output)
+    return code
 
 
 def _refuse_what_would_be_ignored(
@@ -224,11 +250,13 @@ def _refuse_what_would_be_ignored(
         )
     if not files_from:
         session.refuse_typed(("null",), "only with --files-from")
+    if "metadata" not in session.typed:
+        session.refuse_typed(("metadata_key",), "only with --metadata")
     if not dry_run:
         session.refuse_typed(("checksum",), "only with --dry-run")
     else:
         session.refuse_typed(("prune",), "not with --dry-run; see `clipindex prune --dry-run`")
-        session.refuse_typed(("remember",), "not with --dry-run, which stores nothing")
+        session.refuse_typed(("remember", "metadata"), "not with --dry-run, which stores nothing")
     if not paths:
         session.refuse_typed(("prune", "remember"), "only with a folder")
         session.refuse_typed(WALKING, "say how folders are walked, and no folder is named")

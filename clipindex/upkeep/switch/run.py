@@ -126,6 +126,7 @@ def alone(place: Place) -> Iterator[Located]:
     A deletion that was interrupted is finished first. Raises CollectionBusy."""
     before = place.locate(for_writing=True)
     before.require()
+    before.place.folder.mkdir(parents=True, exist_ok=True)  # of a server this machine's own
     with locked(before.place.folder / LOCK, PURPOSE, before.place.patience):
         before.place.finish_drop()
         yield place.locate(for_writing=True)
@@ -217,7 +218,8 @@ class _Run:
         place, stored, beside = self.place, self.stored, self.beside
         with ExitStack() as held:
             hold = held.enter_context(place.hold(PURPOSE))
-            if beside.place.lock != place.lock:
+            if beside.place.lock != place.lock:  # on a server
+                beside.place.folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(beside.place.hold(PURPOSE))
             self._check_that_it_is_still_there()
             live = held.enter_context(self._opened(place, stored))
@@ -237,6 +239,7 @@ class _Run:
             if lacking and not leave_out:
                 return self._report(FILLING, compared)
             place.make_live(beside)
+            note_progress(replace(beside, place=place), compared.of, compared.pictures)
         return self._report(state, compared)
 
     def unfinished(self, filled: Filled, embedded: int) -> SwitchReport:
