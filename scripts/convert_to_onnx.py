@@ -24,23 +24,28 @@ behind. Needs the `convert` extra.
 --precision int8 makes the vision tower some three times as fast, and its vectors a little less
 exact: how much is printed, and kept in model.json. It is calibrated on pictures of your own, 50 at
 least, 200 at most; typical ones are best. The text tower stays fp32: a query runs it once.
+`clipindex models quantise` does the same, without torch, with a model that is here.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from calibration import read_pictures
+from clipindex.errors import ClipIndexError
+from clipindex.model.bundle import open_bundle
+from clipindex.model.int8.bundle import quantise
+from clipindex.model.int8.fidelity import report
+from clipindex.model.int8.pictures import read_pictures
 from exporter import clip
-from exporter.bundle import OPSET, BundleRefused
+from exporter.bundle import OPSET, BundleRefused, finished_or_nothing
 from exporter.convert import convert, read_source
 from exporter.preprocessors import CLIP_DEFAULTS, from_transformers
 from exporter.source import Source
-from int8_vision import Int8
 from random_clip import random_clip, tiny, vit_b_32
 
 COMMITTED_TOKENIZER = Path(__file__).parents[1] / "tests" / "data" / "tiny" / "tokenizer.json"
@@ -50,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         source = random_source(options) if options.random_weights else checkpoint_source(options)
-        convert(source, options.output, int8=int8_plan(options, source))
-    except (BundleRefused, OSError) as error:
+        if options.precision == "int8":
+            convert_to_int8(source, options)
+        else:
+            convert(source, options.output)
+    except (BundleRefused, ClipIndexError, OSError) as error:
         print(f"convert_to_onnx: {error}", file=sys.stderr)
         return 1
     print(f"{options.output}: {source.name} {source.revision}, opset {OPSET}")
@@ -100,12 +108,23 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def int8_plan(options: argparse.Namespace, source: Source) -> Int8 | None:
-    if options.precision == "fp32":
-        return None
+def convert_to_int8(source: Source, options: argparse.Namespace) -> None:
+    """What `clipindex models quantise` does, of a model that is converted for it."""
     if source.vision is None:
         raise BundleRefused("int8 is for vision towers; this model has none")
-    return Int8(read_pictures(options.calibrate, source.vision.spec), options.weight_bits)
+    pictures = read_pictures(options.calibrate, source.vision.spec.geometry)
+    with finished_or_nothing(options.output) as folder:
+        convert(source, folder / "fp32")
+        fp32 = open_bundle(folder / "fp32")
+        made = quantise(
+            fp32, source.name, pictures, options.weight_bits, folder / "int8", lambda *_: None
+        )
+        assert made.manifest.quantisation is not None  # it has just been made
+        print(report(made.manifest.quantisation))
+        shutil.rmtree(fp32.folder)
+        for path in made.folder.iterdir():
+            path.rename(folder / path.name)
+        made.folder.rmdir()
 
 
 def random_source(options: argparse.Namespace) -> Source:

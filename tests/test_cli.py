@@ -46,7 +46,7 @@ STATUS_FIELDS = {
     *("type", "store", "collection", "model", "revision", "preprocessing", "precision"),
     *("dimension", "bundle", "indexed", "quarantined", "skipped", "roots", "last_run", "aliases"),
     *("vanished", "accepted", "health", "search", "ef", "running", "last_success", "root_options"),
-    *("disk_bytes", "reclaimable_bytes"),
+    *("disk_bytes", "reclaimable_bytes", "switch"),
 }
 RUN_FIELDS = {
     *("started", "finished", "ended", "command", "pid", "host", "exit_code", "reason"),

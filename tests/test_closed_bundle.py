@@ -324,7 +324,7 @@ UNKNOWN: list[tuple[str, str, object]] = [
     ("image", "std", [float("nan")] * 3),
     ("image", "std", [float("inf")] * 3),
     ("image", "interpolation", "nearest"),
-    ("image", "interpolation", "lanczos"),
+    ("image", "interpolation", "nearest"),
     ("image", "interpolation", 3),
     ("image", "fit", "pad"),
     ("image", "fit", None),

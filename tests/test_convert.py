@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from clipindex.model.bundle import open_bundle
+from conftest import make_pictures
+
 torch = pytest.importorskip("torch", reason="conversion needs torch: pip install '.[convert]'")
 pytest.importorskip("transformers", reason="conversion needs transformers: '.[convert]'")
-pytest.importorskip("onnx", reason="conversion needs onnx: pip install '.[convert]'")
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = Path(__file__).parent / "data" / "tiny"
@@ -330,3 +333,46 @@ def test_the_full_size_architecture_agrees_with_torch(
     manifest = json.loads((output / "model.json").read_text())
     assert manifest["architecture"] == "clip-vit-b-32"
     assert {"vision.onnx.data", "text.onnx.data"} <= manifest["files"].keys()
+
+
+# int8
+
+
+def test_int8_is_made_as_the_command_makes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole in its folder, and the fp32 form that it was made of gone."""
+    make_pictures(tmp_path / "pictures", 60)
+    output = tmp_path / "int8"
+    arguments = ("--precision", "int8", "--calibrate", tmp_path / "pictures", "--output", output)
+    assert convert("--random-weights", "--tiny", "--seed", "7", *arguments) == 0
+    assert "int8 with weights of 8 bits, calibrated on 30 pictures" in capsys.readouterr().out
+    bundle = open_bundle(output)
+    bundle.verify()
+    assert (bundle.manifest.model, bundle.manifest.precision) == ("tiny-clip", "int8")
+    assert {path.name for path in output.iterdir()} == {
+        *bundle.manifest.files,
+        "model.json",
+        "LICENSE-tokenizer.txt",
+    }
+    graph = onnx.load(bundle.vision).graph
+    assert [node.op_type for node in graph.node].count("MatMulIntegerToFloat") >= 5
+
+
+@pytest.mark.parametrize("arguments", [("--precision", "int8"), ("--calibrate", "somewhere")])
+def test_int8_and_pictures_go_together(
+    arguments: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        convert("--random-weights", *arguments, "--output", tmp_path / "bundle")
+    assert "--calibrate DIR go together" in capsys.readouterr().err
+
+
+def test_too_few_pictures_leave_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "few").mkdir()
+    arguments = ("--precision", "int8", "--calibrate", tmp_path / "few")
+    assert convert("--random-weights", "--tiny", *arguments, "--output", tmp_path / "bundle") == 1
+    assert "0 different pictures" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["few"]

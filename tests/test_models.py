@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
+from clipindex.cli import download_bar
 from clipindex.cli.app import app
 from clipindex.errors import ModelError, UsageError
 from clipindex.model import hub_requests, pulling, registry
@@ -652,6 +654,46 @@ def test_a_folder_that_cannot_be_written_is_named(hub: HubDouble, home: Path) ->
     assert not hub.requests
 
 
+def test_what_arrived_is_not_asked_for_again_when_only_the_installation_failed(
+    hub: HubDouble, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pulling, "replace", no_room)
+        ended = clip("models", "pull", "small")
+    assert ended.code == 9
+    assert "what has arrived is kept" in ended.err
+    assert not (models_folder(home) / "small").exists()
+    hub.requests.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert clip("models", "pull", "small").code == 0
+    assert not hub.requests
+
+
+def test_what_arrived_of_a_model_that_nobody_wants_any_more_is_removed(
+    hub: HubDouble, home: Path
+) -> None:
+    hub.faults["text.onnx"] = [Fault(status=404)]
+    assert clip("models", "pull", "small").code == 4
+    assert arrived(home)
+    assert clip("models", "remove", "small").code == 0
+    assert not arrived(home)
+    assert clip("models", "remove", "small").code == 2
+    assert clip("models", "remove", "../small").code == 2
+
+
+def test_without_a_terminal_a_line_now_and_then_says_how_far_it_is(
+    hub: HubDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download_bar, "SECONDS_BETWEEN_LINES", 0)
+    said = clip("models", "pull", "small").err
+    total = sum(map(len, hub.files.values())) / 1e6
+    assert f"small: {total:.1f} MB of {total:.1f} MB downloaded" in said
+    assert "\r" not in said
+
+
 @pytest.mark.usefixtures("hub")
 def test_an_install_that_was_killed_half_way_never_counts_and_is_made_good(home: Path) -> None:
     half = models_folder(home) / ".small-new"
@@ -747,7 +789,10 @@ def test_remove_names_the_collections_that_need_the_model(home: Path) -> None:
     assert removed.lines == [
         {"type": "model_removed", "model": "small", "collections": ["holiday"]}
     ]
-    assert clip("query", "x", "--store", home / "store", "--collection", "holiday").code == 4
+    ended = clip("query", "x", "--store", home / "store", "--collection", "holiday")
+    assert ended.code == 4
+    assert "no longer at its place" in ended.err
+    assert "clipindex models pull small" in ended.err
     assert clip("models", "pull", "small").code == 0
     assert clip("query", "x", "--store", home / "store", "--collection", "holiday").code == 0
 

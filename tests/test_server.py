@@ -118,9 +118,11 @@ def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
 def test_a_query_costs_no_more_than_its_hits(double: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 40)
     ingest(on(double), tmp_path / "photos")
+    on(double).query("a cat")  # keeps a sample of the collection, by which hits are judged
     double.log.clear()
     assert len(on(double).query("a dog", clipindex.QueryOptions(limit=3))) == 3
-    grouped, copies = double.requests("/points/")
+    grouped, copies, sampled, judged = double.requests("/points")
+    assert (len(sampled.body["ids"]), len(judged.body["ids"])) == (16, 3)
     assert grouped.path.split("?")[0].endswith("/points/query/groups")
     (condition,) = copies.body["filter"]["must"]
     assert len(condition["match"]["any"]) < 10
@@ -339,7 +341,7 @@ def test_the_contract_travels_with_the_collection(double: Double, tmp_path: Path
     assert set(double.shards["image_embeddings"].indexes) == {"path", "folders", "sha256", "source"}
 
 
-@pytest.mark.parametrize("theirs", ["another revision", "the same"])
+@pytest.mark.parametrize("theirs", ["another precision", "the same"])
 def test_of_two_makers_the_slower_one_takes_what_the_faster_one_made(
     double: Double, tmp_path: Path, theirs: str
 ) -> None:
@@ -347,7 +349,7 @@ def test_of_two_makers_the_slower_one_takes_what_the_faster_one_made(
     ingest(on(double, collection="pattern"), tmp_path / "photos")
     metadata = copy.deepcopy(double.shards["pattern"].config["metadata"])
     if theirs != "the same":
-        metadata["clipindex"]["contract"]["revision"] = theirs
+        metadata["clipindex"]["contract"]["precision"] = theirs
 
     def another_is_faster(request: Request) -> bool:
         if (request.method, request.path) == ("PUT", "/collections/raced"):
@@ -359,7 +361,7 @@ def test_of_two_makers_the_slower_one_takes_what_the_faster_one_made(
     if theirs == "the same":
         assert ingest(on(double, collection="raced"), tmp_path / "photos").summary.points == 2
         return
-    with pytest.raises(ContractMismatch, match="another revision"):
+    with pytest.raises(ContractMismatch, match="another precision"):
         ingest(on(double, collection="raced"), tmp_path / "photos")
 
 

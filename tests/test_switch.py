@@ -20,6 +20,7 @@ from benchmarks.crashes.warm import Fault, Warm
 from clipindex.cli.app import app
 from clipindex.collection.contract import read_contract
 from clipindex.collection.lock import locked
+from clipindex.collection.model_users import collections_made_with
 from clipindex.collection.opening import Settings, open_for_ingest
 from clipindex.errors import (
     CollectionBusy,
@@ -32,6 +33,8 @@ from clipindex.errors import (
     UsageError,
 )
 from clipindex.files.identity import point_id
+from clipindex.model.bundle import open_bundle
+from clipindex.model.installed import Installed
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.filter import Filter
 from clipindex.upkeep.switch import filling, run
@@ -218,6 +221,19 @@ def test_a_tag_is_in_both_collections_at_once(
     assert tagged == [str(pictures[0])]
 
 
+def test_both_models_are_in_use_until_the_old_collection_is_dropped(
+    index: clipindex.Index, other: str, tmp_path: Path
+) -> None:
+    def users(folder: str | Path) -> list[str]:
+        model = Installed("any", Path(folder), open_bundle(Path(folder)))
+        return collections_made_with(model, tmp_path / "store")
+
+    index.switch_model(other)
+    assert users(TINY) == users(other) == ["image_embeddings"]
+    index.drop_old()
+    assert (users(TINY), users(other)) == ([], ["image_embeddings"])
+
+
 def test_a_run_goes_on_when_the_old_model_is_gone_and_says_so(
     tmp_path: Path, pictures: list[Path]
 ) -> None:
@@ -255,6 +271,9 @@ def test_dropping_the_old_collection_frees_its_place_and_ends_the_switch(
     assert (index.drop_old().model, index.status().switch) == ("tiny-clip", None)
     names = {path.name for path in folder.iterdir()}
     assert names <= {"contract.json", "generation-2", "lock", "switch-lock"}
+    clipindex.Index(tmp_path / "elsewhere", model=str(TINY)).ingest(tmp_path)  # walks past it
+    assert clipindex.Index(tmp_path / "elsewhere").status().indexed == 5
+    assert clipindex.Index(tmp_path / "elsewhere").status().skipped == 0
     assert index.query(pictures[0])[0].path == str(pictures[0])
     with pytest.raises(UsageError, match="nothing to go back to"):
         index.switch_back()
@@ -546,10 +565,9 @@ def test_a_rehearsal_is_a_table_or_json(index: clipindex.Index, other: str, tmp_
     place = ("--store", tmp_path / "store", "--rehearse", queries, "--hits", 2)
     code, out, _ = clipindex_says("switch-model", other, *place)
     lines = out.splitlines()
-    assert (code, lines[0].split()) == (0, ["query", "kept", "won", "lost"])
-    assert [line.rsplit(maxsplit=3)[0].strip() for line in lines[1:4]] == (
-        ["a dog", "a red car", "in all"]
-    )
+    assert (code, lines[0].split()) == (0, ["kept", "won", "lost", "query"])
+    queries = [line.split(maxsplit=3)[3] for line in lines[1:4]]
+    assert queries == ["a dog", "a red car", "in all"]
     assert "Nothing was changed" in lines[-1]
     _, out, _ = clipindex_says("switch-model", other, *place, "--json")
     first, second, totals = map(json.loads, out.splitlines())

@@ -42,6 +42,7 @@ def test_an_alias_is_switched_and_back_and_both_get_every_change(
     assert (status.model, status.indexed, len(status.roots)) == ("other-clip", 5, 1)
     assert status.switch is not None
     assert (status.switch.state, status.switch.collection) == ("switched", "v1")
+    assert (status.switch.pictures, status.switch.of) == (5, 5)
     photos.tag({"since": "then"}, [first])
     make_pictures(tmp_path / "pictures" / "more", 1, first_seed=60)
     assert photos.reindex().new == 1

@@ -73,6 +73,8 @@ class Vision:
     name: str = "pixel_values"
     output: str = "image_embeds"
     normalised: bool = False
+    layers: int = 1
+    norm: str = ""  # in front of each layer: `operator`, or `nodes` as older exporters write it
     is_valid: bool = False  # says so instead of a padding of 0
     through: str = ""  # an operator between the pixels and the convolution
 
@@ -99,7 +101,8 @@ class Vision:
         states = b.add("Concat", token, states, axis=1)
         grid = (self.size + 2 * self.pads - self.patch) // self.stride + 1
         states = b.add("Add", states, b.weight(1 + grid**2, WIDTH, scale=0.3))
-        states = _layer(b, states)
+        for _ in range(self.layers):
+            states = _layer(b, states, self.norm)
         embeds = b.add(
             "MatMul",
             b.add("ReduceMean", states, axes=[1], keepdims=0),
@@ -163,9 +166,25 @@ class Text:
         b.output(embeds, self.output, [self.batch, self.dimension])
 
 
-def _layer(b: Builder, states: str) -> str:
+def _layer(b: Builder, states: str, norm: str = "") -> str:
+    if norm:
+        normed = _normed(b, states, norm)
+        wide = b.add("Add", b.add("MatMul", normed, b.weight(WIDTH, 32, scale=0.4)), b.weight(32))
+        narrow = b.add("MatMul", b.add("Tanh", wide), b.weight(32, WIDTH, scale=0.4))
+        return b.add("Add", states, narrow)
     mixed = b.add("Tanh", b.add("MatMul", states, b.weight(WIDTH, WIDTH)))
     return b.add("Add", states, mixed)
+
+
+def _normed(b: Builder, states: str, norm: str) -> str:
+    scale = b.constant(np.linspace(0.2, 3, WIDTH).astype(np.float32))
+    if norm == "operator":
+        return b.add("LayerNormalization", states, scale, b.weight(WIDTH))
+    centred = b.add("Sub", states, b.add("ReduceMean", states, axes=[-1]))
+    square = b.add("ReduceMean", b.add("Mul", centred, centred), axes=[-1])
+    deviation = b.add("Sqrt", b.add("Add", square, b.constant(np.float32(1e-5))))
+    unit = b.add("Div", centred, deviation)
+    return b.add("Add", b.add("Mul", unit, scale), b.weight(WIDTH))
 
 
 def _numbers(b: Builder, *numbers: int) -> list[str]:

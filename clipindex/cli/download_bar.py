@@ -62,7 +62,11 @@ class DownloadBar:
         self._bar.update(done - self._bar.n)
 
     def said(self, text: str) -> None:
-        """A remark for people."""
+        """What is being done now."""
+        self._output.say(text)
+
+    def noted(self, text: str) -> None:
+        """What the user should know."""
         self._output.note(text)
 
     def _line(self) -> None:

@@ -86,6 +86,18 @@ def fed_line(event: OldCollectionFed) -> str:
     )
 
 
+def note_line(event: Event) -> str | None:
+    """What a person should know although nothing is wrong; None: this is no such event."""
+    match event:
+        case RootRenamed():
+            return renamed_line(event)
+        case RootOptionsUsed():
+            return options_line(event)
+        case OldCollectionFed() if event.embedded or event.lacking:
+            return fed_line(event)
+    return None
+
+
 def vanished_line(paths: Sequence[str], count: int, deferred: int) -> str:
     """What vanished since the last run; `paths` are the first few of `count`."""
     names = ", ".join(paths) + (f" and {count - len(paths):,} more" if count > len(paths) else "")

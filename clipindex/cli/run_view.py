@@ -17,13 +17,11 @@ from tqdm import tqdm
 
 from clipindex.cli.event_lines import (
     embedding_line,
-    fed_line,
     file_line,
     log_line,
     missing_line,
-    options_line,
+    note_line,
     planned_line,
-    renamed_line,
     started_line,
     vanished_line,
 )
@@ -39,10 +37,7 @@ from clipindex.ingest.events import (
     FileDone,
     FileVanished,
     FolderFault,
-    OldCollectionFed,
     PointsMissing,
-    RootOptionsUsed,
-    RootRenamed,
     RunFinished,
     RunPlanned,
     RunStarted,
@@ -176,12 +171,8 @@ class JsonView:
             self._output.problem(missing_line(event))
         elif isinstance(event, RunPlanned):
             show_unmatched(event.unmatched_globs, self._output)
-        elif isinstance(event, RootRenamed):
-            self._output.say(f"note: {renamed_line(event)}")
-        elif isinstance(event, RootOptionsUsed):
-            self._output.say(f"note: {options_line(event)}")
-        elif isinstance(event, OldCollectionFed) and (event.embedded or event.lacking):
-            self._output.say(f"note: {fed_line(event)}")
+        elif (note := note_line(event)) is not None:
+            self._output.say(f"note: {note}")
 
     def _file(self, file: FileDone) -> None:
         line = {"path": file.path, "status": file.status.value, "id": file.id}
@@ -233,12 +224,8 @@ class PeopleView:
             self._slow_file(event)
         elif isinstance(event, Untouched):
             self._untouched(event)
-        elif isinstance(event, RootRenamed):
-            self._output.say(f"note: {renamed_line(event)}")
-        elif isinstance(event, RootOptionsUsed):
-            self._output.say(f"note: {options_line(event)}")
-        elif isinstance(event, OldCollectionFed) and (event.embedded or event.lacking):
-            self._output.say(f"note: {fed_line(event)}")
+        elif (note := note_line(event)) is not None:
+            self._output.say(f"note: {note}")
 
     def _finished(self, summary: Summary) -> None:
         """What vanished is said with --quiet too, in the run that misses it first."""

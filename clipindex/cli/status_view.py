@@ -49,7 +49,7 @@ def show_status(status: CollectionStatus, output: Output) -> None:
 
 
 def _switch(status: CollectionStatus) -> list[str]:
-    return [] if status.switch is None else switch_words(status.switch)
+    return [] if status.switch is None else switch_words(status.switch, status.model)
 
 
 def _root(root: RootOptions) -> str:

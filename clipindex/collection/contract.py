@@ -250,10 +250,13 @@ def _remembered_bundle(stored: StoredContract) -> Bundle:
     try:
         return find_bundle(stored.contract.model)
     except ModelError as error:
+        from clipindex.model.missing import how_to_get_again  # 15 ms, and most models are there
+
+        again = how_to_get_again(stored.contract.model, folder.name)
         raise ModelError(
             f"the collection's model '{stored.contract.model}' is no longer at its place",
             path=stored.bundle,
-            hint="say where it is now with --model DIR",
+            hint="say where it is now with --model DIR" + (f"; or {again}" if again else ""),
         ) from error
 
 

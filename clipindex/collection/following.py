@@ -82,11 +82,11 @@ def bring_along(
 
 
 def write(beside: Points, batch: Sequence[Point]) -> None:
-    """Write points, verified, with an index for each of their tags. Raises VerificationFailed."""
+    """Write points, verified, with an index for each tag and metadata field. Raises
+    VerificationFailed."""
     fields = {name: value for point in batch for name, value in point.payload.items()}
-    for name, value in fields.items():
-        if is_label(name):
-            beside.index_field(name, label_index(name, value))
+    for name in filter(is_label, fields):
+        beside.index_field(name, label_index(name, fields[name]))
     for start in range(0, len(batch), POINTS_AT_ONCE):
         write_verified(beside, batch[start : start + POINTS_AT_ONCE])
 

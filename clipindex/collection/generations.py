@@ -66,6 +66,13 @@ def read_stored(folder: Path, generation: str) -> StoredContract | None:
         raise _unreadable(folder / "contract.json", str(error)) from error
 
 
+def contracts_in(folder: Path) -> list[StoredContract]:
+    """The contracts of all generations of a collection. Raises StoreError."""
+    others = [path.name for path in folder.iterdir() if NAME.fullmatch(path.name)]
+    stored = (read_stored(folder, name) for name in (FIRST, *others))
+    return [one for one in stored if one is not None]
+
+
 def write_stored(folder: Path, generation: str, stored: StoredContract) -> None:
     """Write a generation's contract durably. Raises DiskFull or StoreError."""
     if generation == FIRST and (live := live_generation(folder)) != FIRST:

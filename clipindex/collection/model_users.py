@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clipindex.collection.contract import read_contract
+from clipindex.collection.contract import StoredContract
+from clipindex.collection.generations import contracts_in
 from clipindex.errors import StoreError
 from clipindex.model.installed import Installed
 
 
 def collections_made_with(model: Installed, store: Path) -> list[str]:
-    """Their names, sorted. What cannot be read is left out: it is not this model's fault."""
+    """Their names, sorted; while one is switched to another model, both models are in use. What
+    cannot be read is left out: it is not this model's fault."""
     return [
         contract.parent.name
         for contract in sorted(store.glob("*/contract.json"))
@@ -20,11 +22,12 @@ def collections_made_with(model: Installed, store: Path) -> list[str]:
 
 def _was_made_with(model: Installed, path: Path) -> bool:
     try:
-        stored = read_contract(path)
+        return any(_uses(model, stored) for stored in contracts_in(path.parent))
     except StoreError:
         return False
-    if stored is None:
-        return False
+
+
+def _uses(model: Installed, stored: StoredContract) -> bool:
     if Path(stored.bundle) == model.folder:
         return True
     if model.bundle is None:

@@ -41,6 +41,11 @@ class Pair:
     new: str
 
     @property
+    def mark(self) -> str:
+        """The alias that stands for the new one."""
+        return self.alias + MARK
+
+    @property
     def other(self) -> str:
         """The one that is not live."""
         return self.old if self.live == self.new else self.new

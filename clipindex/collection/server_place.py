@@ -101,13 +101,14 @@ class ServerPlace:
             pair = None
         elif pair is not None:
             alias = pair.alias
+        mark = None if pair is None else pair.mark  # it is ours, not the user's
         place = replace(self, collection=own_name, alias=alias, is_beside=False)
         info = label.look(connection, own_name)
         return Located(
             place,
             place.stored_in(info),
             beside=None if pair is None else server_pair.beside_of(place, pair, connection),
-            aliases=tuple(sorted(a for a, c in aliases.items() if c == own_name)),
+            aliases=tuple(sorted(a for a, c in aliases.items() if c == own_name and a != mark)),
             health=None if info is None else _health(info),
             search=EXACT if info is None else method_for(info),
         )

@@ -14,8 +14,9 @@ from clipindex.files.globs import Globs, glob_text
 from clipindex.files.housekeeping import housekeeping_in, is_housekeeping
 
 # What marks the folder of an embedded collection: clipindex does not walk its own files,
-# whichever store they belong to and whatever path leads to them.
-COLLECTION_FILES = frozenset({b"contract.json", b"lock", b"shard"})
+# whichever store they belong to and whatever path leads to them. One that was switched to another
+# model has its shard in a folder of its own, generation-N.
+COLLECTION_FILES = frozenset({b"contract.json", b"lock"})
 
 Patterns = tuple[str, ...]
 
@@ -193,7 +194,7 @@ def _list_folder(path: bytes, rules: _Rules) -> tuple[Folder, list[bytes]]:
     except OSError as error:
         folder.faults.append((path, _reason(error)))
         return folder, below
-    if {entry.name for entry in entries} >= COLLECTION_FILES:
+    if _is_collection({entry.name for entry in entries}):
         folder.left_out.append(path)
         return folder, below
     place = _Place(rules.below_root(path), housekeeping_in(path))
@@ -241,3 +242,9 @@ def _add_named_file(folder: Folder, path: bytes) -> None:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+def _is_collection(names: set[bytes]) -> bool:
+    """Whether the folder with these names is an embedded collection."""
+    has_points = b"shard" in names or any(name.startswith(b"generation-") for name in names)
+    return has_points and names >= COLLECTION_FILES

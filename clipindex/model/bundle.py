@@ -220,12 +220,8 @@ def _read_manifest(folder: Path) -> Manifest:
             hint="convert the model again with this clipindex's scripts/convert_to_onnx.py; a"
             " bundle made by a later clipindex needs that clipindex",
         ) from error
-    required = {
-        VISION: manifest.image,
-        TEXT: manifest.text,
-        TOKENIZER: manifest.text,
-        DECODER: manifest.merged,
-    }
+    required: dict[str, object] = {VISION: manifest.image, TEXT: manifest.text}
+    required |= {TOKENIZER: manifest.text, DECODER: manifest.merged}
     for name, spec in required.items():
         if spec is not None and name not in manifest.files:
             raise _damaged(path, f"it does not list {name}")

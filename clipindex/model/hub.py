@@ -141,7 +141,6 @@ class Hub:
         What has arrived stays whatever happens, and the next call goes on from there. Raises
         ModelError; OSError for the disk.
         """
-        self._check_online(file)
         with open(target, "ab+") as opened, in_words(file, self.endpoint):
             partial = Partial(opened)
             moved(partial.size)
@@ -158,6 +157,7 @@ class Hub:
             return partial.sha256
 
     def _append(self, file: RemoteFile, remote: Remote, partial: Partial, moved: Moved) -> None:
+        self._check_online(file)
         if partial.size > remote.bytes:
             partial.empty()
         for chunk in self._requests.bytes_from(self._url(file, remote.commit), partial.size):

@@ -44,6 +44,12 @@ def folder_for(name: str) -> Path:
     return folder / name
 
 
+def downloads_of(name: str) -> Path:
+    """Where the files of a model arrive until it is installed. No model's name begins with a dot.
+    Raises UsageError for a user without home."""
+    return folder_for(name).parent / ".downloads" / name
+
+
 def installed_models() -> dict[str, Installed]:
     """All of them by name; of two with one name the one that --model would take."""
     models: dict[str, Installed] = {}
@@ -60,6 +66,14 @@ def _opened(name: str, folder: Path) -> Installed:
         return Installed(name, folder, open_bundle(folder))
     except ModelError as error:
         return Installed(name, folder, None, error.message)
+
+
+def remove_downloads(name: str) -> bool:
+    """Delete what had arrived of a model that was never installed; whether there was anything."""
+    folder = downloads_of(name)
+    is_there = folder.is_dir()
+    shutil.rmtree(folder, ignore_errors=True)
+    return is_there
 
 
 def remove(model: Installed) -> None:

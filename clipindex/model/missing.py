@@ -64,6 +64,12 @@ def closest(name: str, names: list[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def how_to_get_again(*names: str) -> str:
+    """What to type for the first of these names that is known; empty where none is."""
+    known = descriptions()
+    return next((how_to_get(known[name]) for name in names if name in known), "")
+
+
 def how_to_get(description: ModelDescription) -> str:
     """What to type to have a model on this machine."""
     if description.origin == "installed":

@@ -23,10 +23,9 @@ from clipindex.files.replacing import built_beside, replace, settle
 from clipindex.model.adapt.bundle import adapt
 from clipindex.model.bundle import Bundle, open_bundle
 from clipindex.model.hub import Hub, Remote
-from clipindex.model.installed import folder_for
+from clipindex.model.installed import downloads_of, folder_for
 from clipindex.model.registry import ModelDescription, RemoteFile
 
-DOWNLOADS = ".downloads"  # beside the models; no model's name begins with a dot
 HEADROOM = 64 << 20  # bytes that stay free
 
 
@@ -38,7 +37,11 @@ class Watch(Protocol):
         ...
 
     def said(self, text: str) -> None:
-        """A remark for people."""
+        """What is being done now."""
+        ...
+
+    def noted(self, text: str) -> None:
+        """What the user should know."""
         ...
 
 
@@ -69,7 +72,7 @@ def pull(description: ModelDescription, watch: Watch) -> Pulled:
     CollectionBusy while another process pulls it, UsageError for a user without a home.
     """
     target = folder_for(description.id)
-    downloads = target.parent / DOWNLOADS / description.id
+    downloads = downloads_of(description.id)
     with _disk(target.parent):
         downloads.mkdir(parents=True, exist_ok=True)
         with _alone(downloads, description.id):
@@ -78,6 +81,7 @@ def pull(description: ModelDescription, watch: Watch) -> Pulled:
                 return Pulled(here)
             with closing(Hub()) as hub:
                 files = _fetch(description, hub, downloads, watch)
+            watch.said("installing it: its files are checked, and brought into clipindex's form")
             bundle = _install(description, files, target)
             shutil.rmtree(downloads, ignore_errors=True)
     return Pulled(bundle, files)
@@ -112,7 +116,7 @@ def _fetch(
         sha256 = hub.download(file, remote, target, _moved_after(before, total, watch))
         _check_content(file, remote, target, sha256)
         if file.sha256 is None:
-            watch.said(f"{file.path}: SHA-256 {sha256} (of the hub; clipindex knows none)")
+            watch.noted(f"{file.path}: SHA-256 {sha256} (of the hub; clipindex knows none)")
         fetched[file] = Arrived(
             file=file,
             local=target,

@@ -67,7 +67,8 @@ def check_exact(run: Run, probe: Path) -> None:
         raise ModelError(
             "this processor's 8-bit arithmetic saturates: the model's vectors would be wrong",
             path=str(probe.parent),
-            hint="convert it with --weight-bits 7 (slightly less exact), or use an fp32 bundle",
+            hint="make it anew with clipindex models quantise NAME --weight-bits 7 (slightly less"
+            " exact), or use an fp32 model",
         )
 
 

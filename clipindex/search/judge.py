@@ -62,7 +62,9 @@ def judge_of(query: Query, encoder: QueryEncoder, place: Place, stored: StoredCo
     neutral = np.zeros_like(query.vector)
     if query.texts:
         neutral = query.texts * encoder.encode_texts(list(NEUTRAL)).mean(axis=0)
-    calibration = calibration_for(encoder.bundle.manifest) if query.is_text else None
+    bundle = encoder.bundle
+    is_measured = query.is_text and bundle.voice is None
+    calibration = calibration_for(bundle.manifest) if is_measured else None
     return Judge(place=place, stored=stored, query=query, neutral=neutral, calibration=calibration)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipindex.model.bundle import TEXT, VISION
 from clipindex.model.encoder import Embeddings
 from clipindex.model.manifest import Manifest
 from clipindex.stores.points import Vector
@@ -88,8 +89,8 @@ def standing(query: Vector, neutral: Vector, hits: Embeddings, sample: Sample) -
 
 def calibration_for(manifest: Manifest) -> Calibration | None:
     """The calibration of a model, None where it was not measured."""
-    digests = [manifest.files[name].sha256[:16] for name in ("vision.onnx", "text.onnx")]
-    return CALIBRATIONS.get("-".join(digests))
+    towers = [manifest.files.get(name) for name in (VISION, TEXT)]
+    return CALIBRATIONS.get("-".join("" if file is None else file.sha256[:16] for file in towers))
 
 
 # Beginnings of the SHA-256 of both towers -> calibration, as `benchmarks/scores.py` prints it.

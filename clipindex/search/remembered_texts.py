@@ -1,7 +1,8 @@
 """The vectors of texts that were asked before: a repeated query loads no model.
 
 A file holds the vectors of the texts of one call, and is named by the digest of everything that
-decides them: the bundle's manifest, which names the digest of each of its files, and the texts.
+decides them: the manifest of the bundle with the text tower, which names the digest of each of its
+files, and the texts.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class RememberingEncoder:
 
 
 def _key(bundle: Bundle, texts: list[str]) -> str:
-    facts = json.dumps([VERSION, bundle.manifest.to_json(), texts])
+    facts = json.dumps([VERSION, bundle.speaker.manifest.to_json(), texts])
     return hashlib.sha256(facts.encode()).hexdigest()
 
 

@@ -25,9 +25,6 @@ from exporter.merged import write_merged
 from exporter.parity import check_text, check_vision
 from exporter.source import Checkpoint, Source, TextSide, VisionSide, find_checkpoint
 from exporter.tokens import NOTICE, add_tokenizer
-from exporter.towers import VisionTower
-from fidelity import query_embeddings
-from int8_vision import Int8, write_int8_vision
 
 # transformers' model_type -> what reads it
 READERS: dict[str, Callable[[Checkpoint, str], Source]] = {
@@ -93,7 +90,7 @@ def bundle_of(name: str) -> Bundle:
         raise BundleRefused(f"--mate {name}: {error}") from error
 
 
-def convert(source: Source, output: Path, *, int8: Int8 | None = None) -> None:
+def convert(source: Source, output: Path) -> None:
     """Write the bundle, or nothing: the exported towers must agree with their references."""
     with finished_or_nothing(output) as folder, torch.no_grad():
         fields = manifest_fields(source)
@@ -101,10 +98,8 @@ def convert(source: Source, output: Path, *, int8: Int8 | None = None) -> None:
             write_merged(source.merged, folder)
         if source.text is not None:
             write_text(source.text, folder)
-        if source.vision is not None and int8 is None:
+        if source.vision is not None:
             write_vision(source.vision, folder)
-        elif source.vision is not None and int8 is not None:
-            fields |= int8_vision(source, source.vision, int8, folder)
         files = sorted(path.name for path in folder.iterdir() if path.name != NOTICE)
         write_manifest(folder, fields, files)
 
@@ -122,18 +117,6 @@ def write_vision(side: VisionSide, folder: Path) -> None:
     path = folder / "vision.onnx"
     export_vision(side.tower, path, size=side.spec.size)
     check_vision(side.reference, path, size=side.spec.size)
-
-
-def int8_vision(source: Source, side: VisionSide, int8: Int8, folder: Path) -> dict[str, Any]:
-    """The fields of the manifest that differ from fp32."""
-    if not isinstance(side.tower, VisionTower) or source.text is None:
-        raise BundleRefused(
-            "int8 is made of CLIP's vision transformers with a text tower: convert this model with"
-            " --precision fp32"
-        )
-    queries = query_embeddings(folder, source.text.spec)
-    quantisation = write_int8_vision(side.tower, side.reference, int8, queries, folder)
-    return {"precision": "int8", "quantisation": asdict(quantisation)}
 
 
 def manifest_fields(source: Source) -> dict[str, Any]:

@@ -31,22 +31,13 @@ class Action(StrEnum):
 @command(writes=True, rivals=(("json", "paths"), ("json", "null")))
 def duplicates(
     session: Session,
-    action: Annotated[
-        Action,
-        typer.Argument(
-            metavar="[list|different|keep|forget|verdicts]",
-            help="list: show the groups (the default). different: these pictures are not the same, "
-            "never group them again. keep: these come first in their groups. forget: undo both. "
-            "verdicts: show what was decided.",
-            show_default=False,
-            rich_help_panel=WHAT,
-        ),
-    ] = Action.LIST,
-    paths: Annotated[
+    words: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]...",
-            help="list: only files at or below these. different, keep, forget: the pictures.",
+            metavar="[list|different|keep|forget|verdicts] [PATH]...",
+            help="list: show the groups, with PATH those of files at or below it (the default). "
+            "different: these pictures are not the same, never group them again. keep: these come "
+            "first in their groups. forget: undo both. verdicts: show what was decided.",
             show_default=False,
             rich_help_panel=WHAT,
         ),
@@ -108,12 +99,14 @@ def duplicates(
     another model and another machine.
 
         clipindex duplicates
+        clipindex duplicates ~/Pictures/2019 --mirrored
         clipindex duplicates different a.jpg b.jpg
         clipindex duplicates -0 | xargs -0 mv -t ~/to-look-at
     """
-    _check(session, action, paths or [], everything=everything)
+    action, paths = _parsed(words or [])
+    _check(session, action, paths, everything=everything)
     if action is not Action.LIST:
-        return _decide(session, action, paths or [])
+        return _decide(session, action, paths)
     from clipindex.cli.duplicates_view import show_duplicates
     from clipindex.upkeep.duplicates.findings import LEAST_COSINE, DuplicatesOptions
 
@@ -124,8 +117,15 @@ def duplicates(
         mirrored=mirrored,
         min_score=LEAST_COSINE if min_score is None else min_score,
     )
-    events = session.index().duplicates_events(paths or (), how)
+    events = session.index().duplicates_events(paths, how)
     return show_duplicates(events, session.output, paths=only_paths or null, zero=null)
+
+
+def _parsed(words: list[Path]) -> tuple[Action, list[Path]]:
+    """What to do, and with what. A folder of an action's name is reached as ./keep."""
+    if words and str(words[0]) in set(Action):
+        return Action(str(words[0])), words[1:]
+    return Action.LIST, words
 
 
 def _check(session: Session, action: Action, paths: list[Path], *, everything: bool) -> None:

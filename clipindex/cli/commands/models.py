@@ -26,6 +26,7 @@ class Action(StrEnum):
     PATH = "path"
     VERIFY = "verify"
     REMOVE = "remove"
+    QUANTISE = "quantise"
 
 
 @command(without=("url", "collection", "source", "timeout"))
@@ -34,10 +35,12 @@ def models(
     action: Annotated[
         Action,
         typer.Argument(
-            metavar="[list|info|pull|path|verify|remove]",
+            metavar="[list|info|pull|path|verify|remove|quantise]",
             help="list: the models that are known, and which are here (the default). info: all "
             "that is known of one. pull: download one. path: print its folder. verify: hash its "
-            "files (without NAME those of all). remove: delete what was downloaded.",
+            "files (without NAME those of all). remove: delete what was downloaded. quantise: make "
+            "the int8 form of one, NAME-int8: some three times as fast on a CPU, and a little less "
+            "exact.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -60,6 +63,26 @@ def models(
             rich_help_panel=PANEL,
         ),
     ] = False,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DIR",
+            help="quantise: a folder of typical pictures, 50 at least; up to 200 are read.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    weight_bits: Annotated[
+        int,
+        typer.Option(
+            "--weight-bits",
+            min=7,
+            max=8,
+            help="quantise: 7 for processors whose 8-bit arithmetic saturates, if clipindex says "
+            "so.",
+            rich_help_panel=PANEL,
+        ),
+    ] = 8,
 ) -> int:
     """Show, download and check the models that pictures are indexed with.
 
@@ -69,11 +92,14 @@ def models(
 
         clipindex models
         clipindex models pull vit-b-32-laion2b
+        clipindex models quantise vit-b-32-laion2b --calibrate ~/Pictures
         clipindex ingest ~/Pictures --model vit-b-32-laion2b --collection photos
     """
     chosen = list(dict.fromkeys(names or ()))
     if action is not Action.REMOVE:
         session.refuse_typed(("yes",), "only `remove` asks for it")
+    if action is not Action.QUANTISE:
+        session.refuse_typed(("calibrate", "weight_bits"), "only `quantise` takes them")
     if action is Action.LIST:
         return _list(session, chosen)
     if action is Action.VERIFY:
@@ -88,6 +114,10 @@ def models(
     for name in chosen:
         if action is Action.REMOVE:
             _remove(session, name, despite=yes)
+        elif action is Action.QUANTISE:
+            from clipindex.cli.quantise import quantise_model
+
+            quantise_model(name, calibrate, weight_bits, session.output)
         else:
             {Action.INFO: _info, Action.PULL: _pull, Action.PATH: _path}[action](session, name)
     return ExitCode.DONE
@@ -183,9 +213,14 @@ def _fault_of(name: str, here: dict[str, Installed]) -> ModelError | None:
 def _remove(session: Session, name: str, *, despite: bool) -> None:
     from clipindex.collection.model_users import collections_made_with
     from clipindex.collection.places import place_at
-    from clipindex.model.installed import installed_models, remove
+    from clipindex.model.installed import installed_models, remove, remove_downloads
+    from clipindex.model.manifest import FILE_NAME
 
     model = installed_models().get(name)
+    arrived = FILE_NAME.fullmatch(name) is not None and remove_downloads(name)
+    if model is None and arrived:
+        _removed(session, name, [])
+        return
     if model is None:
         raise UsageError(f"no model named '{name}' is here", hint="`clipindex models` lists them")
     store = Path(place_at(session.store, None, session.collection, None).name)
@@ -196,6 +231,10 @@ def _remove(session: Session, name: str, *, despite: bool) -> None:
             hint=f"--yes removes it all the same; `clipindex models pull {name}` brings it back",
         )
     remove(model)
+    _removed(session, name, users)
+
+
+def _removed(session: Session, name: str, users: list[str]) -> None:
     if session.output.json:
         session.output.record({"type": "model_removed", "model": name, "collections": users})
     else:

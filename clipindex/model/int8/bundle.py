@@ -40,10 +40,10 @@ def quantise(
     """
     if bundle.manifest.precision == "int8":
         raise UsageError(f"'{bundle.manifest.model}' is int8 already", path=str(bundle.folder))
-    fp32 = _embedded(Model(bundle), pictures.held_back, "fp32", watch)
     with built_beside(target) as new:
         new.mkdir(parents=True)
         _write_tower(bundle, pictures.calibration, weight_bits, new, watch)
+        fp32 = _embedded(Model(bundle), pictures.held_back, "fp32", watch)
         for file in bundle.manifest.files:
             if not decides_pictures(file):
                 shutil.copyfile(bundle.folder / file, new / file)

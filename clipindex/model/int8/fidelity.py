@@ -57,11 +57,11 @@ def measure_fidelity(fp32: Embeddings, int8: Embeddings, texts: Embeddings | Non
     """The figures of `Quantisation`, of unit vectors [count, dimension] of the same pictures, and
     of texts, where the model knows any."""
     cosines = (fp32.astype(np.float64) * int8).sum(axis=1)
-    by_text = None if texts is None else _overlap(texts @ fp32.T, texts @ int8.T)
+    by_text = None if texts is None else overlap(texts @ fp32.T, texts @ int8.T)
     return Figures(
         mean_cosine=float(cosines.mean()),
         smallest_cosine=float(cosines.min()),
-        image_overlap=_overlap(_of_others(fp32), _of_others(int8)),
+        image_overlap=overlap(_of_others(fp32), _of_others(int8)),
         text_overlap=by_text,
     )
 
@@ -73,7 +73,7 @@ def _of_others(vectors: Embeddings) -> Array:
     return scores
 
 
-def _overlap(first: Array, second: Array) -> float:
+def overlap(first: Array, second: Array) -> float:
     """The mean share of each query's best hits that both scores [queries, pictures] name."""
     best, other = (np.argsort(-scores, axis=1)[:, :TOP] for scores in (first, second))
     shared = [len(np.intersect1d(*pair)) for pair in zip(best, other, strict=True)]

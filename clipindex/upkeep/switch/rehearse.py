@@ -68,7 +68,9 @@ class Rehearsal:
     that the collection has; `sampled`: of them, those that were embedded."""
 
     model: str
+    preprocessing: str
     before: str
+    preprocessing_before: str
     queries: list[RehearsedQuery]
     sampled: int
     unreadable: int  # of the sample
@@ -138,7 +140,9 @@ def rehearse(
     asked_old = _vectors(queries, load(bundle_for(stored, None)), recipe_of(stored.contract))
     return Rehearsal(
         model=contract.model,
+        preprocessing=contract.preprocessing,
         before=stored.contract.model,
+        preprocessing_before=stored.contract.preprocessing,
         queries=[
             _compare(text, paths, before @ old, after @ now, options.hits)
             for text, old, now in zip(queries, asked_old, asked_new, strict=True)

@@ -57,7 +57,9 @@ class SwitchReport:
     state: str
     collection: str
     model: str  # of the collection that was filled, or is live now
+    preprocessing: str
     before: str  # the model of the other one
+    preprocessing_before: str
     pictures: int  # that the collection has which was filled
     of: int  # that the other one has
     embedded: int  # contents, in this call

@@ -66,7 +66,7 @@ def switch_model(
         beside = located.beside or _begin(located, contract, bundle)
         recipe = Preprocessing(contract.preprocessing)
         embedding = Embedding(lambda: bundle, load, recipe, options.cores)
-        run = _Run(located.place, stored, beside, embedding, started, moved)
+        run = _Run(place.collection, located.place, stored, beside, embedding, started, moved)
         embedded = 0
         while True:
             filled = run.fill(deadline)
@@ -98,7 +98,7 @@ def switch_back(
         old = beside.stored
         recipe = Preprocessing(old.contract.preprocessing)
         embedding = Embedding(lambda: bundle_for(old, None), load, recipe, options.cores)
-        run = _Run(located.place, stored, beside, embedding, started, moved)
+        run = _Run(place.collection, located.place, stored, beside, embedding, started, moved)
         return run.finish(BACK, leave_out=options.leave_out, exactly=False)
 
 
@@ -126,6 +126,7 @@ def alone(place: Place) -> Iterator[Located]:
     A deletion that was interrupted is finished first. Raises CollectionBusy."""
     before = place.locate(for_writing=True)
     before.require()
+    before.place.folder.mkdir(parents=True, exist_ok=True)  # of a server this machine's own
     with locked(before.place.folder / LOCK, PURPOSE, before.place.patience):
         before.place.finish_drop()
         yield place.locate(for_writing=True)
@@ -182,8 +183,10 @@ def _begin(located: Located, contract: Contract, bundle: Bundle) -> Beside:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One collection that is filled from the live one at `place`."""
+    """One collection that is filled from the live one at `place`; `name`: as the caller knows it,
+    on a server an alias."""
 
+    name: str
     place: Place
     stored: StoredContract
     beside: Beside
@@ -215,7 +218,8 @@ class _Run:
         place, stored, beside = self.place, self.stored, self.beside
         with ExitStack() as held:
             hold = held.enter_context(place.hold(PURPOSE))
-            if beside.place.lock != place.lock:
+            if beside.place.lock != place.lock:  # on a server
+                beside.place.folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(beside.place.hold(PURPOSE))
             self._check_that_it_is_still_there()
             live = held.enter_context(self._opened(place, stored))
@@ -235,6 +239,7 @@ class _Run:
             if lacking and not leave_out:
                 return self._report(FILLING, compared)
             place.make_live(beside)
+            note_progress(replace(beside, place=place), compared.of, compared.pictures)
         return self._report(state, compared)
 
     def unfinished(self, filled: Filled, embedded: int) -> SwitchReport:
@@ -248,11 +253,14 @@ class _Run:
         return replace(self._report(FILLING, compared), embedded=embedded)
 
     def _report(self, state: str, compared: Compared) -> SwitchReport:
+        filled, other = self.beside.stored.contract, self.stored.contract
         return SwitchReport(
             state=state,
-            collection=self.place.collection,
-            model=self.beside.stored.contract.model,
-            before=self.stored.contract.model,
+            collection=self.name,
+            model=filled.model,
+            preprocessing=filled.preprocessing,
+            before=other.model,
+            preprocessing_before=other.preprocessing,
             pictures=compared.pictures,
             of=compared.of,
             embedded=compared.filled.embedded,
