@@ -16,15 +16,14 @@ from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Located, Place
 from clipindex.errors import ClipIndexWarning, Switched, UsageError
-from clipindex.files.access import is_file
-from clipindex.files.identity import display_path, path_from_payload, resolve_root
+from clipindex.files.identity import path_from_payload
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.model.loading import open_model
 from clipindex.search.filters import (
     EVERY_PICTURE,
     PictureFilter,
-    below,
+    check_folder,
     check_group,
     filter_of,
     unknown_values,
@@ -154,7 +153,7 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
     if not hits:
         notes += unknown_values(points, options.pictures)
         for folder in _folders(options):
-            _check_folder(points, folder)
+            check_folder(points, folder)
     for note in notes:
         warnings.warn(note, ClipIndexWarning, stacklevel=2)
     hits.sort(key=ORDER[options.sort])
@@ -195,24 +194,6 @@ def _folders(options: QueryOptions) -> Sequence[Path]:
     if options.under is None:
         return ()
     return (options.under,) if isinstance(options.under, str | os.PathLike) else options.under
-
-
-def _check_folder(points: ReadablePoints, folder: Path) -> None:
-    """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
-    if any(True for _ in points.scroll(Filter().also_among("folders", below([folder])))):
-        return
-    path = resolve_root(folder)
-    if is_file(path):
-        raise UsageError(
-            "this is a file, and --under takes a folder",
-            path=display_path(path),
-            hint="name the folder that it is in",
-        )
-    raise UsageError(
-        "nothing is indexed below this folder",
-        path=display_path(path),
-        hint="correct --under, or ingest the folder first; `clipindex status` lists the folders",
-    )
 
 
 def _best_contents(
