@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from clipindex.collection.contract import bundle_for_query, recipe_of
 from clipindex.collection.kept import Kept
@@ -31,7 +30,7 @@ from clipindex.search.filters import (
 )
 from clipindex.search.grouping import best_of_groups
 from clipindex.search.judge import at_least, judge_of
-from clipindex.search.order import Sort
+from clipindex.search.order import ORDER, Sort
 from clipindex.search.remembered_texts import RememberingEncoder
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
@@ -84,13 +83,6 @@ class QueryOptions:
     group_by: str | None = None  # a tag or metadata: the best picture of each of its values
     exclude_self: bool = False  # leave out the pictures that were asked with
     copies: bool = False  # each copy of a picture is a hit
-
-
-ORDER: dict[Sort, Callable[[Hit], Any]] = {
-    Sort.SCORE: lambda _: 0,  # they are in that order already
-    Sort.TAKEN: lambda hit: (hit.taken is None, hit.taken or ""),
-    Sort.PATH: lambda hit: hit.path,
-}
 
 
 def find(
