@@ -235,9 +235,10 @@ def test_the_python_interface_leaves_no_file_of_a_library_and_looks_nothing_up(
 
 
 def not_ours(home: Path) -> Iterator[Path]:
-    """The files of a home that clipindex does not keep itself: the texts that were asked for."""
-    kept = home / ".local" / "state" / "clipindex" / "texts"
-    return (path for path in home.rglob("*") if path.is_file() and path.parent != kept)
+    """The files of a home that clipindex does not keep itself, for queries."""
+    state = home / ".local" / "state" / "clipindex"
+    kept = state / "texts", state / "samples"
+    return (path for path in home.rglob("*") if path.is_file() and path.parent not in kept)
 
 
 def test_the_command_line_leaves_no_file_of_a_library(folder: Path) -> None:
