@@ -284,7 +284,12 @@ def test_weights_in_a_file_of_their_own_are_found_under_any_name(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("size", "dimension", "fit"), [(256, 768, "squash"), (64, 7, "crop"), (336, 1024, "crop")]
+    ("size", "dimension", "fit"),
+    [
+        (256, 768, "squash"),
+        pytest.param(64, 7, "crop", marks=pytest.mark.slow),
+        pytest.param(336, 1024, "crop", marks=pytest.mark.slow),
+    ],
 )
 def test_size_and_dimension_come_from_the_bundle_everywhere(
     size: int, dimension: int, fit: Any, tmp_path: Path

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -77,7 +78,7 @@ def model(tmp_path: Path) -> Path:
     return shutil.copytree(TINY, tmp_path / "model")
 
 
-def edit(path: Path, change: Callable[[dict[str, object]], object]) -> None:
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a JSON file in place."""
     content = json.loads(path.read_text("utf-8"))
     change(content)
@@ -325,7 +326,12 @@ def test_an_older_version_of_the_preprocessing_is_5_and_says_to_ingest_again(
         fails(5, *said, args=[*args, "--store", store])
 
 
+def other_weights(manifest: dict[str, Any]) -> None:
+    manifest["files"]["vision.onnx"].update(sha256="0" * 64)
+
+
 def test_another_model_is_5_and_named(photos: Path, store: Path, model: Path) -> None:
+    edit(model / "model.json", other_weights)
     edit(model / "model.json", lambda manifest: manifest.update(model="other-clip"))
     for command in (["ingest", photos], ["query", "a dog"]):
         args = [*command, "--store", store, "--model", model]
@@ -336,14 +342,17 @@ def test_another_revision_and_other_weights_are_5_and_named(
     photos: Path, store: Path, model: Path
 ) -> None:
     args = ["ingest", photos, "--store", store, "--model", model]
+    edit(model / "model.json", other_weights)
+    fails(5, "other model files: vision.onnx", args=args)
     edit(model / "model.json", lambda manifest: manifest.update(revision="seed-1"))
     fails(5, "another revision: seed-0 (asked for: seed-1)", args=args)
-    shutil.copy(TINY / "model.json", model)
-    edit(
-        model / "model.json",
-        lambda manifest: manifest["files"]["vision.onnx"].update(sha256="0" * 64),
-    )
-    fails(5, "other model files: vision.onnx", args=args)
+
+
+def test_the_same_weights_under_another_name_are_the_same_model(
+    photos: Path, store: Path, model: Path
+) -> None:
+    edit(model / "model.json", lambda manifest: manifest.update(model="other", revision="1"))
+    assert clip("ingest", photos, "--store", store, "--model", model).code == 0
 
 
 def test_another_dimension_and_precision_are_5_and_named(store: Path, model: Path) -> None:

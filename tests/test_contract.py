@@ -185,7 +185,7 @@ def test_a_text_tower_without_a_mate_is_no_bundle(tmp_path: Path) -> None:
 
 def test_a_damaged_text_tower_is_found_when_it_speaks_for_another_bundle(tmp_path: Path) -> None:
     voice = text_only(tmp_path / "voice")
-    joined = open_bundle(TINY).with_voice(open_bundle(voice))
+    joined = open_bundle(TINY).with_text_tower_of(open_bundle(voice))
     joined.verify()
     data = bytearray(joined.text.read_bytes())
     data[-1] ^= 1
@@ -215,7 +215,7 @@ def test_an_int8_tower_is_searched_by_the_text_towers_of_the_fp32_it_was_made_fr
     assert set(contract.files.values()) != set(made_from.values())
     stored = StoredContract(contract, str(folder), {})
     voice = text_only(tmp_path / "voice")
-    assert bundle_for_query(stored, str(voice)).voice == open_bundle(voice)
+    assert bundle_for_query(stored, str(voice)).other_text == open_bundle(voice)
     other = text_only(tmp_path / "other", mate=variant(tmp_path / "x", "vision.onnx"))
     with pytest.raises(ContractMismatch):
         bundle_for_query(stored, str(other))

@@ -16,7 +16,14 @@ import typer
 from PIL import Image
 
 import clipindex
-from clipindex import Finding, Verification
+from clipindex import (
+    DuplicateFile,
+    DuplicatesSummary,
+    Finding,
+    NotCompared,
+    Verdict,
+    Verification,
+)
 from clipindex.cli import values
 from clipindex.cli.app import app
 from clipindex.collection.status import CollectionStatus
@@ -50,6 +57,7 @@ NOT_RUN = {  # why a block of a page is not run here
     "downloads a model",
     "needs a cluster",
     "needs a server of that name",
+    "needs photographs that are not in the repository",
     "needs torch and a checkpoint",
     "needs torch, the peers and an hour",
     "takes some minutes",
@@ -310,6 +318,13 @@ def names_of(kind: type, *left_out: str) -> set[str]:
         ("status", {"type"} | names_of(CollectionStatus)),
         ("finding", {"type"} | names_of(Finding)),
         ("verify", {"type", "exit_code"} | names_of(Verification)),
+        (
+            "group",
+            {"type", "group", "exact", "files"} | names_of(DuplicateFile, "exact_path"),
+        ),
+        ("unread", {"type"} | names_of(NotCompared)),
+        ("duplicates", {"type", "exit_code"} | names_of(DuplicatesSummary)),
+        ("verdict", {"type"} | names_of(Verdict)),
         ("doctor", {"type", "checks", "settings", "problems", "exit_code"}),
         ("error", {"type", "code", "kind", "message", "path", "hint"}),
     ],

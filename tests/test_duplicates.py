@@ -338,9 +338,9 @@ def test_the_command_lists_groups_as_lines_paths_and_json(
 
     _, out, _ = said(capfd, store, "--json")
     group, summary = map(json.loads, out.splitlines())
-    assert (group["type"], group["group"], group["exact"]) == ("duplicates", 1, False)
+    assert (group["type"], group["group"], group["exact"]) == ("group", 1, False)
     assert [file["role"] for file in group["files"][:2]] == ["best", "copy"]
-    assert summary["type"] == "summary"
+    assert summary["type"] == "duplicates"
     assert all(path.exists() for path in photos.iterdir())
 
 

@@ -180,6 +180,15 @@ def test_pooling_is_in_the_contract(bundle: Bundle, tmp_path: Path) -> None:
         mean.check(cls)
 
 
+def test_it_has_no_int8_form(bundle: Bundle, tmp_path: Path) -> None:
+    from clipindex.model.int8.bundle import quantise
+    from clipindex.model.int8.pictures import Pictures
+
+    none = Pictures(*[np.zeros((0, 64, 64, 3), dtype=np.uint8)] * 2)
+    with pytest.raises(UsageError, match="no int8 form"):
+        quantise(bundle, "x-int8", none, 8, tmp_path / "x", lambda *_: None)
+
+
 def test_the_gpu_is_refused_not_left_out(bundle: Bundle) -> None:
     from clipindex.errors import ProviderUnavailable
 

@@ -66,6 +66,7 @@ def operators(path: Path) -> list[str]:
 # --- as a user does it -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_is_quantised_used_and_said_to_be_int8(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

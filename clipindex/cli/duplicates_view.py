@@ -94,7 +94,7 @@ def _show_unread(picture: NotCompared, output: Output) -> None:
     line = f"not compared: {picture.path}: {picture.reason}"
     output.log(line)
     if output.json:
-        output.record({"type": "not-compared", **asdict(picture)})
+        output.record({"type": "unread", **asdict(picture)})
     elif picture.why is Unread.UNREADABLE:
         output.problem(line)
     elif output.verbose:
@@ -105,7 +105,7 @@ def _show_group(number: int, group: DuplicateGroup, output: Output) -> None:
     """On a terminal a block; in a pipe a line for each file, its fields parted by tabs."""
     if output.json:
         files = [_record(file) for file in group.files]
-        output.record({"type": "duplicates", "group": number, "exact": group.exact, "files": files})
+        output.record({"type": "group", "group": number, "exact": group.exact, "files": files})
     elif sys.stdout.isatty():
         if number > 1:
             output.result("")
@@ -126,7 +126,7 @@ def _record(file: DuplicateFile) -> dict[str, object]:
 
 def _facts(file: DuplicateFile) -> str:
     size = f"{file.width}x{file.height}"
-    return f"{_role(file):>8}  {size:>11}  {megabytes(file.bytes):>8}"
+    return f"{_role(file):>8}  {size:>11}  {file.bytes / 1e3:>9,.0f} kB"
 
 
 def _role(file: DuplicateFile) -> str:
@@ -137,7 +137,7 @@ def _show_summary(summary: DuplicatesSummary, output: Output, code: int) -> None
     output.done = _totals(summary)
     output.log(f"{_totals(summary)}; exit code {code}")
     if output.json:
-        output.record({"type": "summary", **asdict(summary), "exit_code": code})
+        output.record({"type": "duplicates", **asdict(summary), "exit_code": code})
         return
     output.say(f"{_totals(summary)}, in {summary.seconds:.1f} s")
     if summary.not_compared:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("model", "here", "numbers", "pixels", "IN-1k", "COCO", "licence")
 LEFT_OUT_FIRST = ("IN-1k", "pixels", "licence", "COCO", "numbers")
-GETTING = {"convert": "convert it", "own": "bring your own", "planned": "not yet"}
+GETTING = {"convert": "convert it", "own": "bring your own"}
 BENCHMARKS = ("IN-1k", "COCO")
 
 

@@ -61,7 +61,7 @@ class Contract:
                     "made with, or name another --collection",
                 )
 
-    def check_voice(self, texts: Bundle) -> None:
+    def check_text_tower(self, texts: Bundle) -> None:
         """Raises ContractMismatch unless the lone text tower of this bundle was trained for the
         vectors of this contract."""
         mate = texts.manifest.mate
@@ -236,9 +236,9 @@ def bundle_for_query(stored: StoredContract, model: str | None) -> Bundle:
     named = find_bundle(model) if model is not None else None
     if named is None or named.manifest.image is not None:
         return bundle_for(stored, model)
-    stored.contract.check_voice(named)
+    stored.contract.check_text_tower(named)
     try:
-        return bundle_for(stored, None).with_voice(named)
+        return bundle_for(stored, None).with_text_tower_of(named)
     except ModelError:  # texts need no more than the text tower
         return named
 

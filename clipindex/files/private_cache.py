@@ -8,7 +8,7 @@ of its own and then renamed. Files have mode 0600, their folder 0700: they tell 
 from __future__ import annotations
 
 import os
-import tempfile
+import threading
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,13 +51,13 @@ class PrivateCache:
             return
         with suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(dir=folder)  # mode 0600
+            partial = folder / f"{key}.{os.getpid()}-{threading.get_ident()}"
             try:
-                with open(handle, "wb") as file:
+                with open(partial, "xb", opener=_private) as file:
                     file.write(_sum(data) + data)
                 os.replace(partial, folder / key)
             except OSError:
-                Path(partial).unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
                 raise
             self._shrink(folder)
 
@@ -81,6 +81,10 @@ class PrivateCache:
         for _, path in sorted(used)[: len(used) - self.most * 9 // 10]:
             with suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _sum(data: bytes) -> bytes:

@@ -38,12 +38,12 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
-    voice: Bundle | None = None  # the bundle whose text tower is used instead of the own one
+    other_text: Bundle | None = None  # the bundle whose text tower is used instead of the own one
 
     @property
-    def speaker(self) -> Bundle:
+    def text_bundle(self) -> Bundle:
         """The bundle whose text tower is used."""
-        return self.voice or self
+        return self.other_text or self
 
     @property
     def image(self) -> ImageSpec:
@@ -53,9 +53,9 @@ class Bundle:
         return self.manifest.image
 
     @property
-    def words(self) -> TextSpec:
+    def text_spec(self) -> TextSpec:
         """What the text tower takes. Raises ModelError when there is none."""
-        spec = self.speaker.manifest.text
+        spec = self.text_bundle.manifest.text
         if spec is None:
             raise ModelError(
                 f"the model '{self.manifest.model}' has no text tower: only pictures can search"
@@ -77,12 +77,12 @@ class Bundle:
     def text(self) -> Path:
         """The text tower: `input_ids` int64 [batch, sequence] to `text_embeds` float32
         [batch, dimension]."""
-        return self.speaker.folder / TEXT
+        return self.text_bundle.folder / TEXT
 
     @property
     def tokenizer(self) -> Path:
         """The tokenizer, in the format of Hugging Face `tokenizers`."""
-        return self.speaker.folder / TOKENIZER
+        return self.text_bundle.folder / TOKENIZER
 
     @property
     def probe(self) -> Path | None:
@@ -101,9 +101,9 @@ class Bundle:
             if decides_pictures(name)
         }
 
-    def with_voice(self, other: Bundle) -> Bundle:
+    def with_text_tower_of(self, other: Bundle) -> Bundle:
         """The same vision tower, with the text tower of another bundle."""
-        return replace(self, voice=other)
+        return replace(self, other_text=other)
 
     def verify(self) -> None:
         """Compare every file's SHA-256 with the manifest, and every file that a graph refers to
@@ -125,8 +125,8 @@ class Bundle:
         for path in paths:
             if path.suffix == ".onnx":
                 self._check_closed(path)
-        if self.voice is not None:
-            self.voice.verify()
+        if self.other_text is not None:
+            self.other_text.verify()
 
     def _check_closed(self, graph: Path) -> None:
         try:

@@ -139,7 +139,7 @@ class Model:
                 from clipindex.model import onnxruntime_tower  # not for --help
                 from clipindex.model.text import TextTokenizer  # an ingest has no texts
 
-                words = self.bundle.words
+                words = self.bundle.text_spec
                 options = onnxruntime_tower.fast_start_options()
                 session = onnxruntime_tower.load(self.bundle.text, options)
                 self._text = session, TextTokenizer(self.bundle.tokenizer, words)

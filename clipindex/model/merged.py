@@ -181,7 +181,7 @@ class MergedModel:
                 cuts.append(_cut(text, len(ids), room, sequences))
         batch = [ids[:room] for ids in batch]
         length = room if sequences.padding == "max_length" else max(map(len, batch))
-        filled = np.full((len(batch), length), self.bundle.words.pad_id, dtype=np.int64)
+        filled = np.full((len(batch), length), self.bundle.text_spec.pad_id, dtype=np.int64)
         mask = np.zeros_like(filled)
         for row, ids in enumerate(batch):
             filled[row, : len(ids)] = ids
@@ -193,7 +193,7 @@ class MergedModel:
             if self._tokenizer is None:
                 from clipindex.model.text import TextTokenizer  # an ingest has no texts
 
-                uncut = replace(self.bundle.words, context_length=UNCUT)
+                uncut = replace(self.bundle.text_spec, context_length=UNCUT)
                 self._tokenizer = TextTokenizer(self.bundle.tokenizer, uncut)
             return self._tokenizer
 

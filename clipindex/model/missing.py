@@ -74,8 +74,6 @@ def how_to_get(description: ModelDescription) -> str:
     """What to type to have a model on this machine."""
     if description.origin == "installed":
         return "install clipindex again: it comes with it"
-    if description.origin == "planned":
-        return "no command takes it yet"
     if description.origin in ("convert", "own"):
         terms = f" (its licence, {description.licence}, is yours to accept)"
         return (

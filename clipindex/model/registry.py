@@ -28,8 +28,8 @@ Role = Literal["vision", "text", "tokenizer", "dense", "weights", "other"]
 # installed: comes with clipindex. export: ONNX graphs on the hub, which `models pull` brings into
 # our form. bundle: a model in our form on the hub, which `models pull` takes as it is. convert: a
 # checkpoint for scripts/convert_to_onnx.py. own: the same, but the user has to download it, as its
-# licence demands. planned: described, no command takes it yet.
-Origin = Literal["installed", "export", "bundle", "convert", "own", "planned"]
+# licence demands.
+Origin = Literal["installed", "export", "bundle", "convert", "own"]
 Number = Literal["float32", "uint8", "int32", "int64"]
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -1,4 +1,4 @@
-"""From a picture file's bytes to pixels: uint8 [224, 224, 3], upright RGB.
+"""From a picture file's bytes to pixels: uint8 [size, size, 3], upright RGB.
 
 `exact` is the resize and centre crop of torchvision's CLIP transform, to the pixel.
 `dct-scaled` lets libjpeg decode a large JPEG at a reduced scale (at least twice the target)
@@ -32,7 +32,8 @@ from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
 __all__ = ["MAX_PIXELS", "MAX_SCANS", "Pixels", "decode", "decoders", "library_versions"]
 
-# A camera's thumbnail (160x120) is not its preview: enlarged, it would replace the picture.
+# A camera's thumbnail (160x120) is not its preview: enlarged, it would replace the picture. The
+# same for every model, so that none quarantines what another indexes.
 SMALLEST_PREVIEW = 224
 
 # Pillow names the file by its address in memory: another one in each run.

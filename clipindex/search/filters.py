@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from clipindex.errors import UsageError
+from clipindex.files.access import is_file
 from clipindex.files.identity import display_path, resolve_root
 from clipindex.search.dates import span
 from clipindex.stores.filter import Filter, Near, Range
@@ -177,6 +178,24 @@ def _field_of(
     if note not in notes and not any(other.startswith(note) for other in notes):
         notes.append(note + _suggestion(condition.key, names))
     return TAG + condition.key, None
+
+
+def check_folder(points: ReadablePoints, folder: Path) -> None:
+    """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
+    if any(True for _ in points.scroll(Filter().also_among("folders", below([folder])))):
+        return
+    path = resolve_root(folder)
+    if is_file(path):
+        raise UsageError(
+            "this is a file, and --under takes a folder",
+            path=display_path(path),
+            hint="name the folder that it is in",
+        )
+    raise UsageError(
+        "nothing is indexed below this folder",
+        path=display_path(path),
+        hint="correct --under, or ingest the folder first; `clipindex status` lists the folders",
+    )
 
 
 def check_group(points: ReadablePoints, key: str) -> None:

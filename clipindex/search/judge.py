@@ -63,7 +63,7 @@ def judge_of(query: Query, encoder: QueryEncoder, place: Place, stored: StoredCo
     if query.texts:
         neutral = query.texts * encoder.encode_texts(list(NEUTRAL)).mean(axis=0)
     bundle = encoder.bundle
-    is_measured = query.is_text and bundle.voice is None
+    is_measured = query.is_text and bundle.other_text is None
     calibration = calibration_for(bundle.manifest) if is_measured else None
     return Judge(place=place, stored=stored, query=query, neutral=neutral, calibration=calibration)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 
 class Sort(StrEnum):
@@ -11,3 +13,10 @@ class Sort(StrEnum):
     SCORE = "score"
     TAKEN = "taken"
     PATH = "path"
+
+
+ORDER: dict[Sort, Callable[[Any], Any]] = {  # of hits, which come ordered by score
+    Sort.SCORE: lambda _: 0,
+    Sort.TAKEN: lambda hit: (hit.taken is None, hit.taken or ""),
+    Sort.PATH: lambda hit: hit.path,
+}

@@ -10,29 +10,27 @@ from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from clipindex.collection.contract import bundle_for_query, recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Located, Place
 from clipindex.errors import ClipIndexWarning, Switched, UsageError
-from clipindex.files.access import is_file
-from clipindex.files.identity import display_path, path_from_payload, resolve_root
+from clipindex.files.identity import path_from_payload
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.model.loading import open_model
 from clipindex.search.filters import (
     EVERY_PICTURE,
     PictureFilter,
-    below,
+    check_folder,
     check_group,
     filter_of,
     unknown_values,
 )
 from clipindex.search.grouping import best_of_groups
 from clipindex.search.judge import at_least, judge_of
-from clipindex.search.order import Sort
+from clipindex.search.order import ORDER, Sort
 from clipindex.search.remembered_texts import RememberingEncoder
 from clipindex.search.terms import Query, Term, embed_query
 from clipindex.stores.filter import Filter
@@ -85,13 +83,6 @@ class QueryOptions:
     group_by: str | None = None  # a tag or metadata: the best picture of each of its values
     exclude_self: bool = False  # leave out the pictures that were asked with
     copies: bool = False  # each copy of a picture is a hit
-
-
-ORDER: dict[Sort, Callable[[Hit], Any]] = {
-    Sort.SCORE: lambda _: 0,  # they are in that order already
-    Sort.TAKEN: lambda hit: (hit.taken is None, hit.taken or ""),
-    Sort.PATH: lambda hit: hit.path,
-}
 
 
 def find(
@@ -162,7 +153,7 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
     if not hits:
         notes += unknown_values(points, options.pictures)
         for folder in _folders(options):
-            _check_folder(points, folder)
+            check_folder(points, folder)
     for note in notes:
         warnings.warn(note, ClipIndexWarning, stacklevel=2)
     hits.sort(key=ORDER[options.sort])
@@ -203,24 +194,6 @@ def _folders(options: QueryOptions) -> Sequence[Path]:
     if options.under is None:
         return ()
     return (options.under,) if isinstance(options.under, str | os.PathLike) else options.under
-
-
-def _check_folder(points: ReadablePoints, folder: Path) -> None:
-    """Raises UsageError when nothing is indexed below it: it is mistyped, or no folder."""
-    if any(True for _ in points.scroll(Filter().also_among("folders", below([folder])))):
-        return
-    path = resolve_root(folder)
-    if is_file(path):
-        raise UsageError(
-            "this is a file, and --under takes a folder",
-            path=display_path(path),
-            hint="name the folder that it is in",
-        )
-    raise UsageError(
-        "nothing is indexed below this folder",
-        path=display_path(path),
-        hint="correct --under, or ingest the folder first; `clipindex status` lists the folders",
-    )
 
 
 def _best_contents(

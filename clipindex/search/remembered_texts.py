@@ -62,7 +62,7 @@ class RememberingEncoder:
 
 
 def _key(bundle: Bundle, texts: list[str]) -> str:
-    facts = json.dumps([VERSION, bundle.speaker.manifest.to_json(), texts])
+    facts = json.dumps([VERSION, bundle.text_bundle.manifest.to_json(), texts])
     return hashlib.sha256(facts.encode()).hexdigest()
 
 

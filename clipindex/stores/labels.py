@@ -28,6 +28,7 @@ INDEX_KINDS = {  # kind -> the index that a server makes, by Qdrant's name for i
     Kind.BOOLEAN: "bool",
     Kind.DATE: "datetime",
 }
+LISTED = (Kind.TEXT, Kind.BOOLEAN)  # whose index lists its values
 KINDS_OF_INDEXES = {index: kind for kind, index in INDEX_KINDS.items()} | {"integer": Kind.NUMBER}
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?")

@@ -21,7 +21,7 @@ from clipindex.errors import ClipIndexWarning, StoreError
 from clipindex.stores import server_requests as requests
 from clipindex.stores.connection import Connection, RetryPolicy, TooLarge
 from clipindex.stores.filter import Filter, Value
-from clipindex.stores.labels import MOST_VALUES, Kind, is_label, values_by_reading
+from clipindex.stores.labels import LISTED, MOST_VALUES, Kind, is_label, values_by_reading
 from clipindex.stores.payload import FILTERED_FIELDS, INDEXED_FIELDS, Payload
 from clipindex.stores.points import (
     POINTS_AT_ONCE,
@@ -243,8 +243,9 @@ class ServerPoints:
         return {name: kind for name, kind in self._info.kinds.items() if is_label(name)}
 
     def values(self, field: str) -> dict[Value, int]:
-        """By the field's index, the most frequent ones; by reading all points where it has none."""
-        if field not in self._indexed:
+        """By the field's index, the most frequent ones; by reading all points where it has none
+        that lists them."""
+        if self._info.kinds.get(field) not in LISTED:
             return values_by_reading(self.scroll(), field)
         request = partial(requests.facet, self._collection, field, MOST_VALUES)
         return {hit.value: hit.count for hit in self._call("listing values of", request)}

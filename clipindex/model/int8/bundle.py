@@ -40,6 +40,12 @@ def quantise(
     """
     if bundle.manifest.precision == "int8":
         raise UsageError(f"'{bundle.manifest.model}' is int8 already", path=str(bundle.folder))
+    if bundle.manifest.merged is not None:
+        raise UsageError(
+            f"'{bundle.manifest.model}' is a vision-language model, which has no int8 form",
+            path=str(bundle.folder),
+            hint="use it as it is",
+        )
     with built_beside(target) as new:
         new.mkdir(parents=True)
         _write_tower(bundle, pictures.calibration, weight_bits, new, watch)

@@ -74,7 +74,7 @@ def check_model(find: Callable[[], Bundle], load: Load) -> Iterator[Check]:
         yield note("vision tower", "the model has none", "it is for texts only")
     else:
         yield from guarded("vision tower", lambda: _vision(bundle, load(bundle)))
-    if bundle.speaker.manifest.text is None:
+    if bundle.text_bundle.manifest.text is None:
         yield note("text tower", "the model has none", "only pictures can search its pictures")
     else:
         yield from guarded("text tower", lambda: _text(bundle, load(bundle)))
@@ -105,7 +105,7 @@ def _vision(bundle: Bundle, encoder: Encoder) -> Iterator[Check]:
 
 def _text(bundle: Bundle, encoder: Encoder) -> Check:
     (vector,) = encoder.encode_texts([TEXT_TRIED])
-    return _known("text tower", bundle.speaker, TEXT, vector, "")
+    return _known("text tower", bundle.text_bundle, TEXT, vector, "")
 
 
 def _known(name: str, bundle: Bundle, file: str, vector: Vector, where: str) -> Check:

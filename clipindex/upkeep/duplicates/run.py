@@ -64,7 +64,7 @@ def duplicates(
     stored = located.require()
     folders = [resolve_root(path) for path in paths]
     wanted = Wanted(folders, stored.contract.dimension, with_vectors=not options.exact)
-    with reader(located.place, stored) as opened:
+    with reader(located.place, stored, "duplicates") as opened:
         contents = yield from read_contents(opened, wanted)
     with open_catalogue(located) as catalogue:
         verdicts = Verdicts() if catalogue is None else catalogue.verdicts()

@@ -27,13 +27,13 @@ NO_POINT = "the catalogue remembers it, and its point is gone"
 
 
 @contextmanager
-def reader(place: Place, stored: StoredContract) -> Iterator[Opening]:
+def reader(place: Place, stored: StoredContract, purpose: str = "verify") -> Iterator[Opening]:
     """Opens the points again and again, so that whoever waits for the lock gets it in between. A
     collection that may only be read is opened once: each time would copy it, and none can write.
     """
 
     def opened() -> AbstractContextManager[ReadablePoints]:
-        return place.open_for_reading(stored, "verify")
+        return place.open_for_reading(stored, purpose)
 
     if may_write(place.folder):
         yield opened
