@@ -36,7 +36,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 IGNORED = {  # what would have no effect -> what the message names
-    "query dog --under a --under b": "--under is given twice",
     "query dog -n 1 --limit 2": "--limit is given twice",
     "status --store a --store b": "--store is given twice",
     "query dog --json --paths": "--json and --paths",
