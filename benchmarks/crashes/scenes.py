@@ -223,7 +223,7 @@ MAKERS: dict[str, Callable[[Maker], Play]] = {
     "compact": Maker.compact,
     "backup": Maker.backup,
     "restore": Maker.restore,
-    "restore --replace": Maker.replace,
+    "restore-replace": Maker.replace,
 }
 
 
