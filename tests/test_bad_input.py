@@ -581,6 +581,7 @@ def test_a_text_longer_than_the_context_is_cut_with_a_warning(store: Path) -> No
     assert len(with_json.lines) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", " ", "\0", "🌊", "a" * 100_000, "\udcff", "\x1b[31m"])
 def test_no_text_breaks_a_query(store: Path, text: str) -> None:
     done = clip("query", "--store", store, "--", text)

@@ -116,6 +116,7 @@ def test_clipindex_alone_gives_a_table_and_json(
     assert found["left_out"] == {}
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_not_to_be_had_is_left_out_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ def test_a_peer_that_is_not_to_be_had_is_left_out_and_named(
     assert "no-index-has-this" in left_out["rclip"]
 
 
+@pytest.mark.slow
 def test_scale_runs_small(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     subprocess.run(

@@ -129,6 +129,7 @@ def test_a_block_that_does_not_run_says_why(name: str) -> None:
             assert block.not_run is None or block.not_run in NOT_RUN, block.text
 
 
+@pytest.mark.slow
 def test_the_first_command_finds_the_cat_first() -> None:
     (first,) = [block for block in blocks(README) if "first-command" in block.marks]
     assert first.runs

@@ -443,6 +443,7 @@ def server(tmp_path: Path) -> Iterator[Double]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_sound_server_is_well(server: Double, home: dict[str, str], tmp_path: Path) -> None:
     make_pictures(tmp_path / "photos", 2)
     place = ("--url", server.url)
@@ -454,6 +455,7 @@ def test_a_sound_server_is_well(server: Double, home: dict[str, str], tmp_path: 
     assert "points: 2;" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "words", "code"),
     [

@@ -117,6 +117,7 @@ def test_the_runs_of_an_old_store_are_shown_and_what_they_did_not_note_is_left_o
     assert str(status.last_run["finished"]) in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ENGINES)
 def test_a_store_that_an_earlier_engine_made_is_as_good_as_one_of_this_engine(
     tmp_path: Path, version: str

@@ -153,6 +153,7 @@ def test_the_primary_picture_counts() -> None:
     assert np.abs(pixels - pixels_of(picture(6, (640, 480)))).mean() < 2
 
 
+@pytest.mark.slow
 def test_the_same_bytes_give_the_same_pixels_in_every_thread() -> None:
     files = [heic(picture(seed, (640, 480))) for seed in range(4)]
     expected = [read(data)[0] for data in files]

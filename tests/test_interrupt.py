@@ -384,6 +384,7 @@ def test_a_query_says_busy_within_a_second_and_names_the_holder(indexed: clipind
     assert run_clipindex(*run).code == 0
 
 
+@pytest.mark.slow
 def test_while_an_ingest_runs_status_answers_and_a_query_says_busy(
     index: clipindex.Index, photos: Path, start_clipindex: Start
 ) -> None:

@@ -286,6 +286,7 @@ def test_the_graphs_setting_is_not_restored_on_another_collection(
 # --- nodes that lag ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["ingest", "query"])
 def test_a_label_that_a_node_does_not_show_at_once_is_looked_for_again(
     double: Double, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch

@@ -46,6 +46,7 @@ def losses(run: Any) -> list[PointsMissing]:
     return [event for event in run.events if isinstance(event, PointsMissing)]
 
 
+@pytest.mark.slow
 def test_points_gone_on_the_server_are_told_and_embedded_again_in_the_same_run(
     double: Double, tmp_path: Path
 ) -> None:

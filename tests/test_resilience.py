@@ -63,6 +63,7 @@ def test_a_disk_unmounted_during_a_run_keeps_its_points(
     assert summary.vanished == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_again_and_again_a_changing_folder_ends_as_if_undisturbed(
     index: clipindex.Index, tmp_path: Path, seed: int

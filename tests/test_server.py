@@ -88,6 +88,7 @@ def test_a_server_ends_up_with_what_a_folder_would_hold(double: Double, tmp_path
     assert same_state(remote, local)
 
 
+@pytest.mark.slow
 def test_a_query_finds_on_a_server_what_it_finds_in_a_folder(
     double: Double, tmp_path: Path
 ) -> None:
@@ -247,6 +248,7 @@ def named(alias: str, collection: str) -> dict[str, object]:
     return {"create_alias": {"alias_name": alias, "collection_name": collection}}
 
 
+@pytest.mark.slow
 def test_an_alias_is_locked_as_its_collection_is(two: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "more", 2, first_seed=50)
     run = on(two, collection="photos").ingest_events([tmp_path / "more"])
@@ -305,6 +307,7 @@ def test_a_switch_that_another_undoes_at_once_is_not_called_done(
         on(two, collection="v2").alias("photos")
 
 
+@pytest.mark.slow
 def test_the_commands_switch_show_and_take_away(two: Double) -> None:
     env = {"CLIPINDEX_URL": two.url, "CLIPINDEX_SOURCE": "here"}
     done = run_clipindex("alias", "photos", "--collection", "v2", env=env)
@@ -613,6 +616,7 @@ def test_nobody_listening_is_exit_6_with_the_url_and_never_the_key() -> None:
     assert "secret" not in ended.err + ended.out
 
 
+@pytest.mark.slow
 def test_the_key_is_sent_and_a_wrong_one_is_exit_6(double: Double, tmp_path: Path) -> None:
     double.key = "right"
     make_pictures(tmp_path / "photos", 2)

@@ -68,6 +68,7 @@ def test_a_datatype_that_turns_vectors_is_refused(make: Maker) -> None:
         make(vectors={**VECTORS, "datatype": "uint8"})
 
 
+@pytest.mark.slow
 def test_the_score_is_the_cosine_where_the_vectors_are_quantised(make: Maker) -> None:
     store = make(
         quantization_config={"scalar": {"type": "int8", "always_ram": True}},

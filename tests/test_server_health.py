@@ -13,6 +13,7 @@ from qdrant_double import Double
 from test_server import on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "optimizer", "shown"),
     [

@@ -322,6 +322,7 @@ def test_a_datatype_that_turns_vectors_is_refused_before_anything_is_written(
     assert config(strict, "mine")["metadata"] is None
 
 
+@pytest.mark.slow
 def test_a_collection_with_settings_of_a_later_server_is_opened(
     strict: Stale, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def photos(double: Double, tmp_path: Path) -> clipindex.Index:
     return on(double, collection="photos", model=None)
 
 
+@pytest.mark.slow
 def test_an_alias_is_switched_and_back_and_both_get_every_change(
     photos: clipindex.Index, double: Double, other: str, tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ def test_plain_text_is_cleaned_alike_whether_mended_first_or_not(text: str) -> N
     assert clean(text) == re.sub(r"\s+", " ", mended).strip().lower()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 def test_the_first_text_has_the_ids_that_it_has_later(spec: TextSpec, text: str) -> None:

@@ -100,6 +100,7 @@ def test_after_an_import_nothing_is_read_again(filled: clipindex.Index, tmp_path
     assert (last.summary.unchanged, last.summary.written) == (30, 0)
 
 
+@pytest.mark.slow
 def test_from_a_folder_to_a_server_and_back(
     filled: clipindex.Index, double: Double, tmp_path: Path
 ) -> None:
@@ -484,6 +485,7 @@ def test_what_would_do_harm_is_a_usage_error(filled: clipindex.Index, tmp_path: 
     assert not (tmp_path / "nothing" / "export.json").exists()
 
 
+@pytest.mark.slow
 def test_the_commands_go_there_and_back(
     filled: clipindex.Index, double: Double, tmp_path: Path
 ) -> None:
@@ -528,6 +530,7 @@ def test_a_transfer_tells_how_far_it_is(filled: clipindex.Index, tmp_path: Path)
         assert (seen[-1], {total for _, total in seen}) == ((30, 30), {30})
 
 
+@pytest.mark.slow
 def test_only_a_terminal_shows_how_far_a_transfer_is(
     filled: clipindex.Index, tmp_path: Path
 ) -> None:
