@@ -161,7 +161,7 @@ def test_a_text_tower_takes_ids_alone(text: Text, tmp_path: Path) -> None:
     assert [(port.name, port.type) for port in session.get_inputs()] == [
         ("input_ids", "tensor(int64)")
     ]
-    assert bundle.words.pad == ("max" if text.length == 77 else "longest")
+    assert bundle.text_spec.pad == ("max" if text.length == 77 else "longest")
     vectors = Model(bundle).encode_texts(["a cat", "two dogs", "a cat!"])
     assert vectors.shape == (3, 24)
     if text == Text():
@@ -176,7 +176,7 @@ def test_a_text_tower_that_reads_padding_gets_all_of_it(tmp_path: Path) -> None:
     words = replace(DESCRIPTION.text, context_length=64, pad="context", cleaning="canonical")
     text = Text(length=64, context=64, reads_padding=True)
     bundle = adapted(tmp_path, Vision(), text, replace(DESCRIPTION, text=words))
-    assert (bundle.words.pad, bundle.words.context_length) == ("max", 64)
+    assert (bundle.text_spec.pad, bundle.text_spec.context_length) == ("max", 64)
     model = Model(bundle)
     np.testing.assert_array_equal(*model.encode_texts(["A cat.", "a cat"]))
 

@@ -36,7 +36,7 @@ SUMMARY_FIELDS = {
 }
 HIT_FIELDS = {
     *("rank", "score", "path", "paths", "id", "width", "height", "taken", "tags", "search", "ef"),
-    *("z", "fits"),
+    *("z", "fits", "meta", "group"),
 }
 PREVIEW_FIELDS = {
     *("type", "found", "unchanged", "to_read", "bytes_to_read", "deferred", "quarantined"),

@@ -36,7 +36,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 IGNORED = {  # what would have no effect -> what the message names
-    "query dog --under a --under b": "--under is given twice",
     "query dog -n 1 --limit 2": "--limit is given twice",
     "status --store a --store b": "--store is given twice",
     "query dog --json --paths": "--json and --paths",
@@ -183,8 +182,8 @@ WRONG_VALUES = {  # option -> command, a value that it cannot have, what is said
     "max-duration": ("ingest .", "x", "'x' is not a duration"),
     "part": ("ingest .", "9/3", "'9/3' is not a part"),
     "tag": ("ingest .", "x", "'x' is not a tag"),
-    "where": ("query a", "x", "'x' is not a tag"),
-    "where-not": ("query a", "a-b=1", "'a-b=1' is not a tag"),
+    "where": ("query a", "x", "'x' is not a condition"),
+    "where-not": ("query a", "a-b=1", "'a-b=1' is not a condition"),
     "collection": ("status", ".x", "'.x' cannot name a collection"),
     "source": ("status", ".x", "'.x' cannot name a source"),
     "url": ("status", "ftp://x", "this is not the URL of a server"),

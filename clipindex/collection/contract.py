@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clipindex.errors import ContractMismatch, ModelError, StoreError
 from clipindex.files.durable import disk_errors, write_durably
 from clipindex.model.bundle import Bundle, decides_pictures, find_bundle, open_bundle
 from clipindex.model.manifest import Manifest
 from clipindex.pictures.preprocessing import Preprocessing
+
+T = TypeVar("T")
 
 CONTRACT_SCHEMA = 2  # 1: `files` are all files of the bundle, the text tower's as well
 SINCE_2 = ("conversion", "image", "fp32_files")
@@ -160,8 +163,16 @@ def read_contract(path: Path) -> StoredContract | None:
 
     Raises StoreError when it cannot be read.
     """
+    return read_json(path, StoredContract.from_json)
+
+
+def read_json(path: Path, parsed: Callable[[Any], T]) -> T | None:
+    """What a contract's file holds, as `parsed` reads it; None when there is no such file.
+
+    Raises StoreError when it cannot be read.
+    """
     try:
-        return StoredContract.from_json(json.loads(path.read_text("utf-8")))
+        return parsed(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -84,9 +84,8 @@ class FolderPlace:
         with suppress(OSError):  # a replacement may have been interrupted
             if not self.folder.exists():
                 go_back(self.folder)
-        live = generations.live_generation(self.folder)
+        live, stored = generations.read_live(self.folder)
         place = replace(self, generation=live, is_beside=False)
-        stored = generations.read_stored(self.folder, live)
         if stored is None and live != FIRST:
             raise StoreError(
                 f"the collection '{live}' that contract.json names is gone",
@@ -100,8 +99,7 @@ class FolderPlace:
 
     def open(self, wanted: StoredContract, *, create: bool) -> Opened:
         """Points without a contract are never taken over: the contract was lost."""
-        self._check_live()
-        current = generations.read_stored(self.folder, self.generation)
+        current = self._current()
         if current is None and not create:
             current = required(None, self)
         if current is not None:
@@ -144,9 +142,7 @@ class FolderPlace:
 
     def _readable(self, stored: StoredContract) -> Readable:
         def check() -> None:
-            self._check_live()
-            current = generations.read_stored(self.folder, self.generation)
-            stored.contract.check(required(current, self).contract)
+            stored.contract.check(required(self._current(), self).contract)
 
         def open_points(alone: bool) -> AbstractContextManager[EdgePoints]:
             """A collection that may not be written to is read from a temporary copy."""
@@ -195,10 +191,15 @@ class FolderPlace:
         place = replace(self, generation=other, is_beside=True)
         return Beside(place=place, stored=stored, is_new=other == names.new, began=names.began)
 
-    def _check_live(self) -> None:
-        if not self.is_beside and generations.live_generation(self.folder) != self.generation:
+    def _current(self) -> StoredContract | None:
+        """This generation's contract as it is now. Raises Switched where it is no longer live."""
+        if self.is_beside:
+            return generations.read_stored(self.folder, self.generation)
+        live, stored = generations.read_live(self.folder)
+        if live != self.generation:
             raise Switched(
                 f"'{self.collection}' was switched to another model meanwhile",
                 path=str(self.folder),
                 hint="run the same command again",
             )
+        return stored

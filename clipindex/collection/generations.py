@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from clipindex.collection.contract import StoredContract, read_contract, write_contract
+from clipindex.collection.contract import StoredContract, read_contract, read_json, write_contract
 from clipindex.errors import StoreError
 from clipindex.files.durable import disk_errors, sync_folder, write_durably
 
@@ -47,10 +47,19 @@ class Generations:
 def live_generation(folder: Path) -> str:
     """The generation that contract.json points to. Raises StoreError for a name that is none."""
     pointer = _pointer(folder / "contract.json")
-    name = FIRST if pointer is None else str(pointer["generation"])
-    if name != FIRST and not NAME.fullmatch(name):
-        raise _unreadable(folder / "contract.json", f"it names {name!r}")
-    return name
+    return FIRST if pointer is None else _name(pointer, folder)
+
+
+def read_live(folder: Path) -> tuple[str, StoredContract | None]:
+    """The live generation and its contract, of one look at contract.json. Raises StoreError."""
+
+    def parsed(raw: Any) -> tuple[str, StoredContract | None]:
+        if isinstance(raw, dict) and "generation" in raw:
+            return _name(raw, folder), None
+        return FIRST, StoredContract.from_json(raw)
+
+    name, stored = read_json(folder / "contract.json", parsed) or (FIRST, None)
+    return name, stored if name == FIRST else read_stored(folder, name)
 
 
 def read_stored(folder: Path, generation: str) -> StoredContract | None:
@@ -181,6 +190,13 @@ def _pointer(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return raw if isinstance(raw, dict) and "generation" in raw else None
+
+
+def _name(pointer: dict[str, Any], folder: Path) -> str:
+    name = str(pointer["generation"])
+    if not NAME.fullmatch(name):
+        raise _unreadable(folder / "contract.json", f"it names {name!r}")
+    return name
 
 
 def _save(folder: Path, names: Generations) -> None:

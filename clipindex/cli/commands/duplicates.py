@@ -34,7 +34,7 @@ def duplicates(
     words: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[list|different|keep|forget|verdicts] [PATH]...",
+            metavar="[ACTION] [PATH]...",
             help="list: show the groups, with PATH those of files at or below it (the default). "
             "different: these pictures are not the same, never group them again. keep: these come "
             "first in their groups. forget: undo both. verdicts: show what was decided.",

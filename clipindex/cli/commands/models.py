@@ -35,7 +35,7 @@ def models(
     action: Annotated[
         Action,
         typer.Argument(
-            metavar="[list|info|pull|path|verify|remove|quantise]",
+            metavar="[ACTION]",
             help="list: the models that are known, and which are here (the default). info: all "
             "that is known of one. pull: download one. path: print its folder. verify: hash its "
             "files (without NAME those of all). remove: delete what was downloaded. quantise: make "
