@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import SlowFile as SlowFile
     from clipindex.ingest.events import Status as Status
     from clipindex.ingest.events import Summary as Summary
+    from clipindex.ingest.events import Undescribed as Undescribed
     from clipindex.ingest.events import Untouched as Untouched
     from clipindex.ingest.options import IngestOptions as IngestOptions
     from clipindex.ingest.options import PruneOptions as PruneOptions
@@ -106,7 +107,7 @@ _EXPORTS = {  # module -> its public names
     "ingest.events": (
         "EmbeddingOn Event FileDone FileVanished FolderFault OldCollectionFed "
         "PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning "
-        "SlowFile Status Summary Untouched"
+        "SlowFile Status Summary Undescribed Untouched"
     ),
     "ingest.options": "IngestOptions PruneOptions",
     "ingest.prunable": "Kept Prunable PrunePlan",

@@ -79,6 +79,15 @@ Workers = Annotated[
         rich_help_panel=SPEED,
     ),
 ]
+Reread = Annotated[
+    bool,
+    typer.Option(
+        "--reread",
+        help="Also read again what an earlier version indexed without its keywords, captions and "
+        "ratings. Nothing is embedded again.",
+        rich_help_panel=SPEED,
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(

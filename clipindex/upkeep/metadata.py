@@ -14,6 +14,7 @@ from clipindex.collection.opening import Collection, open_for_change
 from clipindex.collection.place import Place
 from clipindex.errors import ClipIndexWarning, UsageError
 from clipindex.files.identity import display_path
+from clipindex.stores.described import own_fields
 from clipindex.stores.filter import Filter
 from clipindex.stores.labels import INDEX_KINDS
 from clipindex.stores.payload import META, Payload
@@ -45,10 +46,11 @@ class Joiner:
     is_new: bool = False  # whether a file differs from what all pictures were joined to
 
     def payload(self, payload: Payload) -> Payload:
-        """A picture's payload with its metadata."""
+        """A picture's payload with its metadata; where the files say nothing of a field, that is
+        what the picture's own file says."""
         fields = self.fields_of(str(payload.get("path", "")))
         kept = {name: value for name, value in payload.items() if name not in self.owned}
-        return {**kept, **fields}
+        return {**own_fields(payload), **kept, **fields}
 
     def fields_of(self, path: str) -> Payload:
         """The fields that the files give the picture at this path, of several the last one."""
