@@ -66,7 +66,7 @@ def joiner_for(collection: Collection, *, forgotten: Sequence[MetadataFile] = ()
     unread: set[str] = set()
     for file in collection.catalogue.metadata_files():
         try:
-            data = _read(file.path)
+            data = read_file(file.path)
             table = read_table(data, display_path(file.path), file.key, file.texts)
         except UsageError as error:
             message = f"metadata stays as it is: {error.message} ({display_path(file.path)})"
@@ -135,7 +135,7 @@ def join(
 def check_table(file: Path, key: str | None = None, texts: Sequence[str] = ()) -> bytes:
     """The absolute path of a file of metadata. Raises UsageError for a file that is no table."""
     path = os.fsencode(os.path.abspath(os.path.expanduser(file)))
-    read_table(_read(path), display_path(path), key, texts)
+    read_table(read_file(path), display_path(path), key, texts)
     return path
 
 
@@ -167,7 +167,8 @@ def _known(
     return MetadataFile(path=path, key=key, texts=texts)
 
 
-def _read(path: bytes) -> bytes:
+def read_file(path: bytes) -> bytes:
+    """The bytes of a table. Raises UsageError for a file that cannot be read."""
     try:
         return Path(os.fsdecode(path)).read_bytes()
     except OSError as error:
