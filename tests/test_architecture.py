@@ -41,7 +41,9 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "huggingface_hub": {"model.hub"},
     "rich": {"cli.console"},
     "tqdm": {"cli.run_view", "cli.download_bar"},
-    "prometheus_client": {"cli.metrics"},
+    "prometheus_client": {"cli.metrics", "serve.health"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve.running"},
     "typer": {"cli"},
     "sqlite3": {
         "collection.catalogue",
@@ -57,6 +59,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
 ROOMS = [
     "__main__",
     "cli",
+    "serve",
     "__init__",
     "index",
     "ingest",

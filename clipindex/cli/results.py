@@ -127,11 +127,13 @@ def show_dry_run(dry_run: DryRun, output: Output) -> None:
 
 def remarks(judged: Sequence[Hit], hits: Sequence[Hit], min_z: float | None) -> Iterator[str]:
     """What to say of a query's hits beside showing them: `hits` are those that `min_z` leaves."""
-    scores = [hit.z for hit in judged if hit.z is not None]
-    if min_z is not None and judged and not scores:
+    from clipindex.search.judge import best_z, nothing_fits
+
+    best = best_z(judged)
+    if min_z is not None and judged and best is None:
         yield "note: these pictures are too few or too alike to judge a hit; --min-z does nothing"
-    elif scores and all(hit.fits is False for hit in hits):  # also where `hits` is empty
-        yield f"nothing fits: best z {max(scores):.1f}"
+    elif nothing_fits(judged, hits):  # also where `hits` is empty
+        yield f"nothing fits: best z {best:.1f}"
 
 
 def show_hits(hits: Sequence[Hit], output: Output) -> None:
@@ -139,7 +141,7 @@ def show_hits(hits: Sequence[Hit], output: Output) -> None:
     if output.json:
         for hit in hits:
             line = asdict(hit)
-            del line["sha256"], line["exact_path"]
+            del line["sha256"], line["exact_path"], line["payload"]
             output.record(line)
     elif not hits:
         output.say("nothing found")

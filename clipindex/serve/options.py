@@ -1,0 +1,32 @@
+"""How a service is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8420
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a service takes from its callers, all of them together where nothing else is said."""
+
+    body: int = 32 << 20  # bytes of one request
+    pixels: int = 100_000_000  # of one picture
+    connections: int = 100
+    waiting: int = 64  # requests that wait for a thread; more are refused
+    seconds: float = 30.0  # of one request, from its first byte to the last of the answer
+    idle: float = 10.0  # seconds for a connection without a request, and for a request's headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Where a service listens, whom it answers and how much it takes."""
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    limits: Limits = field(default_factory=Limits)
+    models: tuple[str, ...] = ()  # loaded beside the collection's own, for embeddings
+    thumbnails: Path | None = None  # folder of their cache; None: in the user's cache folder
