@@ -77,5 +77,5 @@ async def _answered(_: Request, error: Exception) -> JSONResponse:
     return problem_of(error).answer()
 
 
-ANSWERED = (Problem, ClipIndexError, FileFault, QueueFull, HTTPException)
+ANSWERED = (Problem, ClipIndexError, FileFault, QueueFull, HTTPException, Exception)
 HANDLERS: Mapping[Any, Callable[..., Any]] = dict.fromkeys(ANSWERED, _answered)
