@@ -37,7 +37,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
         "stores.server_requests",
         "stores.server_search",
     },
-    "httpx": {"stores.connection", "stores.failures", "model.hub_requests"},
+    "httpx": {"stores.connection", "stores.failures", "model.hub_requests", "serve.fetching"},
     "huggingface_hub": {"model.hub"},
     "rich": {"cli.console"},
     "tqdm": {"cli.run_view", "cli.download_bar"},
