@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clipindex.model.providers import Provider
+
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8420
 
@@ -29,4 +31,5 @@ class ServeOptions:
     port: int = DEFAULT_PORT
     limits: Limits = field(default_factory=Limits)
     models: tuple[str, ...] = ()  # loaded beside the collection's own, for embeddings
+    provider: Provider = Provider.AUTO  # runs their vision towers
     thumbnails: Path | None = None  # folder of their cache; None: in the user's cache folder
