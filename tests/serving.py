@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,8 +47,10 @@ class Caller:
 
 
 @contextmanager
-def calling(index: clipindex.Index, **options: Any) -> Iterator[Caller]:
-    with Service(index, ServeOptions(**options)) as service:
+def calling(
+    index: clipindex.Index, say: Callable[[str], object] = str, **options: Any
+) -> Iterator[Caller]:
+    with Service(index, ServeOptions(**options), say) as service:
         yield Caller(service)
 
 

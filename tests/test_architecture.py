@@ -43,7 +43,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "tqdm": {"cli.run_view", "cli.download_bar"},
     "prometheus_client": {"cli.metrics", "serve.health"},
     "starlette": {"serve"},
-    "uvicorn": {"serve.running"},
+    "uvicorn": {"serve.running", "serve.guard.connections"},
     "typer": {"cli"},
     "sqlite3": {
         "collection.catalogue",
@@ -101,6 +101,7 @@ OWN_FILES = {
     "collection.switch_progress",
     "ingest.cores",
     "model",
+    "serve.guard.tokens",
     "stores.address_space",
     "stores.edge",
     "stores.new_shard",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from clipindex.serve import (
     embeddings_api,
@@ -10,17 +11,27 @@ from clipindex.serve import (
     page_files,
     points_api,
     search_api,
+    session_api,
     thumbnails,
 )
+from clipindex.serve.guard.guard import Guard, Rules
+from clipindex.serve.guard.origins import origins_of
 from clipindex.serve.problems import HANDLERS
 from clipindex.serve.service import Service
 
-MODULES = (page_files, search_api, points_api, thumbnails, embeddings_api, health)
+MODULES = (page_files, session_api, search_api, points_api, thumbnails, embeddings_api, health)
 
 
-def application(service: Service) -> Starlette:
-    """The application that answers with this service's index."""
+def application(service: Service) -> ASGIApp:
+    """The application that answers with this service's index, behind its guard."""
+    options = service.options
+    rules = Rules(
+        origins=origins_of(options.host, options.hosts),
+        tokens=options.tokens,
+        limits=options.limits,
+        cookie=f"clipindex-{options.port}",
+    )
     routes = [route for module in MODULES for route in module.routes()]
-    application = Starlette(routes=routes, exception_handlers=HANDLERS)
-    application.state.service = service
-    return application
+    inner = Starlette(routes=routes, exception_handlers=HANDLERS)
+    inner.state.service, inner.state.rules = service, rules
+    return Guard(inner, rules, service.journal)

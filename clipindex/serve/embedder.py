@@ -22,6 +22,7 @@ from clipindex.model.providers import CPU_BATCH
 from clipindex.pictures.content import check_picture
 from clipindex.pictures.decode import Pixels, decode
 from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.pictures.size import refuse_larger
 from clipindex.search.embedding import Item
 from clipindex.serve.batching import Lane
 from clipindex.stores.points import is_unit
@@ -59,7 +60,11 @@ class Embedder:
     """A model and the lanes to its towers."""
 
     def __init__(
-        self, encoder: Encoder, preprocessing: Preprocessing, decoding: Lane[Errand, Any]
+        self,
+        encoder: Encoder,
+        preprocessing: Preprocessing,
+        decoding: Lane[Errand, Any],
+        most_pixels: int,
     ) -> None:
         """Check and load the model, so that the first request is as fast as any. Raises
         ModelError, ProviderUnavailable."""
@@ -68,6 +73,7 @@ class Embedder:
         self.encoder = encoder
         self.preprocessing = preprocessing
         self._decoding = decoding
+        self._most_pixels = most_pixels
         self.merged = encoder if isinstance(encoder, MergedModel) else None
         if encoder.bundle.manifest.image is not None:
             encoder.load(cores)
@@ -127,6 +133,7 @@ class Embedder:
 
     def _pixels(self, data: bytes) -> Pixels:
         check_picture(data)
+        refuse_larger(data, self._most_pixels)
         return decode(data, self.encoder.bundle.image.geometry, self.preprocessing)[0]
 
     def _embed_pictures(self, batch: Sequence[Pixels]) -> list[Embedding]:

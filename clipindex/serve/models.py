@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from clipindex.model.bundle import Bundle, find_bundle
 from clipindex.model.encoder import Encoder
 from clipindex.model.loading import open_model
 from clipindex.model.manifest import Manifest
-from clipindex.model.providers import Provider
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.serve.embedder import Embedder, errands
+from clipindex.serve.options import ServeOptions
 from clipindex.serve.problems import Problem
 from clipindex.serve.threads import QueueFull
 
@@ -50,27 +50,27 @@ class Served:
 class Models:
     """The collection's own model, and those that were named beside it."""
 
-    def __init__(self, own: Own, also: Sequence[str], provider: Provider) -> None:
+    def __init__(self, own: Own, options: ServeOptions) -> None:
         """`own` returns the collection's model; it is asked again now and then. Raises ModelError
         where there is no model of a name."""
         self.since = int(time.time())
         self.errands = errands(usable_cores())
         self._ask_for_own = own
-        self._also = {name: find_bundle(name) for name in also}
-        self._provider = provider
+        self._also = {name: find_bundle(name) for name in options.models}
+        self._options = options
         self._own: Embedder | None = None
         self._beside: dict[str, Embedder] = {}  # by the name as it was typed
         self._served: list[Served] = []
         self._asked = 0.0
-        self._at_once = 0
+        self._requests = 0
+        self._pieces = 0
 
     def load(self) -> None:
         """Load all of them. Raises ModelError, StoreError where there is no collection."""
         self._look_for_own()
         for name, bundle in self._also.items():
-            encoder = open_model(bundle, self._provider)
-            embedder = Embedder(encoder, Preprocessing.DCT_SCALED, self.errands)
-            self._beside[name] = embedder
+            encoder = open_model(bundle, self._options.provider)
+            self._beside[name] = self._embedder(encoder, Preprocessing.DCT_SCALED)
         self._served = self._by_names()
 
     def close(self) -> None:
@@ -103,15 +103,18 @@ class Models:
 
     @contextmanager
     def places(self, count: int) -> Iterator[None]:
-        """Places for so many texts and pictures, while they are worked on. Raises QueueFull;
-        where nothing else is worked on there are always enough."""
-        if self._at_once and self._at_once + count > MOST_AT_ONCE:
+        """Places for a request and its texts and pictures, while they are worked on. Raises
+        QueueFull; where nothing else is worked on there are always enough."""
+        is_crowded = self._requests > self._options.limits.waiting
+        if is_crowded or (self._requests and self._pieces + count > MOST_AT_ONCE):
             raise QueueFull
-        self._at_once += count
+        self._requests += 1
+        self._pieces += count
         try:
             yield
         finally:
-            self._at_once -= count
+            self._requests -= 1
+            self._pieces -= count
 
     def _refresh(self) -> None:
         try:
@@ -124,8 +127,11 @@ class Models:
         self._asked = time.monotonic()
         before = self._own
         if before is None or (before.encoder, before.preprocessing) != (encoder, preprocessing):
-            self._own = Embedder(encoder, preprocessing, self.errands)
+            self._own = self._embedder(encoder, preprocessing)
             self._served = self._by_names()
+
+    def _embedder(self, encoder: Encoder, preprocessing: Preprocessing) -> Embedder:
+        return Embedder(encoder, preprocessing, self.errands, self._options.limits.pixels)
 
     def _by_names(self) -> list[Served]:
         """Each model is called as `status` calls it, unless an earlier one is; it answers to the

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipindex.model.providers import Provider
+from clipindex.serve.guard.tokens import Tokens
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8420
@@ -29,6 +30,8 @@ class ServeOptions:
 
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
+    hosts: tuple[str, ...] = ()  # further names by which it is called, behind a proxy
+    tokens: Tokens = field(default_factory=Tokens)
     limits: Limits = field(default_factory=Limits)
     models: tuple[str, ...] = ()  # loaded beside the collection's own, for embeddings
     provider: Provider = Provider.AUTO  # runs their vision towers

@@ -102,5 +102,5 @@ async def _answered(request: Request, error: Exception) -> JSONResponse:
     return problem_of(error).answer(request.url.path)
 
 
-ANSWERED = (Problem, ClipIndexError, FileFault, QueueFull, HTTPException)
+ANSWERED = (Problem, ClipIndexError, FileFault, QueueFull, HTTPException, Exception)
 HANDLERS: Mapping[Any, Callable[..., Any]] = dict.fromkeys(ANSWERED, _answered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import threading
@@ -12,6 +13,7 @@ import uvicorn
 
 from clipindex.errors import ClipIndexError, UsageError
 from clipindex.serve.app import application
+from clipindex.serve.guard.connections import Connections
 from clipindex.serve.options import ServeOptions
 from clipindex.serve.service import Service
 
@@ -29,8 +31,10 @@ def run(service: Service, ready: Callable[[str], object]) -> None:
 
 def server_for(service: Service, started: Callable[[], object]) -> Server:
     """A server that calls `started` once it answers; it ends when `should_exit` is set."""
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the guard says what failed
     config = uvicorn.Config(
         application(service),
+        http=Connections(service.options.limits).protocol,  # type: ignore[arg-type]  # called alike
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from clipindex.pictures.size import refuse_larger
 from clipindex.search.judge import at_least, best_z, nothing_fits
 from clipindex.search.order import ORDER, Sort
 from clipindex.search.query import Hit
@@ -38,6 +39,9 @@ async def search(request: Request) -> Response:
 def answer(service: Service, asked: Wanted) -> dict[str, Any]:
     """The answer to a search, for whichever thread computes it."""
     start = time.perf_counter()
+    for term in asked.terms:
+        if isinstance(term.value, bytes):
+            refuse_larger(term.value, service.options.limits.pixels)
     with collected() as notes:
         judged = _judged(service, asked)
     options, offset = asked.options, asked.offset

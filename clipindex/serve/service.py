@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
@@ -10,25 +11,29 @@ from starlette.requests import HTTPConnection
 
 from clipindex.index import Index
 from clipindex.ingest.cores import usable_cores
+from clipindex.serve.journal import Journal, Say
 from clipindex.serve.models import Models
 from clipindex.serve.notes import hearing
 from clipindex.serve.options import ServeOptions
 from clipindex.serve.threads import Threads
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Service:
     """An index that is kept open while it lasts, and two groups of threads: whoever sends
     pictures that take long to decode holds up no search by words."""
 
-    def __init__(self, index: Index, options: ServeOptions) -> None:
+    def __init__(self, index: Index, options: ServeOptions, say: Say = log.info) -> None:
+        """`say` takes the lines of the journal; by default they are logged."""
         self.index = index
+        self.journal = Journal(say)
         self.options = options
         cores, waiting = usable_cores(), options.limits.waiting
         self._searches = Threads("search", cores + 2, waiting)
         self._pictures = Threads("pictures", max(1, cores // 2), waiting)
-        self.models = Models(index.encoder, options.models, options.provider)
+        self.models = Models(index.encoder, options)
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
