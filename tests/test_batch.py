@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def test_what_a_batch_has_no_use_for_is_refused(store: Path, args: list[str], wo
     assert words in done.err
 
 
-def test_a_missing_file_and_a_missing_collection_end_it(tmp_path: Path, store: Path) -> None:
+def test_a_missing_file_and_a_missing_collection_end_it(tmp_path: Path) -> None:
     missing = CliRunner().invoke(app, ["query", "--batch", str(tmp_path / "no")])
     assert missing.exit_code == 2
     assert "the queries cannot be read" in missing.stderr
@@ -153,6 +154,7 @@ def test_an_answer_comes_before_the_next_line_is_read_and_ctrl_c_ends_between_tw
     process.stdin.write("a dog\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["line"] == 1
+    time.sleep(0.3)  # until it waits for the next line
     process.send_signal(signal.SIGINT)
     rest, words = process.communicate(timeout=30)
     assert (process.returncode, rest) == (130, "")

@@ -14,15 +14,17 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from clipindex.cli.hit_options import MOST_HITS
 from clipindex.cli.output import Output, error_fields
-from clipindex.cli.query_terms import STDIN, read_terms
+from clipindex.cli.query_terms import STDIN, IsKnown, read_terms
 from clipindex.cli.results import hit_fields
 from clipindex.errors import ClipIndexWarning, ExitCode, UsageError
 from clipindex.files.user_folders import expand_user
+from clipindex.search.known_pictures import is_known
 from clipindex.search.query import QueryOptions
 from clipindex.search.terms import Term
 
@@ -59,7 +61,8 @@ def answer_batch(index: Index, file: Path, options: QueryOptions, output: Output
             try:
                 given = _object(line) if line.startswith("{") else None
                 facts |= {} if given is None else {"id": given.get("id"), "query": given}
-                answer = _answer(index, read_question(line, given), options)
+                question = read_question(line, given, partial(is_known, index.place))
+                answer = _answer(index, question, options)
             except UsageError as error:
                 output.record({"type": "error", **facts, **error_fields(error)})
                 failed += 1
@@ -70,11 +73,11 @@ def answer_batch(index: Index, file: Path, options: QueryOptions, output: Output
     return ExitCode.ATTENTION if failed else ExitCode.DONE
 
 
-def read_question(line: str, given: Mapping[str, Any] | None = None) -> Question:
+def read_question(line: str, given: Mapping[str, Any] | None, is_known: IsKnown) -> Question:
     """A line as a question; `given` is the object in it, if it is one. Raises UsageError."""
     if given is None:
         _refuse_stdin([line])
-        reading = read_terms([line])
+        reading = read_terms([line], is_known=is_known)
         return Question(reading.terms, reading.notes)
     if unknown := [name for name in given if name not in FIELDS]:
         raise UsageError(f"{unknown[0]!r} is no field of a query", hint=", ".join(FIELDS))
@@ -82,7 +85,7 @@ def read_question(line: str, given: Mapping[str, Any] | None = None) -> Question
     limit = given.get("limit")
     if limit is not None and not (type(limit) is int and 1 <= limit <= MOST_HITS):
         raise UsageError(f"the limit is not a whole number from 1 to {MOST_HITS:,}")
-    reading = read_terms((), minus, images, texts)
+    reading = read_terms((), minus, images, texts, is_known)
     return Question(reading.terms, reading.notes, limit)
 
 

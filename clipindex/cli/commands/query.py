@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -188,6 +189,7 @@ def query(
     """
     from clipindex.cli.query_terms import read_terms
     from clipindex.search.judge import at_least
+    from clipindex.search.known_pictures import is_known
     from clipindex.search.query import QueryOptions, find
     from clipindex.stores.search_method import Accuracy
 
@@ -220,7 +222,9 @@ def query(
             raise UsageError("--batch prints JSON, not paths")
         wanted = replace(wanted, min_z=min_z)
         return answer_batch(session.index(model=model), batch, wanted, session.output)
-    reading = read_terms(terms or (), minus or (), image or (), text or ())
+    reading = read_terms(
+        terms or (), minus or (), image or (), text or (), partial(is_known, session.place())
+    )
     for note in reading.notes:
         session.output.note(note)
     judged = find(session.place(), reading.terms, wanted, model=model)
