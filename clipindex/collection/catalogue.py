@@ -41,6 +41,11 @@ class Row:
     decoders: str | None = None  # versions that failed: clipindex, Pillow, extras
     transient: bool = False  # a permission or I/O error: read again in every run
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the file has a point."""
+        return self.state == INDEXED
+
     def agrees_with(self, record: FileRecord) -> bool:
         """Whether the file looks untouched: size, mtime, and ctime where it is remembered."""
         return (
