@@ -20,13 +20,6 @@ from clipindex.errors import UsageError
 SEARCH = "What to search for"
 
 
-def _refuse_nan(option: typer.CallbackParam, number: float | None) -> float | None:
-    if number is not None and number != number:  # which no range excludes
-        least, most = getattr(option.type, "min", None), getattr(option.type, "max", None)
-        raise typer.BadParameter(f"nan is not a number from {least:g} to {most:g}")
-    return number
-
-
 @command(
     without=("source",),
     rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate")),
@@ -110,7 +103,7 @@ def query(
             min=-1.0,
             max=1.0,
             metavar="SCORE",
-            callback=_refuse_nan,
+            callback=options.refuse_nan,
             envvar="CLIPINDEX_MIN_SCORE",
             help="Leave out pictures below this score, -1 to 1.",
             show_default=False,
@@ -123,7 +116,7 @@ def query(
             min=-1000.0,
             max=1000.0,
             metavar="Z",
-            callback=_refuse_nan,
+            callback=options.refuse_nan,
             envvar="CLIPINDEX_MIN_Z",
             help="Leave out pictures that stand out less than this: z counts standard deviations "
             "above what the query scores on the collection's pictures in general.",
