@@ -158,10 +158,9 @@ def swapped_primaries() -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_colours_are_what_the_profile_means(kind: str) -> None:
+def test_colours_are_what_the_profile_of_a_jpeg_means() -> None:
     red = Image.new("RGB", (1300, 1300), "#d02020")
-    data = encoded(red, kind, icc_profile=swapped_primaries())
+    data = encoded(red, icc_profile=swapped_primaries())
     got = shown(data).convert("RGB").getpixel((9, 9))
     assert max(abs(a - b) for a, b in zip(got, (0x20, 0x20, 0xD0), strict=True)) < 25  # type: ignore[arg-type]
 

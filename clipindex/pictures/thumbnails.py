@@ -29,7 +29,8 @@ def thumbnail(data: bytes, longest: int) -> bytes:
 
     Its aspect is kept, and a smaller picture is not enlarged. Alpha is laid on white; of an
     animation it shows the first frame, of a camera raw file the preview. EXIF, comments and
-    places are left out. The colour profile of a PNG is not read. The same bytes give the same thumbnail.
+    places are left out. The colour profile of a PNG or WebP is not
+    read. The same bytes give the same thumbnail.
     Raises FileFault when the picture is damaged, cut short, over the budget or not decodable.
     """
     if longest < 1:
