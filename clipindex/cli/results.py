@@ -127,20 +127,20 @@ def show_dry_run(dry_run: DryRun, output: Output) -> None:
 
 def remarks(judged: Sequence[Hit], hits: Sequence[Hit], min_z: float | None) -> Iterator[str]:
     """What to say of a query's hits beside showing them: `hits` are those that `min_z` leaves."""
-    scores = [hit.z for hit in judged if hit.z is not None]
-    if min_z is not None and judged and not scores:
+    from clipindex.search.judge import best_z, nothing_fits
+
+    best = best_z(judged)
+    if min_z is not None and judged and best is None:
         yield "note: these pictures are too few or too alike to judge a hit; --min-z does nothing"
-    elif scores and all(hit.fits is False for hit in hits):  # also where `hits` is empty
-        yield f"nothing fits: best z {max(scores):.1f}"
+    elif nothing_fits(judged, hits):  # also where `hits` is empty
+        yield f"nothing fits: best z {best:.1f}"
 
 
 def show_hits(hits: Sequence[Hit], output: Output) -> None:
     """A table on a terminal; score, tab, path where there is none; or JSON lines."""
     if output.json:
         for hit in hits:
-            line = asdict(hit)
-            del line["sha256"], line["exact_path"]
-            output.record(line)
+            output.record(hit_fields(hit))
     elif not hits:
         output.say("nothing found")
     elif sys.stdout.isatty():
@@ -148,6 +148,13 @@ def show_hits(hits: Sequence[Hit], output: Output) -> None:
     else:
         for hit in hits:
             print(f"{hit.score:.4f}\t{printable_path(hit.exact_path)}")
+
+
+def hit_fields(hit: Hit) -> dict[str, object]:
+    """A hit as JSON says it."""
+    fields = asdict(hit)
+    del fields["sha256"], fields["exact_path"], fields["payload"]
+    return fields
 
 
 def show_paths(hits: Iterable[Hit | DuplicateFile], *, zero: bool) -> None:
