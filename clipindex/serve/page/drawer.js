@@ -3,7 +3,7 @@
 
 import { button, byId, make } from "./dom.js";
 import { filterCount, withFilter } from "./state.js";
-import { count, shortFolder } from "./words.js";
+import { count, sentence, shortFolder } from "./words.js";
 
 const SHOWN = 7; // values of a list; the others are a click away
 const WIDE = matchMedia("(min-width: 60rem)");
@@ -75,14 +75,14 @@ export class Drawer {
     if (facets === this.facets) return this.sync();
     this.facets = facets;
     this.syncs = [];
-    const checks = (values, words = String) => values.map((value) => ({ value, words: words(value) }));
+    const counted = (values, words, write = String) => values.map(([value, number]) => ({ value: write(value), words: words(value), number }));
     groups.replaceChildren(...[
       this.dates(facets.taken),
-      this.list("Folder", "under", facets.folders.map((path) => ({ value: path, words: shortFolder(path), title: path }))),
+      this.list("Folder", "under", counted(facets.folders, shortFolder)),
       ...Object.entries(facets.tags).map(([key, values]) => this.labels(key, values)),
-      this.list("Camera", "camera", checks(facets.cameras)),
-      this.list("Type", "type", checks(facets.types.map((type) => type.toLowerCase()), (type) => type.toUpperCase())),
-      this.list("Orientation", "orientation", checks(["landscape", "portrait", "square"], (word) => word[0].toUpperCase() + word.slice(1))),
+      this.list("Camera", "camera", counted(facets.cameras, String)),
+      this.list("Type", "type", counted(facets.types, String, (type) => type.toLowerCase())),
+      this.list("Orientation", "orientation", ["landscape", "portrait", "square"].map((value) => ({ value, words: sentence(value) }))),
       this.fields("Place", [["near", "Near", "48.858, 2.294"], ["within", "Within", "1km"]], "Latitude and longitude in degrees"),
       this.fields("At least", [["min_size", "Size", "1920x1080 or 2MB"], ["min_score", "Similarity", "0.25"], ["min_z", "z", "3"]]),
       this.condition(),
@@ -117,10 +117,10 @@ export class Drawer {
     return this.group(key, ...folded(rows));
   }
 
-  check({ words, number, title }, isSet, flip) {
+  check({ value, words, number }, isSet, flip) {
     const box = make("input", { type: "checkbox", onchange: flip });
     this.syncs.push(() => { box.checked = isSet(); });
-    return make("label", { class: "check", title }, box, make("span", { class: "words" }, words),
+    return make("label", { class: "check", title: value }, box, make("span", { class: "words" }, words),
       number === undefined ? null : make("span", { class: "number" }, number.toLocaleString("en")));
   }
 

@@ -61,7 +61,7 @@ addEventListener("popstate", () => {
   state = read(location.search);
   draw(history.state ?? {});
 });
-addEventListener("pagehide", noteWhere);
+addEventListener("scrollend", noteWhere);
 
 function draw(back = null) {
   const hasTerms = state.terms.length > 0;
@@ -71,7 +71,7 @@ function draw(back = null) {
   drawGroups();
   drawChips(state, { change: go, nameOf });
   drawer.sync();
-  document.body.classList.toggle("is-start", !hasTerms);
+  document.documentElement.classList.toggle("is-start", !hasTerms);
   document.title = hasTerms ? `${mainText(state) || "Pictures like this"} – clipindex` : "clipindex";
   if (hasTerms) searching.run(state, back).then(drawDetail);
   else searching.clear();
@@ -85,8 +85,9 @@ function drawDetail() {
     const hit = results.hits[index] ?? { id: state.open };
     detail.show(hit, { isFirst: index <= 0, isLast: index < 0 || index === results.hits.length - 1 });
   } else if (detail.isOpen) {
+    const { current } = results; // a dialog that closes gives the focus back to where it was
     detail.hide();
-    results.focus();
+    results.focus(current);
   }
 }
 
@@ -183,12 +184,11 @@ function drawGroups() {
     select.replaceChildren(select.options[0], ...keys.map((key) => new Option(key, key)));
   }
   select.value = state.group;
-  byId("group-label").hidden = keys.length === 0;
 }
 
 history.scrollRestoration = "manual";
 draw(history.state ?? {});
-if (document.body.classList.contains("is-start")) query.focus();
+if (document.documentElement.classList.contains("is-start")) query.focus();
 latestFacets().then(({ points, collection, model }) => {
   byId("collection").textContent = `${count(points, "picture")} in ${collection}, seen by ${model}`;
 }, () => {});

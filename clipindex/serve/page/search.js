@@ -38,7 +38,6 @@ export class Search {
     this.say("");
     end.replaceChildren();
     for (const id of ["verdict", "notes", "problem", "progress"]) byId(id).hidden = true;
-    byId("bar").hidden = true;
   }
 
   /** Keep what is shown for the way back. */
@@ -96,6 +95,7 @@ export class Search {
     const { signal } = this.stop;
     this.isAsking = true;
     byId("problem").hidden = true;
+    byId("hits").setAttribute("aria-busy", "true");
     const soon = setTimeout(() => this.progress(true, offset === 0), SOON);
     try {
       const pictures = await this.pictures();
@@ -117,6 +117,7 @@ export class Search {
       if (this.stop.signal === signal) {
         this.isAsking = false;
         this.progress(false);
+        byId("hits").setAttribute("aria-busy", "false");
       }
     }
   }
@@ -143,20 +144,17 @@ export class Search {
     this.sayCount();
     this.sayEnd();
     byId("problem").hidden = true;
-    byId("bar").hidden = false;
     this.results.watch(this.answer.more);
   }
 
   progress(shown, isNew = false) {
     byId("progress").hidden = !shown;
     document.body.classList.toggle("is-asking", shown && isNew);
-    byId("hits").setAttribute("aria-busy", shown);
     if (shown && isNew) this.say("Searching …");
   }
 
   say(words) {
     if (status.textContent !== words) status.textContent = words;
-    if (words) byId("bar").hidden = false;
   }
 
   sayCount() {
@@ -217,7 +215,6 @@ export class Search {
     this.say("");
     byId("problem").replaceChildren(make("p", {}, make("strong", {}, words)), hint && make("p", {}, hint), ...buttons);
     byId("problem").hidden = false;
-    byId("bar").hidden = true;
   }
 
   rerun() {
