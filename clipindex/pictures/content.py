@@ -51,10 +51,23 @@ def read_content(path: bytes) -> Content:
         if may_be_unfilled and file.is_hole_after(HEAD):
             raise FileFault(NEVER_FILLED)
         now, data = file.read()
-    if may_be_unfilled and data.endswith(b"\0") and len(data.rstrip(b"\0")) <= HEAD:
-        raise FileFault(NEVER_FILLED)
+    _refuse_unfilled(data)
     _refuse_other_raw(path, data)
     return Content(now, data, hashlib.sha256(data).digest())
+
+
+def check_picture(data: bytes) -> None:
+    """Raises FileFault for the bytes of a file without a name that `read_content` would refuse."""
+    _refuse_other_content(b"", data[:HEAD], len(data))
+    _refuse_unfilled(data)
+    _refuse_other_raw(b"", data)
+
+
+def _refuse_unfilled(data: bytes) -> None:
+    if len(data) < UNFILLED or picture_format(data[:HEAD]) not in COMPRESSED:
+        return
+    if data.endswith(b"\0") and len(data.rstrip(b"\0")) <= HEAD:
+        raise FileFault(NEVER_FILLED)
 
 
 def _refuse_other_content(path: bytes, head: bytes, size: int) -> None:
@@ -69,6 +82,8 @@ def _refuse_other_content(path: bytes, head: bytes, size: int) -> None:
             raise FileFault("empty file" if size == 0 else NOT_A_PICTURE)
         if suffix in OTHER_PICTURE_NAMES:
             raise FileFault(f"clipindex does not read {suffix.decode()} files", skipped=True)
+        if suffix == b".xmp":
+            raise FileFault("an XMP sidecar, read with its picture", skipped=True)
         raise FileFault("not a picture", skipped=True)
     if size > MAX_BYTES:
         raise FileFault(f"larger than {MAX_BYTES >> 30} GiB")

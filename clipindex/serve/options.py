@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clipindex.model.providers import Provider
 from clipindex.serve.guard.tokens import Tokens
 
 DEFAULT_HOST = "127.0.0.1"
@@ -30,7 +31,9 @@ class ServeOptions:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     hosts: tuple[str, ...] = ()  # further names by which it is called, behind a proxy
+    fetch_from: tuple[str, ...] = ()  # hosts from which a picture may be fetched, by its URL
     tokens: Tokens = field(default_factory=Tokens)
     limits: Limits = field(default_factory=Limits)
     models: tuple[str, ...] = ()  # loaded beside the collection's own, for embeddings
+    provider: Provider = Provider.AUTO  # runs their vision towers
     thumbnails: Path | None = None  # folder of their cache; None: in the user's cache folder
