@@ -100,6 +100,7 @@ OWN_FILES = {
     "ingest.cores",
     "model",
     "serve.guard.tokens",
+    "serve.page_files",
     "stores.address_space",
     "stores.edge",
     "stores.new_shard",
