@@ -50,6 +50,9 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "tqdm": Versions("4.66", "4.70.1"),
     "typer": Versions("0.26.1", "0.28.0", below="0.29"),
     "rawpy": Versions("0.25", "0.28.0", extra="camera raw files: pip install 'clipindex[raw]'"),
+    "imagecodecs": Versions(
+        "2024.12.30", "2026.3.6", extra="JPEG XL: pip install 'clipindex[jxl]'"
+    ),
     "openvino": Versions("2026.3", "2026.4.1", extra="Intel: pip install 'clipindex[openvino]'"),
 }
 # Builds of onnxruntime for other devices bring the module under a name of their own.
