@@ -21,6 +21,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "PIL": {"pictures"},
     "pi_heif": {"pictures.heic"},
     "rawpy": {"pictures.raw"},
+    "imagecodecs": {"pictures.jxl"},
     "onnx": {"model.onnx_graph.files", "model.onnx_graph.graph"},
     "dhash": {"pictures.likeness"},
     "onnxruntime": {"model.onnxruntime_tower"},
