@@ -43,6 +43,11 @@ class Row:
     described: int = 0  # by which version its keywords and captions were read; 0: by none
     sidecars: str | None = None  # a stamp of those that its point was given
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the file has a point."""
+        return self.state == INDEXED
+
     def agrees_with(self, record: FileRecord) -> bool:
         """Whether the file looks untouched: size, mtime, and ctime where it is remembered."""
         return (
