@@ -11,9 +11,10 @@ from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
-from clipindex.collection.contract import bundle_for_query, recipe_of
+from clipindex.collection.contract import recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import QUERY
+from clipindex.collection.own_bundle import bundle_for_query
 from clipindex.collection.place import Located, Place
 from clipindex.errors import ClipIndexWarning, Switched, UsageError
 from clipindex.files.identity import path_from_payload
