@@ -5,78 +5,97 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from clipindex.search.terms import Term, TermKind
+from clipindex.serve.fetching import fetcher_of
 from clipindex.serve.parameters import Fields, fields_of
 from clipindex.serve.problems import Problem
+from clipindex.serve.service import service_of
 
 MOST_FIELDS = 200
 MOST_PICTURES = 16
-IMAGE = "image"
+SIGNS = {"image": 1.0, "minus": -1.0}  # fields that carry pictures: added, or subtracted
+DATA = "data:"
+
+Collected = dict[str, list[str]]
 
 
-async def read_body(request: Request) -> tuple[Fields, list[bytes]]:
+async def read_body(request: Request) -> tuple[Fields, list[Term]]:
     """The fields by name and the pictures of a search. Raises Problem for a body that is neither
-    JSON nor a form."""
-    fields: dict[str, list[str]] = {}
+    JSON nor a form, and for a picture that cannot be had."""
+    fields: Collected = {}
     for name, value in request.query_params.multi_items():
         fields.setdefault(name, []).append(value)
-    if request.method != "POST":
-        return fields, []
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        pictures = await _form(request, fields)
-    elif kind == "application/json" or not kind:
-        pictures = _json(await request.body(), fields)
-    else:
-        raise Problem(415, f"a body of type {kind[:80]!r} is not read", "send JSON or a form")
-    if len(pictures) > MOST_PICTURES:
+    pictures: list[Term] = []
+    if request.method == "POST":
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+            pictures = await _form(request, fields)
+        elif kind == "application/json" or not kind:
+            pictures = _json(await request.body(), fields)
+        else:
+            raise Problem(415, f"a body of type {kind[:80]!r} is not read", "send JSON or a form")
+    urls = fields.get("url", [])
+    if len(pictures) + len(urls) > MOST_PICTURES:
         raise Problem(400, f"more than {MOST_PICTURES} pictures in one request")
-    return fields, pictures
+    return fields, [*pictures, *await _fetched(request, urls)]
 
 
-async def _form(request: Request, fields: dict[str, list[str]]) -> list[bytes]:
-    pictures: list[bytes] = []
+async def _fetched(request: Request, urls: Sequence[str]) -> list[Term]:
+    options = service_of(request).options
+    fetcher = fetcher_of(options.fetch_from, options.limits.body)
+    return [_picture(await fetcher.fetch(url)) for url in urls if url]
+
+
+async def _form(request: Request, fields: Collected) -> list[Term]:
+    pictures: list[Term] = []
     try:
         async with request.form(max_files=MOST_PICTURES, max_fields=MOST_FIELDS) as form:
             for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    _only_image(name)
-                    pictures.append(await value.read())
-                else:
+                if not isinstance(value, UploadFile):
                     fields.setdefault(name, []).append(value)
+                elif name in SIGNS:
+                    pictures.append(_picture(await value.read(), SIGNS[name]))
+                else:
+                    raise Problem(400, f"there is no file {name[:40]!r}", "send it as image")
     except MultiPartException as error:
         raise Problem(400, f"the form cannot be read: {error.message}") from None
     return pictures
 
 
-def _only_image(name: str) -> None:
-    if name != IMAGE:
-        raise Problem(400, f"there is no file {name[:40]!r}", "send a picture as image")
-
-
-def _json(body: bytes, fields: dict[str, list[str]]) -> list[bytes]:
+def _json(body: bytes, fields: Collected) -> list[Term]:
     try:
-        content = json.loads(body) if body.strip() else {}
+        content: Any = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError):
         raise Problem(400, "the body is not JSON") from None
-    images: list[str] = []
-    if isinstance(content, Mapping):
-        images = fields_of({IMAGE: content.get(IMAGE)})[IMAGE]
-        content = {name: value for name, value in content.items() if name != IMAGE}
-    for name, values in fields_of(content).items():
-        fields.setdefault(name, []).extend(values)
-    return [decoded_picture(text) for text in images]
+    pictures: list[Term] = []
+    for name, texts in fields_of(content).items():
+        encoded = [text for text in texts if name == "image" or _is_data(name, text)]
+        pictures += [_picture(decoded_picture(text), SIGNS[name]) for text in encoded]
+        if name != "image":
+            others = [text for text in texts if text not in encoded]
+            fields.setdefault(name, []).extend(others)
+    return pictures
+
+
+def _is_data(name: str, text: str) -> bool:
+    return name in SIGNS and text.startswith(DATA)
+
+
+def _picture(data: bytes, sign: float = 1.0) -> Term:
+    return Term(data, TermKind.IMAGE, sign)
 
 
 def decoded_picture(text: str) -> bytes:
     """The bytes of a data URL, or of base64 alone. Raises Problem."""
     head, comma, tail = text.partition(",")
-    encoded = tail if comma and head.startswith("data:") and head.endswith(";base64") else text
+    encoded = tail if comma and head.startswith(DATA) and head.endswith(";base64") else text
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):

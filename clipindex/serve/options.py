@@ -31,6 +31,7 @@ class ServeOptions:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     hosts: tuple[str, ...] = ()  # further names by which it is called, behind a proxy
+    fetch_from: tuple[str, ...] = ()  # hosts from which a picture may be fetched, by its URL
     tokens: Tokens = field(default_factory=Tokens)
     limits: Limits = field(default_factory=Limits)
     models: tuple[str, ...] = ()  # loaded beside the collection's own, for embeddings

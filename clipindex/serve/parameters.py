@@ -103,6 +103,7 @@ TERMS = (
     Parameter(name="text", many=True, words="A text as it is, without a weight."),
     Parameter(name="minus", many=True, words="A text that is subtracted."),
     Parameter(name="like", many=True, words="The id of an indexed picture. 2*ID counts twice."),
+    Parameter(name="url", many=True, words="The URL of a picture on a host that is allowed."),
     Parameter(name="unlike", many=True, words="The id of an indexed picture that is subtracted."),
 )
 FILTERS = (
@@ -193,14 +194,17 @@ def _text(name: str, value: object) -> str:
     raise Problem(400, f"{name} is neither a text nor a number nor a list of them")
 
 
-def wanted(fields: Fields, pictures: Sequence[bytes], scope: Scope) -> Wanted:
-    """What is asked for. Raises Problem for a search without a term, UsageError for a value that
-    is none, and for a parameter that there is not."""
+def wanted(fields: Fields, pictures: Sequence[Term], scope: Scope) -> Wanted:
+    """What is asked for, with the pictures of the request as further terms.
+
+    Raises Problem for a search without a term, UsageError for a value that is none, and for a
+    parameter that there is not.
+    """
     values = {name: _value(parameter, fields.get(name, ())) for name, parameter in ITEMS}
     for name in fields:
         if name not in PARAMETERS:
             raise UsageError(f"there is no parameter {name[:40]!r}")
-    terms = (*_terms(values), *(Term(data, TermKind.IMAGE) for data in pictures))
+    terms = (*_terms(values), *pictures)
     if not terms:
         raise Problem(400, MISSING, "name a text: q=a dog on a beach")
     if values["offset"] + values["limit"] > MOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +11,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from clipindex.collection.place import is_shared
 from clipindex.pictures.size import refuse_larger
 from clipindex.search.judge import at_least, best_z, nothing_fits
 from clipindex.search.order import ORDER, Sort
-from clipindex.search.query import Hit
+from clipindex.search.query import Hit, QueryOptions
 from clipindex.serve.access import access_of
 from clipindex.serve.bodies import read_body
 from clipindex.serve.notes import collected
 from clipindex.serve.parameters import Wanted, wanted
 from clipindex.serve.pictures_json import hit_json
 from clipindex.serve.service import Service, service_of
+from clipindex.stores.search_method import Accuracy
 
 
 def routes() -> list[Route]:
@@ -46,6 +49,7 @@ def answer(service: Service, asked: Wanted) -> dict[str, Any]:
         judged = _judged(service, asked)
     options, offset = asked.options, asked.offset
     hits = at_least(judged, options.min_z)
+    notes += _further_notes(service, options, judged)
     page = sorted(hits[offset : offset + options.limit], key=ORDER[options.sort])
     return {
         "results": [hit_json(replace(hit, rank=offset + rank)) for rank, hit in enumerate(page, 1)],
@@ -55,6 +59,14 @@ def answer(service: Service, asked: Wanted) -> dict[str, Any]:
         "more": len(hits) > offset + options.limit,
         "seconds": round(time.perf_counter() - start, 4),
     }
+
+
+def _further_notes(service: Service, options: QueryOptions, judged: Sequence[Hit]) -> Iterator[str]:
+    """Options that do nothing here, as the command says it."""
+    if options.accuracy is Accuracy.APPROXIMATE and not is_shared(service.index.place):
+        yield "an embedded store is always searched exactly"
+    if options.min_z is not None and judged and best_z(judged) is None:
+        yield "these pictures are too few or too alike to judge a hit; min_z does nothing"
 
 
 def _judged(service: Service, asked: Wanted) -> list[Hit]:

@@ -67,6 +67,16 @@ def serve(
             rich_help_panel=SAFETY,
         ),
     ] = None,
+    allow_fetch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="Let a search name a picture on this host by its URL; HOST:PORT for another port. "
+            "Repeatable. A private address must be named itself.",
+            show_default=False,
+            rich_help_panel=SAFETY,
+        ),
+    ] = None,
     max_request: Annotated[
         int,
         typer.Option(
@@ -158,6 +168,7 @@ def serve(
         host=host,
         port=port,
         hosts=tuple(allow_host or ()),
+        fetch_from=tuple(allow_fetch or ()),
         tokens=known,
         models=tuple(also or ()),
         provider=provider,
