@@ -6,6 +6,8 @@ import asyncio
 import base64
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,13 @@ from conftest import TINY, loaded, make_other, picture, picture_bytes
 from serving import Caller, calling, listening
 from tiny_merged import MAX_LENGTH, NAME, PICTURE_LENGTH, SIZE, WIDTH, make_merged
 
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))  # the scripts are no package of clipindex's own
+
+from handbook.blocks import blocks  # noqa: E402
+
 Vectors = dict[bytes, np.ndarray]
+STARTS = ("pip install", "clipindex serve")  # what the page begins with
 LONG = "a dog on a beach " * 40
 
 
@@ -487,3 +495,22 @@ def test_an_answer_is_one_json_document(caller: Caller) -> None:
     answer = caller.post("/v1/embeddings", json={"input": ["a", "b"], "user": "someone"})
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.content).keys() == {"object", "data", "model", "usage"}
+
+
+def test_the_commands_of_the_page_work(folder: Path, tmp_path: Path) -> None:
+    """Against a service that was started as the page says, but for its port."""
+    pytest.importorskip("openai")
+    page = (ROOT / "docs" / "embedding-api.md").read_text("utf-8")
+    shown = [block for block in blocks(page) if block.language in ("sh", "python")]
+    assert len(shown) == 6
+    (tmp_path / "cat.jpg").write_bytes(pictures()["small.jpg"])
+    programs = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
+    with listening(clipindex.Index(folder / "store"), models=(str(folder / "vlm"),)) as url:
+        for block in shown:
+            lines = [line for line in block.text.splitlines() if not line.startswith(STARTS)]
+            text = "\n".join(lines).replace("http://localhost:8420", url)
+            text = text.replace('model="mini"', 'model="tiny-clip"').replace("curl ", "curl -fsS ")
+            done = subprocess.run(
+                [*programs[block.language], text], cwd=tmp_path, capture_output=True, check=False
+            )
+            assert done.returncode == 0, (text, done.stdout, done.stderr)
