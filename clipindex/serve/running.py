@@ -18,7 +18,7 @@ from clipindex.serve.options import ServeOptions
 from clipindex.serve.service import Service
 
 PATIENCE = 10  # seconds at the end for requests in flight
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # as far as the system has them
 
 
 def run(service: Service, ready: Callable[[str], object]) -> None:
@@ -95,7 +95,11 @@ class Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+        before = {number: signal.getsignal(number) for number in numbers}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:  # as nohup leaves it
+                signal.signal(number, self.handle_exit)
         try:
             yield
         finally:
