@@ -51,10 +51,23 @@ def read_content(path: bytes) -> Content:
         if may_be_unfilled and file.is_hole_after(HEAD):
             raise FileFault(NEVER_FILLED)
         now, data = file.read()
-    if may_be_unfilled and data.endswith(b"\0") and len(data.rstrip(b"\0")) <= HEAD:
-        raise FileFault(NEVER_FILLED)
+    _refuse_unfilled(data)
     _refuse_other_raw(path, data)
     return Content(now, data, hashlib.sha256(data).digest())
+
+
+def check_picture(data: bytes) -> None:
+    """Raises FileFault for the bytes of a file without a name that `read_content` would refuse."""
+    _refuse_other_content(b"", data[:HEAD], len(data))
+    _refuse_unfilled(data)
+    _refuse_other_raw(b"", data)
+
+
+def _refuse_unfilled(data: bytes) -> None:
+    if len(data) < UNFILLED or picture_format(data[:HEAD]) not in COMPRESSED:
+        return
+    if data.endswith(b"\0") and len(data.rstrip(b"\0")) <= HEAD:
+        raise FileFault(NEVER_FILLED)
 
 
 def _refuse_other_content(path: bytes, head: bytes, size: int) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from clipindex.errors import FileFault
+from clipindex.errors import FileFault, OverBudget
 from clipindex.pictures.formats import RAW_FORMATS, picture_format
 from clipindex.pictures.opening import open_picture
 from clipindex.pictures.preprocessing import Preprocessing
 
 
 def refuse_larger(data: bytes, most: int) -> None:
-    """Raises FileFault for what is not a picture, or declares more than `most` pixels. Of a camera
+    """Raises FileFault for what is not a picture, OverBudget for more than `most` pixels. Of a camera
     raw file only the preview would be decoded, whose size is not looked at here."""
     kind = picture_format(data)
     if kind is None:
@@ -23,4 +23,4 @@ def refuse_larger(data: bytes, most: int) -> None:
     except Exception:  # Pillow's and the parsers': decoding says what is wrong
         return
     if width * height > most:
-        raise FileFault(f"{width}x{height} pixels are more than {most // 1_000_000} megapixels")
+        raise OverBudget(f"{width}x{height} pixels are more than {most // 1_000_000} megapixels")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clipindex.model.providers import Provider
 from clipindex.serve.guard.tokens import Tokens
 
 DEFAULT_HOST = "127.0.0.1"
@@ -34,4 +35,5 @@ class ServeOptions:
     tokens: Tokens = field(default_factory=Tokens)
     limits: Limits = field(default_factory=Limits)
     models: tuple[str, ...] = ()  # loaded beside the collection's own, for embeddings
+    provider: Provider = Provider.AUTO  # runs their vision towers
     thumbnails: Path | None = None  # folder of their cache; None: in the user's cache folder

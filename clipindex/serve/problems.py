@@ -15,6 +15,7 @@ from clipindex.errors import (
     CollectionBusy,
     DiskFull,
     FileFault,
+    OverBudget,
     Refused,
     StoreError,
     UsageError,
@@ -30,6 +31,8 @@ STATUSES: tuple[tuple[type[ClipIndexError], int], ...] = (  # the first that fit
     (ClipIndexError, 500),
 )
 RETRY = {"retry-after": "1"}
+USAGE, SERVER_ERROR = "invalid_request_error", "server_error"  # OpenAI's types of errors
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 OPTION = re.compile(r"--([a-z][a-z-]*)")
 
 
@@ -37,17 +40,37 @@ class Problem(Exception):
     """A request that is answered with an error."""
 
     def __init__(
-        self, status: int, message: str, hint: str = "", headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+        *,
+        parameter: str | None = None,
+        code: str | None = None,
     ) -> None:
+        """`parameter`: the one at fault; `code`: a name of the error for programs. Both are told
+        in OpenAI's shape alone."""
         super().__init__(message)
         self.status = status
         self.message = message
         self.hint = hint
         self.headers = dict(headers or {})
+        self.parameter = parameter
+        self.code = code
 
-    def answer(self) -> JSONResponse:
-        """The answer."""
-        content = {"error": self.message, "hint": self.hint or None}
+    def answer(self, path: str = "") -> JSONResponse:
+        """The answer to a request for this path; below /v1/ in OpenAI's shape."""
+        content: dict[str, Any] = {"error": self.message, "hint": self.hint or None}
+        if path.startswith("/v1/"):
+            content = {
+                "error": {
+                    "message": self.message + (f" ({self.hint})" if self.hint else ""),
+                    "type": TYPES.get(self.status, SERVER_ERROR if self.status >= 500 else USAGE),
+                    "param": self.parameter,
+                    "code": self.code,
+                }
+            }
         return JSONResponse(content, self.status, self.headers)
 
 
@@ -59,6 +82,8 @@ def problem_of(error: Exception) -> Problem:
         status = next(status for kind, status in STATUSES if isinstance(error, kind))
         retry = RETRY if status == 503 else None
         return Problem(status, _in_parameters(error.message), _in_parameters(error.hint), retry)
+    if isinstance(error, OverBudget):
+        return Problem(413, f"the picture is too large: {error.reason}")
     if isinstance(error, FileFault):
         return Problem(422, f"the picture cannot be read: {error.reason}")
     if isinstance(error, QueueFull):
@@ -73,8 +98,8 @@ def _in_parameters(text: str) -> str:
     return OPTION.sub(lambda match: match[1].replace("-", "_"), text)
 
 
-async def _answered(_: Request, error: Exception) -> JSONResponse:
-    return problem_of(error).answer()
+async def _answered(request: Request, error: Exception) -> JSONResponse:
+    return problem_of(error).answer(request.url.path)
 
 
 ANSWERED = (Problem, ClipIndexError, FileFault, QueueFull, HTTPException, Exception)

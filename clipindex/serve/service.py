@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
-import numpy as np
 from starlette.requests import HTTPConnection
 
 from clipindex.index import Index
 from clipindex.ingest.cores import usable_cores
 from clipindex.serve.journal import Journal, Say
+from clipindex.serve.models import Models
 from clipindex.serve.notes import hearing
 from clipindex.serve.options import ServeOptions
 from clipindex.serve.threads import Threads
@@ -33,6 +33,7 @@ class Service:
         cores, waiting = usable_cores(), options.limits.waiting
         self._searches = Threads("search", cores + 2, waiting)
         self._pictures = Threads("pictures", max(1, cores // 2), waiting)
+        self.models = Models(index.encoder, options)
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -43,7 +44,7 @@ class Service:
         with ExitStack() as resources:
             resources.enter_context(hearing())
             resources.enter_context(self.index)
-            self._warm_up()
+            self.models.load()
             self._resources = resources.pop_all()
         return self
 
@@ -51,16 +52,8 @@ class Service:
         """Close the collection once the requests in hand are done with it."""
         self._searches.close()
         self._pictures.close()
+        self.models.close()
         self._resources.close()
-
-    def _warm_up(self) -> None:
-        encoder, _ = self.index.encoder()
-        manifest = encoder.bundle.manifest
-        if manifest.text is not None:
-            encoder.encode_texts(["a photo"])
-        if manifest.image is not None:
-            size = manifest.image.size
-            encoder.encode_images(np.zeros((1, size, size, 3), np.uint8))
 
     async def search(self, function: Callable[..., T], *args: Any) -> T:
         """Run what asks the index. Raises QueueFull."""

@@ -128,15 +128,28 @@ def serve(
         ),
     ] = 100,
     model: options.Model = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="NAME|FOLDER",
+            help="A further model that embeds, beside the collection's own, such as a "
+            "vision-language model. Repeatable.",
+            show_default=False,
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
     provider: options.Provider = Provider.AUTO,
 ) -> None:
-    """Answer searches over HTTP: with a page for people, with JSON for programs.
+    """Answer searches over HTTP: with a page for people, with JSON for programs. Programs can also
+    embed texts and pictures, in OpenAI's API.
 
     The model is loaded once, and nothing is written to the index. While another command writes to
     it, searches go on. Ctrl-C or SIGTERM ends the service once the requests in flight are
     answered. It speaks plain HTTP: whoever lets other machines in puts a proxy with TLS before it.
 
         clipindex serve
+        clipindex serve --also ./smolvlm2
         clipindex serve --host 0.0.0.0 --tokens tokens.toml --allow-host photos.example.org
     """
     if any(find_spec(name) is None for name in NEEDED):
@@ -157,6 +170,8 @@ def serve(
         hosts=tuple(allow_host or ()),
         fetch_from=tuple(allow_fetch or ()),
         tokens=known,
+        models=tuple(also or ()),
+        provider=provider,
         limits=Limits(
             body=max_request << 20,
             pixels=max_pixels * 1_000_000,

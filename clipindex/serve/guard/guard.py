@@ -103,7 +103,7 @@ class Guard:
         except Problem as problem:
             if answer.status:
                 raise
-            await problem.answer()(scope, receive, answer.send)
+            await problem.answer(scope["path"])(scope, receive, answer.send)
         except Exception as error:
             self._journal.failed(error)
             raise
