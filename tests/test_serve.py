@@ -23,7 +23,8 @@ from clipindex.cli.results import remarks
 from clipindex.search.judge import nothing_fits
 from clipindex.serve.bodies import SIGNS
 from clipindex.serve.options import Limits
-from clipindex.serve.parameters import PARAMETERS, wanted
+from clipindex.serve.parameters import PARAMETERS
+from clipindex.serve.wanted import wanted
 from clipindex.stores.search_method import Accuracy
 from conftest import TINY, make_pictures, picture_bytes
 from serving import Caller, calling, listening

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from clipindex.search.terms import Term, TermKind
 from clipindex.serve.fetching import fetcher_of
 from clipindex.serve.inline_pictures import picture_in
-from clipindex.serve.parameters import Fields, fields_of
 from clipindex.serve.problems import Problem
 from clipindex.serve.service import service_of
 from clipindex.serve.uploads import read_form
+from clipindex.serve.wanted import Fields, fields_of
 
 MOST_FIELDS = 200
 MOST_PICTURES = 16

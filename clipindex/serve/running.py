@@ -31,7 +31,8 @@ def run(service: Service, ready: Callable[[str], object]) -> None:
 
 def server_for(service: Service, started: Callable[[], object]) -> Server:
     """A server that calls `started` once it answers; it ends when `should_exit` is set."""
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the guard says what failed
+    for name in ("uvicorn.error", "python_multipart"):  # the guard says what failed
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         application(service),
         http=Connections(service.options.limits).protocol,  # type: ignore[arg-type]  # called alike
