@@ -301,7 +301,7 @@ WITHOUT = {
     "ingest": {"tokenizers", "ftfy"},
     "reindex": {"tokenizers", "ftfy"},
     "query cat": {"PIL", "sqlite3", "ftfy", "rich", "tqdm"},
-    "query PICTURE": {"tokenizers", "ftfy", "rich", "tqdm"},
+    "query PICTURE": {"PIL", "onnxruntime", "tokenizers", "ftfy", "rich", "tqdm"},
     "status": {"tokenizers", "ftfy", "onnxruntime", "PIL"},
     "tag a=b PICTURE": {"tokenizers", "ftfy"},
     "untag a PICTURE": {"tokenizers", "ftfy"},

@@ -10,6 +10,8 @@ from clipindex.cli.filter_options import WHICH
 from clipindex.cli.options import OUTPUT
 from clipindex.search.order import Sort
 
+MOST_HITS = 1_000_000
+
 
 class HitOptions:
     """`clipindex.cli.session` adds them to a query."""

@@ -140,9 +140,7 @@ def show_hits(hits: Sequence[Hit], output: Output) -> None:
     """A table on a terminal; score, tab, path where there is none; or JSON lines."""
     if output.json:
         for hit in hits:
-            line = asdict(hit)
-            del line["sha256"], line["exact_path"], line["payload"]
-            output.record(line)
+            output.record(hit_fields(hit))
     elif not hits:
         output.say("nothing found")
     elif sys.stdout.isatty():
@@ -150,6 +148,13 @@ def show_hits(hits: Sequence[Hit], output: Output) -> None:
     else:
         for hit in hits:
             print(f"{hit.score:.4f}\t{printable_path(hit.exact_path)}")
+
+
+def hit_fields(hit: Hit) -> dict[str, object]:
+    """A hit as JSON says it."""
+    fields = asdict(hit)
+    del fields["sha256"], fields["exact_path"], fields["payload"]
+    return fields
 
 
 def show_paths(hits: Iterable[Hit | DuplicateFile], *, zero: bool) -> None:

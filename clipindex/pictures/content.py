@@ -82,6 +82,8 @@ def _refuse_other_content(path: bytes, head: bytes, size: int) -> None:
             raise FileFault("empty file" if size == 0 else NOT_A_PICTURE)
         if suffix in OTHER_PICTURE_NAMES:
             raise FileFault(f"clipindex does not read {suffix.decode()} files", skipped=True)
+        if suffix == b".xmp":
+            raise FileFault("an XMP sidecar, read with its picture", skipped=True)
         raise FileFault("not a picture", skipped=True)
     if size > MAX_BYTES:
         raise FileFault(f"larger than {MAX_BYTES >> 30} GiB")

@@ -9,8 +9,10 @@ from clipindex.pictures.preprocessing import Preprocessing
 
 
 def refuse_larger(data: bytes, most: int) -> None:
-    """Raises FileFault for what is not a picture, OverBudget for more than `most` pixels. Of a
-    camera raw file only the preview would be decoded, whose size is not looked at here."""
+    """Raises FileFault for what is not a picture, OverBudget for more than `most` pixels.
+
+    Of a camera raw file only the preview would be decoded, whose size is not looked at here.
+    """
     kind = picture_format(data)
     if kind is None:
         raise FileFault("not a picture")

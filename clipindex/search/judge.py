@@ -11,6 +11,7 @@ import numpy as np
 
 from clipindex.collection.contract import StoredContract
 from clipindex.collection.place import Place
+from clipindex.model.bundle import Bundle
 from clipindex.search.background import sample_of, vectors_of
 from clipindex.search.judging import NEUTRAL, Calibration, calibration_for, standing
 from clipindex.search.terms import Query, QueryEncoder
@@ -56,16 +57,30 @@ class Judge:
         return None if self.calibration is None else self.calibration.fits(lead, points)
 
 
-def judge_of(query: Query, encoder: QueryEncoder, place: Place, stored: StoredContract) -> Judge:
-    """The judge of an embedded query. Verdicts were measured for texts alone: what is similar to
-    a picture, or less like something, has no such border."""
-    neutral = np.zeros_like(query.vector)
-    if query.texts:
-        neutral = query.texts * encoder.encode_texts(list(NEUTRAL)).mean(axis=0)
-    bundle = encoder.bundle
-    is_measured = query.is_text and bundle.other_text is None
-    calibration = calibration_for(bundle.manifest) if is_measured else None
-    return Judge(place=place, stored=stored, query=query, neutral=neutral, calibration=calibration)
+def neutral_of(encoder: QueryEncoder) -> Vector:
+    """The mean of the neutral texts."""
+    mean: Vector = encoder.encode_texts(list(NEUTRAL)).mean(axis=0)
+    return mean
+
+
+def judge_of(
+    query: Query,
+    neutral: Vector | None,
+    bundle: Bundle | None,
+    place: Place,
+    stored: StoredContract,
+) -> Judge:
+    """The judge of an embedded query. `neutral` is the mean of the neutral texts, and `bundle` the
+    model's; pictures alone need neither. Verdicts were measured for texts alone: what is similar
+    to a picture, or less like something, has no such border."""
+    subtracted = np.zeros_like(query.vector)
+    if neutral is not None:
+        subtracted = query.texts * neutral
+    is_measured = query.is_text and bundle is not None and bundle.other_text is None
+    calibration = calibration_for(bundle.manifest) if bundle and is_measured else None
+    return Judge(
+        place=place, stored=stored, query=query, neutral=subtracted, calibration=calibration
+    )
 
 
 def at_least(hits: Iterable[Hit], min_z: float | None) -> list[Hit]:

@@ -11,7 +11,6 @@ from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
-from clipindex.collection.contract import bundle_for_query, recipe_of
 from clipindex.collection.kept import Kept, opened_for_reading
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Located, Place
@@ -20,6 +19,7 @@ from clipindex.files.identity import path_from_payload
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.model.loading import open_model
+from clipindex.search.embedded_terms import embed_terms
 from clipindex.search.filters import (
     EVERY_PICTURE,
     PictureFilter,
@@ -29,12 +29,11 @@ from clipindex.search.filters import (
     unknown_values,
 )
 from clipindex.search.grouping import best_of_groups
-from clipindex.search.judge import at_least, judge_of
+from clipindex.search.judge import at_least
 from clipindex.search.order import ORDER, Sort
-from clipindex.search.remembered_texts import RememberingEncoder
 from clipindex.search.scoped import Scope, scoped
 from clipindex.search.similar import with_vectors
-from clipindex.search.terms import Query, Term, TermKind, embed_query
+from clipindex.search.terms import Query, Term, TermKind
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, meta_of, tags_of
 from clipindex.stores.points import ReadablePoints
@@ -122,18 +121,20 @@ def _find(
     model: str | None,
     load: Callable[[Bundle], Encoder],
     kept: Kept | None,
+    *,
+    trusting: bool = True,
 ) -> list[Hit]:
-    stored, place = located.require(), located.place
-    encoder = RememberingEncoder(bundle_for_query(stored, model), load)
+    """With `trusting`, pictures that are indexed take their stored vectors."""
     if any(term.kind is TermKind.POINT for term in terms):
         with opened_for_reading(located, QUERY, kept) as points:
             terms = with_vectors(terms, scoped(points, options.scope))
-    recipe = recipe_of(stored.contract)
-    query = embed_query(terms, encoder, recipe, ensemble=options.ensemble)
-    judge = judge_of(query, encoder, place, stored)
+    asked = embed_terms(located, terms, model, load, ensemble=options.ensemble, trusting=trusting)
     with opened_for_reading(located, QUERY, kept) as points:
-        hits = search(scoped(points, options.scope), query, options)
-        return at_least(judge.judged(hits, points), options.min_z)
+        query = asked.query(points)
+        if query is not None:
+            hits = search(scoped(points, options.scope), query, options)
+            return at_least(asked.judge(query).judged(hits, points), options.min_z)
+    return _find(located, terms, options, model, load, kept, trusting=False)
 
 
 def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[Hit]:

@@ -133,7 +133,12 @@ def embed_query(
 
     Raises UsageError when the sum is zero or too large, or a picture cannot be read.
     """
-    queries = [_embed_term(term, encoder, preprocessing, ensemble) for term in terms]
+    return combined(terms, [embed_term(term, encoder, preprocessing, ensemble) for term in terms])
+
+
+def combined(terms: Sequence[Term], queries: Sequence[Query]) -> Query:
+    """Each term as a query of its own -> their sum by the terms' weights. Raises as `embed_query`
+    does."""
     if len(queries) == 1 and terms[0].weight > 0:
         return queries[0]
     weights = np.array([term.weight for term in terms])
@@ -172,9 +177,19 @@ def embed_picture(
     return replace(query, path=path)
 
 
-def _embed_term(
+def picture_path(term: Term) -> bytes | None:
+    """The path of a term that is a picture file, or is said to be one; else None."""
+    if isinstance(term.value, bytes) or term.kind is TermKind.TEXT:
+        return None
+    if term.kind is TermKind.IMAGE or is_file(os.fsencode(term.value)):
+        return resolve_root(term.value)
+    return None
+
+
+def embed_term(
     term: Term, encoder: QueryEncoder, preprocessing: Preprocessing, ensemble: bool
 ) -> Query:
+    """One term as a query of its own. Raises UsageError where it is empty or cannot be read."""
     if term.query is not None:
         return term.query
     value = term.value
@@ -182,9 +197,7 @@ def _embed_term(
         if term.kind is not TermKind.TEXT and picture_format(value[:HEAD]) is not None:
             return _embed_bytes(value, "standard input", encoder, preprocessing)
         value = value.decode("utf-8", "replace").strip()
-    elif term.kind is TermKind.IMAGE or (
-        term.kind is TermKind.AUTO and is_file(os.fsencode(value))
-    ):
+    elif picture_path(term) is not None:
         return embed_picture(value, encoder, preprocessing)
     if not value.strip():
         raise UsageError("a term is an empty text", hint="name something to search for")

@@ -150,6 +150,7 @@ def ingest(
         ),
     ] = None,
     part: options.PartText = None,
+    reread: options.Reread = False,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = BATCH_SIZE,
@@ -209,6 +210,7 @@ def ingest(
     share, tags = values.part(part), parse_tags(tag) if tag else None
     how = IngestOptions(
         batch_size=batch_size,
+        reread=reread,
         limit=limit,
         workers=workers,
         max_seconds=values.seconds(max_duration),
@@ -255,6 +257,7 @@ def _refuse_what_would_be_ignored(
     if not dry_run:
         session.refuse_typed(("checksum",), "only with --dry-run")
     else:
+        session.refuse_typed(("reread",), "not with --dry-run")
         session.refuse_typed(("prune",), "not with --dry-run; see `clipindex prune --dry-run`")
         session.refuse_typed(("remember", "metadata"), "not with --dry-run, which stores nothing")
     if not paths:
