@@ -104,6 +104,7 @@ def test_a_missing_query_says_so(caller: Caller) -> None:
 NOT_OF_A_REQUEST = (
     {"terms"}  # `q`
     | {"store", "url", "collection", "timeout", "config", "model"}  # the service's own
+    | {"batch"}  # a request asks one thing
     | {"json", "paths", "null", "quiet", "verbose", "log_file"}  # how a terminal is written to
 )
 
