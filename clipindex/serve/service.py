@@ -63,6 +63,10 @@ class Service:
         """Run what decodes a picture. Raises QueueFull."""
         return await self._pictures.run(function, *args)
 
+    def in_hand(self) -> dict[str, int]:
+        """How many functions run or wait, of each group of threads."""
+        return {"search": self._searches.taken, "pictures": self._pictures.taken}
+
 
 def service_of(request: HTTPConnection) -> Service:
     """The service that a request came to."""
