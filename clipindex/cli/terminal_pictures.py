@@ -29,7 +29,7 @@ from clipindex.search.query import Hit
 CHOICE = "CLIPINDEX_TERMINAL"  # the environment's variable that overrides what is recognised
 LARGEST = (36, 12)  # a picture's columns and lines
 CELL = (10, 20)  # pixels of a character, where the terminal does not say
-LONGEST = 400  # pixels of a thumbnail
+LONGEST = 300  # pixels of a thumbnail: what is sent for each through an ssh connection
 INDENT = 2
 SHADES = " ░▒▓█"
 CHUNK = 4096  # characters of a part of a picture, in kitty's protocol
