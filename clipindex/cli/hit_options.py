@@ -43,6 +43,14 @@ class HitOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = False
+    pairs: Annotated[
+        bool,
+        typer.Option(
+            "--pairs",
+            help="Show a camera raw file and the JPEG beside it (or HEIC and JPEG) once.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     sort: Annotated[
         Sort,
         typer.Option(

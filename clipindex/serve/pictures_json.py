@@ -25,7 +25,10 @@ def picture_json(name: str, payload: Payload, paths: Sequence[str]) -> dict[str,
     }
 
 
-KNOWN = ("width", "height", "taken", "camera", "location", "format", "bytes", "orientation")
+KNOWN = (
+    *("width", "height", "taken", "camera", "location", "format", "bytes", "orientation"),
+    "sha256",
+)
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:
@@ -46,7 +49,6 @@ def indexed_json(picture: IndexedPicture) -> dict[str, Any]:
     payload = picture.payload
     return {
         **picture_json(str(picture.id), payload, picture.paths),
-        "sha256": payload.get("sha256"),
         "source": payload.get("source"),
         "indexed_at": payload.get("indexed_at"),
     }

@@ -67,6 +67,15 @@ def duplicates(
         bool,
         typer.Option("--mirrored", help="Also mirror images.", rich_help_panel=WHICH),
     ] = False,
+    pairs: Annotated[
+        bool,
+        typer.Option(
+            "--pairs",
+            help="A camera raw file and the JPEG beside it (or HEIC and JPEG) are one picture: "
+            "they are kept together.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -126,6 +135,7 @@ def duplicates(
     how = DuplicatesOptions(
         exact=exact,
         mirrored=mirrored,
+        pairs=pairs,
         min_score=LEAST_COSINE if min_score is None else min_score,
     )
     events = session.index().duplicates_events(paths, how)
@@ -143,7 +153,7 @@ def _parsed(words: list[Path]) -> tuple[Action, list[Path]]:
 def _check(session: Session, action: Action, paths: list[Path], *, everything: bool) -> None:
     """Raises UsageError for options and paths that the action has no use for, or lacks."""
     if action is not Action.LIST:
-        only_list = ("exact", "mirrored", "min_score", "only_paths", "null", "html")
+        only_list = ("exact", "mirrored", "pairs", "min_score", "only_paths", "null", "html")
         session.refuse_typed(only_list, f"`duplicates {action}` lists no groups")
     if action is not Action.FORGET:
         session.refuse_typed(("everything",), "only with `duplicates forget`")

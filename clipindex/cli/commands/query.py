@@ -212,6 +212,7 @@ def query(
         group_by=session.more["group_by"],
         exclude_self=session.more["exclude_self"],
         copies=session.more["copies"],
+        pairs=session.more["pairs"],
         accuracy=accuracy,
         ensemble=ensemble,
     )
