@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from clipindex._version import __version__ as __version__
 
 if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test holds them equal)
+    from clipindex.collection.questions import StandingQuestion as StandingQuestion
     from clipindex.collection.root_options import RootOptions as RootOptions
     from clipindex.collection.status import CollectionStatus as CollectionStatus
     from clipindex.errors import ClipIndexError as ClipIndexError
@@ -87,12 +88,17 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.metadata import MetadataReport as MetadataReport
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
     from clipindex.upkeep.restore import Restored as Restored
+    from clipindex.upkeep.standing.asking import QuestionUnasked as QuestionUnasked
+    from clipindex.upkeep.standing.asking import StandingHit as StandingHit
+    from clipindex.upkeep.standing.editing import QuestionOptions as QuestionOptions
+    from clipindex.upkeep.standing.editing import StandingFound as StandingFound
     from clipindex.upkeep.verify.findings import Finding as Finding
     from clipindex.upkeep.verify.findings import Sample as Sample
     from clipindex.upkeep.verify.findings import Verification as Verification
     from clipindex.upkeep.verify.findings import VerifyOptions as VerifyOptions
 
 _EXPORTS = {  # module -> its public names
+    "collection.questions": "StandingQuestion",
     "collection.root_options": "RootOptions",
     "collection.status": "CollectionStatus",
     "errors": (
@@ -133,6 +139,8 @@ _EXPORTS = {  # module -> its public names
     "upkeep.doctor.checks": "Check",
     "upkeep.metadata": "MetadataReport",
     "upkeep.quarantine": "Quarantined",
+    "upkeep.standing.asking": "QuestionUnasked StandingHit",
+    "upkeep.standing.editing": "QuestionOptions StandingFound",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}

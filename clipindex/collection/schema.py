@@ -83,6 +83,15 @@ STEPS: tuple[Step, ...] = (
         )""",
     ),
     ("CREATE TABLE metadata (path BLOB NOT NULL UNIQUE, about TEXT NOT NULL)",),
+    (
+        # Standing questions, what they found, and the pictures that were not asked yet.
+        "CREATE TABLE questions (name TEXT NOT NULL UNIQUE, about TEXT NOT NULL)",
+        """CREATE TABLE answers (
+            name TEXT NOT NULL, sha256 BLOB NOT NULL, score REAL NOT NULL, z REAL,
+            found TEXT NOT NULL, PRIMARY KEY (name, sha256)
+        ) WITHOUT ROWID""",
+        "CREATE TABLE unasked (path BLOB PRIMARY KEY) WITHOUT ROWID",
+    ),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds
