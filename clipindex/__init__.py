@@ -60,6 +60,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.scope import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
+    from clipindex.search.classifying import Label as Label
     from clipindex.search.filters import Condition as Condition
     from clipindex.search.filters import PictureFilter as PictureFilter
     from clipindex.search.order import Sort as Sort
@@ -72,6 +73,8 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.stores.search_method import Accuracy as Accuracy
     from clipindex.stores.verified import BatchVerified as BatchVerified
     from clipindex.upkeep.backup import Backup as Backup
+    from clipindex.upkeep.classify import Classified as Classified
+    from clipindex.upkeep.classify import ClassifyOptions as ClassifyOptions
     from clipindex.upkeep.compact import Compaction as Compaction
     from clipindex.upkeep.doctor.checks import Check as Check
     from clipindex.upkeep.duplicates.findings import DuplicateFile as DuplicateFile
@@ -120,6 +123,7 @@ _EXPORTS = {  # module -> its public names
     "ingest.scope": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
+    "search.classifying": "Label",
     "search.filters": "Condition PictureFilter",
     "search.order": "Sort",
     "search.query": "Hit QueryOptions",
@@ -129,6 +133,7 @@ _EXPORTS = {  # module -> its public names
     "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
     "upkeep.backup": "Backup",
+    "upkeep.classify": "Classified ClassifyOptions",
     "upkeep.compact": "Compaction",
     "upkeep.duplicates.findings": (
         "DuplicateFile DuplicateGroup DuplicatesFinished DuplicatesOptions DuplicatesProgress "

@@ -16,13 +16,17 @@ from clipindex.ingest.prunable import PrunePlan
 from clipindex.ingest.prune import PruneReport
 from clipindex.ingest.scope import Part
 from clipindex.search import tag_list
+from clipindex.search.classifying import Label
 from clipindex.search.tag_list import KeyValue
 from clipindex.search.terms import Term
+from clipindex.stores.verified import BatchVerified
+from clipindex.upkeep import classify as classifying
 from clipindex.upkeep import compact as compacting
 from clipindex.upkeep import metadata as joining
 from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tagging, transfer
+from clipindex.upkeep.classify import Classified, ClassifyOptions
 from clipindex.upkeep.compact import Compaction
 from clipindex.upkeep.duplicates import run as duplicating
 from clipindex.upkeep.duplicates import verdicts
@@ -232,3 +236,16 @@ class Upkeep(Held):
         """Ask standing questions (without names all) of every picture, step by step: the work is
         done while the events are read. Raises UsageError for an unknown one."""
         return questions.run(self.place, names, self._loaded)
+
+    def classify(
+        self,
+        labels: Sequence[Label],
+        files: Sequence[Path] = (),
+        options: ClassifyOptions = ClassifyOptions(),
+    ) -> Generator[Classified | BatchVerified, None, None]:
+        """The label of each picture of the collection, or of `files`, indexed or not. With a
+        `tag` in the options labels are written as the results are read."""
+        model = self._settings.model
+        return classifying.classify(
+            self.place, labels, files, options, model=model, load=self._loaded
+        )
