@@ -21,6 +21,7 @@ from clipindex import (
     DuplicatesSummary,
     Finding,
     NotCompared,
+    StandingHit,
     Verdict,
     Verification,
 )
@@ -315,6 +316,8 @@ def names_of(kind: type, *left_out: str) -> set[str]:
         ("file", {"type", "path", "status", "id", "reason"}),
         ("batch", {"type", "points", "ids", "verified"}),
         ("summary", {"type"} | names_of(Summary, "unreadable")),
+        ("standing", {"type"} | names_of(StandingHit)),
+        ("answer", {"type", "line", "id", "query", "hits", "notes"}),
         ("preview", {"type"} | names_of(DryRun)),
         ("hit", names_of(Hit, "sha256", "exact_path")),
         ("status", {"type"} | names_of(CollectionStatus)),
