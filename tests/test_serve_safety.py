@@ -33,6 +33,8 @@ from clipindex.serve.problems import Problem
 from conftest import TINY, make_pictures, picture_bytes
 from serving import Caller, calling, listening
 
+pytestmark = pytest.mark.usefixtures("one_load")
+
 ACME, ALL = "acme-acme-acme-acme", "all-all-all-all-all"
 TOKENS = f"""
 [[token]]
