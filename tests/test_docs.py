@@ -57,6 +57,7 @@ NOT_RUN = {  # why a block of a page is not run here
     "changes the crontab",
     "downloads a model",
     "needs a cluster",
+    "runs until it is ended",
     "needs a server of that name",
     "needs photographs that are not in the repository",
     "needs torch and a checkpoint",
