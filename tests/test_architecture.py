@@ -89,6 +89,7 @@ PATH_METHODS = {"exists", "glob", "is_dir", "is_file", "is_mount", "is_symlink",
 OWN_FILES = {
     "cli",
     "collection.contract",
+    "collection.own_bundle",
     "collection.folder_place",
     "collection.generations",
     "collection.lock",

@@ -19,11 +19,19 @@ import httpx
 
 import clipindex
 from clipindex import Server
+from clipindex.serve import service
 from clipindex.serve.options import Limits
 from conftest import TINY, make_pictures, run_clipindex
 from qdrant_double import Double
 from serving import Caller, calling, listening
 from test_serve_safety import bomb
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facets are as fresh as searches."""
+    monkeypatch.setattr(service, "FACETS_KEEP", 0.0)
+
 
 Start = Callable[..., subprocess.Popen[str]]
 SEARCH = "/search?q=a+cat&limit=1000"
