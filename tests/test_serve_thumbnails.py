@@ -28,20 +28,21 @@ from conftest import TINY, make_pictures, picture
 from serving import Caller, calling
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A store with three pictures and a copy of the first."""
-    paths = make_pictures(tmp_path / "pictures", 2)
-    picture(9, (1500, 1000)).save(tmp_path / "pictures" / "large.png")
-    shutil.copy(paths[0], tmp_path / "pictures" / "copy.jpg")
-    clipindex.Index(tmp_path / "store", model=str(TINY)).ingest(tmp_path / "pictures")
-    return tmp_path
-
-
-@pytest.fixture
-def caller(folder: Path) -> Iterator[Caller]:
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> clipindex.Index:
+    """Three pictures and a copy of the first."""
+    folder = tmp_path_factory.mktemp("thumbnails")
+    paths = make_pictures(folder / "pictures", 2)
+    picture(9, (1500, 1000)).save(folder / "pictures" / "large.png")
+    shutil.copy(paths[0], folder / "pictures" / "copy.jpg")
     index = clipindex.Index(folder / "store", model=str(TINY))
-    with calling(index, thumbnails=folder / "cache") as caller:
+    index.ingest(folder / "pictures")
+    return index
+
+
+@pytest.fixture
+def caller(index: clipindex.Index, tmp_path: Path) -> Iterator[Caller]:
+    with calling(index, thumbnails=tmp_path / "cache") as caller:
         yield caller
 
 
@@ -81,20 +82,20 @@ def test_a_side_that_is_no_number_of_pixels_is_refused(caller: Caller, side: str
     assert answer.json()["error"].startswith("side is a number of pixels")
 
 
-def test_a_thumbnail_is_made_once_also_for_copies(caller: Caller, folder: Path) -> None:
+def test_a_thumbnail_is_made_once_also_for_copies(caller: Caller, tmp_path: Path) -> None:
     first = caller.get(address_of(caller, "000.jpg")).content
-    (file,) = cached(folder)
+    (file,) = cached(tmp_path)
     written = file.stat().st_ino
     assert caller.get(address_of(caller, "000.jpg")).content == first
     assert caller.get(address_of(caller, "copy.jpg")).content == first
-    assert [path.stat().st_ino for path in cached(folder)] == [written]
+    assert [path.stat().st_ino for path in cached(tmp_path)] == [written]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_a_damaged_cache_file_is_made_anew(caller: Caller, folder: Path) -> None:
+def test_a_damaged_cache_file_is_made_anew(caller: Caller, tmp_path: Path) -> None:
     whole = caller.get(address_of(caller, "000.jpg")).content
-    (file,) = cached(folder)
+    (file,) = cached(tmp_path)
     for damage in (b"", b"\0" * 3000, file.read_bytes()[:-1]):
         file.write_bytes(damage)
         assert caller.get(address_of(caller, "000.jpg")).content == whole
@@ -102,11 +103,10 @@ def test_a_damaged_cache_file_is_made_anew(caller: Caller, folder: Path) -> None
 
 
 def test_without_a_folder_to_keep_them_thumbnails_are_made_each_time(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    index: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "cache").write_text("a file where the folder should be")
-    index = clipindex.Index(folder / "store", model=str(TINY))
-    with calling(index, thumbnails=folder / "cache") as caller:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with calling(index, thumbnails=tmp_path / "cache") as caller:
         assert caller.get(address_of(caller, "000.jpg")).status_code == 200
     monkeypatch.setattr(thumbnails, "cache_folder", lambda: None)  # a user without a home
     with calling(index) as caller:
@@ -130,17 +130,21 @@ def test_a_browser_that_has_it_is_told_so_and_a_named_content_is_kept_for_good(
 
 
 def test_what_is_not_there_is_a_neutral_picture_with_the_status_that_says_why(
-    caller: Caller, folder: Path
+    caller: Caller, tmp_path: Path
 ) -> None:
-    gone, changed = address_of(caller, "000.jpg"), address_of(caller, "001.jpg")
-    (folder / "pictures" / "000.jpg").unlink()
-    picture(77).save(folder / "pictures" / "001.jpg")
+    index = caller.service.index
+    first, second = make_pictures(tmp_path, 2, first_seed=500)
+    first, second = first.rename(tmp_path / "gone.jpg"), second.rename(tmp_path / "changed.jpg")
+    index.ingest(files=[first, second])
+    gone, changed = address_of(caller, "gone.jpg"), address_of(caller, "changed.jpg")
+    first.unlink()
+    picture(77).save(second)
     for address in (gone, changed):
         answer = caller.get(address)
         assert (answer.status_code, answer.headers["content-type"]) == (410, "image/svg+xml")
         assert answer.headers["cache-control"] == "no-store"
         assert b"<svg" in answer.content
-    assert cached(folder) == []
+    assert cached(tmp_path) == []
     unknown = caller.get("/thumb/" + "0" * 32)
     assert unknown.status_code == 404
     assert "error" in unknown.json()
