@@ -23,7 +23,8 @@ from clipindex.cli.results import remarks
 from clipindex.search.judge import nothing_fits
 from clipindex.serve.bodies import SIGNS
 from clipindex.serve.options import Limits
-from clipindex.serve.parameters import PARAMETERS, wanted
+from clipindex.serve.parameters import PARAMETERS
+from clipindex.serve.wanted import wanted
 from clipindex.stores.search_method import Accuracy
 from conftest import TINY, make_pictures, picture_bytes
 from serving import Caller, calling, listening
@@ -103,6 +104,7 @@ def test_a_missing_query_says_so(caller: Caller) -> None:
 NOT_OF_A_REQUEST = (
     {"terms"}  # `q`
     | {"store", "url", "collection", "timeout", "config", "model"}  # the service's own
+    | {"batch"}  # a request asks one thing
     | {"json", "paths", "null", "quiet", "verbose", "log_file"}  # how a terminal is written to
 )
 
@@ -217,7 +219,7 @@ def test_bodies_that_cannot_be_read_are_refused(caller: Caller) -> None:
         (400, caller.post("/search", content=b"[" * 100_000, headers=json)),
         (400, caller.post("/search", json=["cat"])),
         (400, caller.post("/search", json={"q": {"text": "cat"}})),
-        (400, caller.post("/search", json={"image": "%%%"})),
+        (422, caller.post("/search", json={"image": "%%%"})),
         (415, caller.post("/search", content=b"cat", headers={"content-type": "text/plain"})),
         (400, caller.post("/search", files={"file": b"x"})),
         (400, caller.post("/search", files=[("image", b"x")] * 17)),

@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Generator, Mapping, Sequence
 from typing import Self
 
-from clipindex.collection.contract import bundle_for_query, recipe_of
+from clipindex.collection.contract import recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.collection.opening import Settings
+from clipindex.collection.own_bundle import bundle_for_query
 from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.files.walk import WalkPolicy

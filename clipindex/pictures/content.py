@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from clipindex.errors import FileFault
 from clipindex.files.access import file_system_of
 from clipindex.files.file_system import FileRecord
-from clipindex.pictures import raw
+from clipindex.pictures import jxl, raw
 from clipindex.pictures.formats import (
     HEAD,
     OTHER_PICTURE_NAMES,
@@ -24,7 +24,7 @@ MAX_BYTES = 1 << 30  # a larger file is not read into memory
 # A copy or a download reserved the space and broke off: a head, and zeros from there to the end.
 # Told by its holes it need not be read, were it a gigabyte. A black BMP or TIFF looks like that.
 UNFILLED = 1 << 20  # bytes; a smaller file is read and judged by its decoder
-COMPRESSED = {"JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIC"}
+COMPRESSED = {"JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIC", "JXL"}
 NEVER_FILLED = "damaged: only zeros after its first bytes, as when a copy broke off"
 NOT_A_PICTURE = "has a picture's extension, but is not a picture"
 
@@ -74,8 +74,7 @@ def _refuse_other_content(path: bytes, head: bytes, size: int) -> None:
     kind = picture_format(head)
     if kind in UNREADABLE_FORMATS:
         raise FileFault(UNREADABLE_FORMATS[kind], skipped=True)
-    if kind in RAW_FORMATS and raw.version() is None:
-        raise FileFault(raw.MISSING, skipped=True)
+    _refuse_without_extra(kind)
     if kind is None:
         suffix = os.path.splitext(path)[1].lower()
         if suffix in PICTURE_NAMES:
@@ -89,6 +88,13 @@ def _refuse_other_content(path: bytes, head: bytes, size: int) -> None:
         raise FileFault(f"larger than {MAX_BYTES >> 30} GiB")
 
 
+def _refuse_without_extra(kind: str | None) -> None:
+    if kind in RAW_FORMATS and raw.version() is None:
+        raise FileFault(raw.MISSING, skipped=True)
+    if kind == "JXL" and jxl.version() is None:
+        raise FileFault(jxl.MISSING, skipped=True)
+
+
 def _refuse_other_raw(path: bytes, data: bytes) -> None:
     """Refuse raw files whose directories lie beyond the head, and TIFFs with a raw extension.
 
@@ -96,8 +102,7 @@ def _refuse_other_raw(path: bytes, data: bytes) -> None:
     thumbnail as the picture.
     """
     kind = picture_format(data)
-    if kind in RAW_FORMATS and raw.version() is None:
-        raise FileFault(raw.MISSING, skipped=True)
+    _refuse_without_extra(kind)
     suffix = os.path.splitext(path)[1].lower()
     if kind == "TIFF" and suffix in TIFF_RAW_NAMES:
         raise FileFault("has a camera raw file's extension, but is not one")

@@ -23,7 +23,7 @@ from PIL import __version__ as pillow_version
 
 from clipindex._version import __version__
 from clipindex.errors import FileFault
-from clipindex.pictures import budget, damage, exif, heic, raw
+from clipindex.pictures import budget, damage, exif, heic, jxl, raw
 from clipindex.pictures.budget import MAX_PIXELS, MAX_SCANS
 from clipindex.pictures.colours import to_rgb
 from clipindex.pictures.exif import PictureFacts
@@ -57,7 +57,12 @@ _MEMORY_FILE = re.compile(r" ?<_io\.BytesIO[^>]*>")
 @cache
 def decoders() -> str:
     """The versions that decide which files can be read; stored with the note of a refusal."""
-    libraries = {"Pillow": pillow_version, "pi-heif": heic.version(), "rawpy": raw.version()}
+    libraries = {
+        "Pillow": pillow_version,
+        "pi-heif": heic.version(),
+        "rawpy": raw.version(),
+        "imagecodecs": jxl.version(),
+    }
     installed = (f"{name} {version}" for name, version in libraries.items() if version)
     return ", ".join((f"clipindex {__version__}", *installed))
 

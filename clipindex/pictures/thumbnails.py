@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 from PIL import Image, ImageCms
 
+from clipindex.errors import FileFault
 from clipindex.pictures import exif
 from clipindex.pictures.colours import to_rgb
-from clipindex.pictures.decode import Decoded, decode_into
+from clipindex.pictures.content import read_content
+from clipindex.pictures.decode import Decoded, Pixels, decode_into
 from clipindex.pictures.fitting import upright
+from clipindex.pictures.plugins import open_jpeg
 from clipindex.pictures.preprocessing import Preprocessing
 
 QUALITY = 82  # of the JPEG: some 20 kB at 320 pixels
@@ -29,8 +33,8 @@ def thumbnail(data: bytes, longest: int) -> bytes:
 
     Its aspect is kept, and a smaller picture is not enlarged. Alpha is laid on white; of an
     animation it shows the first frame, of a camera raw file the preview. EXIF, comments and
-    places are left out. The colour profile of a PNG or WebP is not
-    read. The same bytes give the same thumbnail.
+    places are left out. The colour profile of a PNG or WebP is not read. The same bytes give the
+    same thumbnail.
     Raises FileFault when the picture is damaged, cut short, over the budget or not decodable.
     """
     if longest < 1:
@@ -45,6 +49,27 @@ def thumbnail(data: bytes, longest: int) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=QUALITY, optimize=True)
     return out.getvalue()
+
+
+def thumbnail_of_file(path: bytes, sha256: str, longest: int) -> bytes:
+    """The same of the file at `path`, which must have that SHA-256 still: what was indexed, not
+    what lies there now. Raises FileFault also when it is gone, changed or not readable."""
+    content = read_content(path)
+    if content.sha256.hex() != sha256:
+        raise FileFault("edited since it was indexed")
+    return thumbnail(content.data, longest)
+
+
+def samples(jpeg: bytes, width: int, height: int) -> Pixels:
+    """A thumbnail's samples, [height, width, 3] uint8 RGB, squeezed to that size."""
+    image = open_jpeg(jpeg).convert("RGB")
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def size_of(jpeg: bytes) -> tuple[int, int]:
+    """A thumbnail's width and height in pixels."""
+    width, height = open_jpeg(jpeg).size
+    return width, height
 
 
 def _small(picture: Decoded, longest: int) -> Image.Image:

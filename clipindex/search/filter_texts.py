@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONDITION = re.compile(r"([A-Za-z0-9_]+)(<=|>=|<|>|=)(.*)", re.DOTALL)
 METRES = {"m": 1.0, "km": 1000.0, "mi": 1609.344}
 BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+FORMATS = ("JPEG", "PNG", "HEIC", "AVIF", "JXL", "WEBP", "GIF", "TIFF", "BMP")
 OTHER_NAMES = {"JPG": "JPEG", "TIF": "TIFF", "HEIF": "HEIC"}
 WITHIN = "1km"
 
@@ -80,7 +81,7 @@ def formats(text: str) -> tuple[str, ...]:
     name = OTHER_NAMES.get(name, name)
     if name == "RAW":
         return tuple(sorted(RAW_FORMATS))
-    known = ("JPEG", "PNG", "HEIC", "AVIF", "WEBP", "GIF", "TIFF", "BMP", *sorted(RAW_FORMATS))
+    known = (*FORMATS, *sorted(RAW_FORMATS))
     if name not in known:
         raise UsageError(
             f"'{text}' is not a type of picture that clipindex reads",

@@ -31,6 +31,7 @@ from clipindex.search.filters import (
 from clipindex.search.grouping import best_of_groups
 from clipindex.search.judge import at_least
 from clipindex.search.order import ORDER, Sort
+from clipindex.search.pairs import best_of_pairs
 from clipindex.search.scoped import Scope, scoped
 from clipindex.search.similar import with_vectors
 from clipindex.search.terms import Query, Term, TermKind
@@ -85,6 +86,7 @@ class QueryOptions:
     group_by: str | None = None  # a tag or metadata: the best picture of each of its values
     exclude_self: bool = False  # leave out the pictures that were asked with
     copies: bool = False  # each copy of a picture is a hit
+    pairs: bool = False  # a camera raw file and the JPEG beside it are one hit
     scope: Scope = ()  # conditions without which a picture does not exist for this query
 
 
@@ -149,11 +151,13 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
     def fetch(count: int) -> list[Hit]:
         return _best(points, query, only, replace(options, limit=count), method)
 
-    if options.group_by is None:
-        hits = fetch(options.limit)
-    else:
+    if options.group_by is not None:
         check_group(points, options.group_by)
         hits = best_of_groups(fetch, options.group_by, options.limit)
+    elif options.pairs:
+        hits = best_of_pairs(fetch, options.limit)
+    else:
+        hits = fetch(options.limit)
     if not hits:
         notes += unknown_values(points, options.pictures)
         for folder in _folders(options):

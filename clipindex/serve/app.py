@@ -16,10 +16,11 @@ from clipindex.serve import (
 )
 from clipindex.serve.guard.guard import Guard, Rules
 from clipindex.serve.guard.origins import origins_of
+from clipindex.serve.openapi import api
 from clipindex.serve.problems import HANDLERS
 from clipindex.serve.service import Service
 
-MODULES = (page_files, session_api, search_api, points_api, thumbnails, embeddings_api, health)
+MODULES = (page_files, session_api, search_api, points_api, thumbnails, embeddings_api, health, api)
 
 
 def application(service: Service) -> ASGIApp:

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from clipindex.search.terms import Term, TermKind
 from clipindex.serve.fetching import fetcher_of
-from clipindex.serve.parameters import Fields, fields_of
+from clipindex.serve.inline_pictures import picture_in
 from clipindex.serve.problems import Problem
 from clipindex.serve.service import service_of
+from clipindex.serve.uploads import read_form
+from clipindex.serve.wanted import Fields, fields_of
 
 MOST_FIELDS = 200
 MOST_PICTURES = 16
 SIGNS = {"image": 1.0, "minus": -1.0}  # fields that carry pictures: added, or subtracted
 DATA = "data:"
+MULTIPART = "multipart/form-data"
 
 Collected = dict[str, list[str]]
 
 
 async def read_body(request: Request) -> tuple[Fields, list[Term]]:
     """The fields by name and the pictures of a search. Raises Problem for a body that is neither
-    JSON nor a form, and for a picture that cannot be had."""
+    JSON nor a form and for a picture that cannot be had, FileFault for what is not base64."""
     fields: Collected = {}
     for name, value in request.query_params.multi_items():
         fields.setdefault(name, []).append(value)
     pictures: list[Term] = []
     if request.method == "POST":
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
-            pictures = await _form(request, fields)
+        if kind in (MULTIPART, "application/x-www-form-urlencoded"):
+            pictures = await _form(request, fields, kind)
         elif kind == "application/json" or not kind:
             pictures = _json(await request.body(), fields)
         else:
@@ -53,19 +53,19 @@ async def _fetched(request: Request, urls: Sequence[str]) -> list[Term]:
     return [_picture(await fetcher.fetch(url)) for url in urls if url]
 
 
-async def _form(request: Request, fields: Collected) -> list[Term]:
+async def _form(request: Request, fields: Collected, kind: str) -> list[Term]:
     pictures: list[Term] = []
-    try:
-        async with request.form(max_files=MOST_PICTURES, max_fields=MOST_FIELDS) as form:
-            for name, value in form.multi_items():
-                if not isinstance(value, UploadFile):
-                    fields.setdefault(name, []).append(value)
-                elif name in SIGNS:
-                    pictures.append(_picture(await value.read(), SIGNS[name]))
-                else:
-                    raise Problem(400, f"there is no file {name[:40]!r}", "send it as image")
-    except MultiPartException as error:
-        raise Problem(400, f"the form cannot be read: {error.message}") from None
+    if kind == MULTIPART:
+        form = await read_form(request, most_files=MOST_PICTURES, most_fields=MOST_FIELDS)
+    else:
+        form = await request.form(max_fields=MOST_FIELDS)
+    for name, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            fields.setdefault(name, []).append(value)
+        elif name in SIGNS:
+            pictures.append(_picture(await value.read(), SIGNS[name]))
+        else:
+            raise Problem(400, f"there is no file {name[:40]!r}", "send it as image")
     return pictures
 
 
@@ -77,7 +77,7 @@ def _json(body: bytes, fields: Collected) -> list[Term]:
     pictures: list[Term] = []
     for name, texts in fields_of(content).items():
         encoded = [text for text in texts if name == "image" or _is_data(name, text)]
-        pictures += [_picture(decoded_picture(text), SIGNS[name]) for text in encoded]
+        pictures += [_picture(picture_in(text), SIGNS[name]) for text in encoded]
         if name != "image":
             others = [text for text in texts if text not in encoded]
             fields.setdefault(name, []).extend(others)
@@ -90,15 +90,3 @@ def _is_data(name: str, text: str) -> bool:
 
 def _picture(data: bytes, sign: float = 1.0) -> Term:
     return Term(data, TermKind.IMAGE, sign)
-
-
-def decoded_picture(text: str) -> bytes:
-    """The bytes of a data URL, or of base64 alone. Raises Problem."""
-    head, comma, tail = text.partition(",")
-    encoded = tail if comma and head.startswith(DATA) and head.endswith(";base64") else text
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise Problem(
-            400, "a picture is neither base64 nor a data URL", "data:image/jpeg;base64,..."
-        ) from None

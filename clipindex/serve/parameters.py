@@ -1,33 +1,23 @@
-"""The parameters of a search: every option of `clipindex query`, by the same names.
+"""The parameters of a search: every option of `clipindex query`, by the same names, in one table.
 
-They come from a query string, from JSON or from a form. All three are first brought to one shape,
-name -> texts, and then read by the one table.
+A test compares the table with the options of the command.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from clipindex.errors import UsageError
-from clipindex.search.filter_texts import WITHIN, Orientation, picture_filter
+from clipindex.search.filter_texts import WITHIN, Orientation
 from clipindex.search.order import Sort
-from clipindex.search.query import QueryOptions
-from clipindex.search.scoped import Scope
-from clipindex.search.terms import Term, TermKind, parse_term
-from clipindex.serve.problems import Problem
-from clipindex.stores.search_method import Accuracy
 
-MISSING = "Missing query"
 MOST = 10_000  # pictures down a list that a page may reach
 MOST_AT_ONCE = 1_000
 FIRST = 24
-
-Fields = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +31,6 @@ class Parameter:
     schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
     many: bool = False
     default: Any = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A search that was asked for: `offset` pictures down the list, `options.limit` of them."""
-
-    terms: tuple[Term, ...]
-    options: QueryOptions
-    offset: int
 
 
 def _integer(name: str, least: int, most: int) -> dict[str, Any]:
@@ -87,6 +68,11 @@ def _flag(name: str) -> dict[str, Any]:
     return {"read": read, "schema": {"type": "boolean"}, "default": False}
 
 
+def _like(pattern: str) -> dict[str, Any]:
+    """Texts of this form, for the description: whoever reads one says more about it."""
+    return {"schema": {"type": "string", "pattern": pattern}}
+
+
 def _choice(name: str, choices: type[StrEnum]) -> dict[str, Any]:
     values = [choice.value for choice in choices]
 
@@ -98,6 +84,8 @@ def _choice(name: str, choices: type[StrEnum]) -> dict[str, Any]:
     return {"read": read, "schema": {"type": "string", "enum": values}}
 
 
+CONDITION = _like(r"^[A-Za-z0-9_]+(<=|>=|<|>|=).+$")
+DATE = _like(r"^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|1\d|2[0-8]))?)?$")
 TERMS = (
     Parameter(name="q", many=True, words="A text. Several are added; 2*TEXT counts twice."),
     Parameter(name="text", many=True, words="A text as it is, without a weight."),
@@ -113,16 +101,37 @@ FILTERS = (
         many=True,
         words="Only pictures with this tag or metadata: KEY=VALUE, or a comparison such as "
         "price<50. Several values of one key mean any of them.",
+        **CONDITION,
     ),
-    Parameter(name="where_not", many=True, words="Only pictures without this tag or metadata."),
-    Parameter(name="taken", words="Only pictures taken in this year, month or on this day."),
-    Parameter(name="after", words="Only pictures taken since the beginning of this date."),
-    Parameter(name="before", words="Only pictures taken before this date."),
+    Parameter(
+        name="where_not",
+        many=True,
+        words="Only pictures without this tag or metadata.",
+        **CONDITION,
+    ),
+    Parameter(
+        name="taken", words="Only pictures taken in this year, month or on this day.", **DATE
+    ),
+    Parameter(name="after", words="Only pictures taken since the beginning of this date.", **DATE),
+    Parameter(name="before", words="Only pictures taken before this date.", **DATE),
     Parameter(name="camera", many=True, words="Only cameras with this in their name."),
-    Parameter(name="near", words="Only pictures taken near this place: LAT,LON in degrees."),
-    Parameter(name="within", words="How near: 10km, 500m, 3mi.", default=WITHIN),
+    Parameter(
+        name="near",
+        words="Only pictures taken near this place: LAT,LON in degrees.",
+        **_like(r"^-?\d{1,2}(\.\d+)?,-?\d{1,2}(\.\d+)?$"),
+    ),
+    Parameter(
+        name="within",
+        words="How near: 10km, 500m, 3mi.",
+        default=WITHIN,
+        **_like(r"^[1-9]\d{0,8}(m|km|mi)$"),
+    ),
     Parameter(name="type", many=True, words="Only this format: jpeg, png, heic, raw, ..."),
-    Parameter(name="min_size", words="Only pictures of at least this size: 2MB, 1920x1080."),
+    Parameter(
+        name="min_size",
+        words="Only pictures of at least this size: 2MB, 1920x1080.",
+        **_like(r"^(\d{1,6}x\d{1,6}|\d{1,12}(k|M|G)?B)$"),
+    ),
     Parameter(
         name="orientation",
         many=True,
@@ -173,98 +182,3 @@ HITS = (
     ),
 )
 PARAMETERS = {each.name: each for each in (*TERMS, *FILTERS, *HITS)}
-
-
-def fields_of(body: object) -> dict[str, list[str]]:
-    """The members of a JSON object as texts. Raises Problem for anything else."""
-    if not isinstance(body, dict):
-        raise Problem(400, "the body is not a JSON object")
-    fields: dict[str, list[str]] = {}
-    for name, value in body.items():
-        several = value if isinstance(value, list) else [] if value is None else [value]
-        fields[name] = [_text(name, one) for one in several]
-    return fields
-
-
-def _text(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise Problem(400, f"{name} is neither a text nor a number nor a list of them")
-
-
-def wanted(fields: Fields, pictures: Sequence[Term], scope: Scope) -> Wanted:
-    """What is asked for, with the pictures of the request as further terms.
-
-    Raises Problem for a search without a term, UsageError for a value that is none, and for a
-    parameter that there is not.
-    """
-    values = {name: _value(parameter, fields.get(name, ())) for name, parameter in ITEMS}
-    for name in fields:
-        if name not in PARAMETERS:
-            raise UsageError(f"there is no parameter {name[:40]!r}")
-    terms = (*_terms(values), *pictures)
-    if not terms:
-        raise Problem(400, MISSING, "name a text: q=a dog on a beach")
-    if values["offset"] + values["limit"] > MOST:
-        raise UsageError(f"a list ends after {MOST:,} pictures")
-    if values["exact"] and values["approximate"]:
-        raise UsageError("exact and approximate exclude each other")
-    options = QueryOptions(
-        limit=values["limit"],
-        min_score=values["min_score"],
-        min_z=values["min_z"],
-        under=_folders(values["under"]),
-        pictures=picture_filter(values),
-        accuracy=_accuracy(values),
-        ensemble=values["ensemble"],
-        sort=values["sort"],
-        group_by=values["group_by"],
-        exclude_self=values["exclude_self"],
-        copies=values["copies"],
-        scope=scope,
-    )
-    return Wanted(terms=terms, options=options, offset=values["offset"])
-
-
-ITEMS = tuple(PARAMETERS.items())
-
-
-def _value(parameter: Parameter, texts: Sequence[str]) -> Any:
-    if any("\0" in text for text in texts):
-        raise UsageError(f"{parameter.name} contains a NUL character")
-    if parameter.many:
-        return [parameter.read(text) for text in texts if text]
-    if len(texts) > 1:
-        raise UsageError(f"{parameter.name} is given twice")
-    if not texts or (not texts[0] and parameter.schema["type"] != "boolean"):
-        return parameter.default
-    return parameter.read(texts[0])
-
-
-def _folders(texts: Sequence[str]) -> tuple[Path, ...]:
-    for text in texts:
-        if not Path(text).is_absolute():
-            raise UsageError(f"under is a folder's whole path, not {text[:80]!r}")
-    return tuple(map(Path, texts))
-
-
-def _accuracy(values: Mapping[str, Any]) -> Accuracy:
-    if values["approximate"]:
-        return Accuracy.APPROXIMATE
-    return Accuracy.EXACT if values["exact"] else Accuracy.AUTO
-
-
-def _terms(values: Mapping[str, Any]) -> list[Term]:
-    """The texts and the indexed pictures. A text never names a file of the service's machine."""
-    terms = [_weighted(text, TermKind.TEXT) for text in values["q"] if text.strip()]
-    terms += [Term(text, TermKind.TEXT) for text in values["text"] if text.strip()]
-    terms += [_weighted(text, TermKind.POINT) for text in values["like"]]
-    less = [_weighted(text, TermKind.TEXT) for text in values["minus"] if text.strip()]
-    less += [_weighted(text, TermKind.POINT) for text in values["unlike"]]
-    return terms + [replace(term, weight=-term.weight) for term in less]
-
-
-def _weighted(text: str, kind: TermKind) -> Term:
-    return replace(parse_term(text, is_file=lambda _: False), kind=kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -9,11 +11,12 @@ from starlette.routing import Route
 from clipindex.errors import FileFault, UsageError
 from clipindex.pictures.content import Content
 from clipindex.search.indexed import IndexedPicture, content_of
+from clipindex.search.scoped import Scope
 from clipindex.search.similar import id_of
 from clipindex.serve.access import access_of
 from clipindex.serve.pictures_json import indexed_json
 from clipindex.serve.problems import Problem
-from clipindex.serve.service import service_of
+from clipindex.serve.service import Service, service_of
 
 MEDIA_TYPES = {  # what browsers show as it is
     "JPEG": "image/jpeg",
@@ -78,18 +81,21 @@ async def original(request: Request) -> Response:
 
 async def facets(request: Request) -> Response:
     """What there is to filter by."""
-    service = service_of(request)
-    found = await service.search(service.index.facets, access_of(request).scope)
-    status = await service.search(service.index.status)
-    return JSONResponse(
-        {
-            "collection": status.collection,
-            "points": found.points,
-            "model": status.model,
-            "tags": found.keys,
-            "cameras": found.cameras,
-            "types": found.formats,
-            "folders": found.folders,
-            "taken": found.taken,
-        }
-    )
+    service, scope = service_of(request), access_of(request).scope
+    answer = await service.facets.of(scope, lambda: service.search(_facets, service, scope))
+    return JSONResponse(answer)
+
+
+def _facets(service: Service, scope: Scope) -> dict[str, Any]:
+    located = service.index.place.locate()
+    facets = service.index.facets(scope)
+    return {
+        "collection": located.place.collection,
+        "points": facets.points,
+        "model": located.require().contract.model,
+        "tags": facets.keys,
+        "cameras": facets.cameras,
+        "types": facets.formats,
+        "folders": facets.folders,
+        "taken": facets.taken,
+    }

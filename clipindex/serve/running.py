@@ -18,7 +18,7 @@ from clipindex.serve.options import ServeOptions
 from clipindex.serve.service import Service
 
 PATIENCE = 10  # seconds at the end for requests in flight
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # as far as the system has them
 
 
 def run(service: Service, ready: Callable[[str], object]) -> None:
@@ -31,7 +31,8 @@ def run(service: Service, ready: Callable[[str], object]) -> None:
 
 def server_for(service: Service, started: Callable[[], object]) -> Server:
     """A server that calls `started` once it answers; it ends when `should_exit` is set."""
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the guard says what failed
+    for name in ("uvicorn.error", "python_multipart"):  # the guard says what failed
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         application(service),
         http=Connections(service.options.limits).protocol,  # type: ignore[arg-type]  # called alike
@@ -95,7 +96,11 @@ class Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+        before = {number: signal.getsignal(number) for number in numbers}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:  # as nohup leaves it
+                signal.signal(number, self.handle_exit)
         try:
             yield
         finally:

@@ -19,9 +19,9 @@ from clipindex.search.query import Hit, QueryOptions
 from clipindex.serve.access import access_of
 from clipindex.serve.bodies import read_body
 from clipindex.serve.notes import collected
-from clipindex.serve.parameters import Wanted, wanted
 from clipindex.serve.pictures_json import hit_json
 from clipindex.serve.service import Service, service_of
+from clipindex.serve.wanted import Wanted, wanted
 from clipindex.stores.search_method import Accuracy
 
 

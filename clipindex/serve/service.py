@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from clipindex.index import Index
 from clipindex.ingest.cores import usable_cores
+from clipindex.serve.fresh import Fresh
 from clipindex.serve.journal import Journal, Say
 from clipindex.serve.models import Models
 from clipindex.serve.notes import hearing
@@ -18,6 +19,7 @@ from clipindex.serve.options import ServeOptions
 from clipindex.serve.threads import Threads
 
 T = TypeVar("T")
+FACETS_KEEP = 5.0  # seconds
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +36,7 @@ class Service:
         self._searches = Threads("search", cores + 2, waiting)
         self._pictures = Threads("pictures", max(1, cores // 2), waiting)
         self.models = Models(index.encoder, options)
+        self.facets: Fresh[dict[str, Any]] = Fresh(FACETS_KEEP)
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -62,6 +65,10 @@ class Service:
     async def handle_picture(self, function: Callable[..., T], *args: Any) -> T:
         """Run what decodes a picture. Raises QueueFull."""
         return await self._pictures.run(function, *args)
+
+    def in_hand(self) -> dict[str, int]:
+        """How many functions run or wait, of each group of threads."""
+        return {"search": self._searches.taken, "pictures": self._pictures.taken}
 
 
 def service_of(request: HTTPConnection) -> Service:

@@ -16,7 +16,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -56,6 +56,23 @@ TABLES = f"""
 INSERT = f"INSERT INTO points VALUES (NULL,{','.join('?' * (len(COLUMNS) + 6))})"
 
 Changes = Mapping[bytes, Payload | None]  # id -> payload, None: deleted
+
+
+def labels_at_rest(shard: Path, most: int) -> dict[str, list[Value]]:
+    """Fields that people made, each with at most `most` values, as the file in a shard's folder
+    has them. Nothing is locked or written, and what a writer has not put there yet is missing.
+    Empty where there is no such file, or it cannot be read."""
+    address = f"{(shard / NAME).absolute().as_uri()}?mode=ro&immutable=1"
+    values: dict[str, list[Value]] = {}
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            sql = "SELECT DISTINCT field, value FROM labels ORDER BY field, value"
+            for field, value in database.execute(sql):
+                if len(values.setdefault(field, [])) < most:
+                    values[field].append(value_of(value))
+    except sqlite3.Error:
+        return {}
+    return values
 
 
 class Lookup:

@@ -176,9 +176,10 @@ def ingest(
 ) -> int | None:
     """Index all pictures in folders, or bring their index up to date.
 
-    JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC files are recognised by their content. Links to
-    files are read, links to folders are not followed; hidden names and folders that programs keep
-    for themselves (@eaDir, lost+found, ...) are excluded and counted.
+    JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC files are recognised by their content,
+    camera raw and JPEG XL with the extras raw and jxl. Links to files are read, links to folders
+    are not followed; hidden names and folders that programs keep for themselves (@eaDir,
+    lost+found, ...) are excluded and counted.
 
     Safe to interrupt at any time: finished batches stay, the next run goes on. Nothing is
     deleted because a file is missing, unless you say --prune.

@@ -57,7 +57,7 @@ def tag(
         change_from_table(session, tag, paths or (), remove=False)
         return
     if tag is None:
-        raise UsageError("no tag is named", hint="write KEY=VALUE, or take tags --from a file")
+        raise UsageError("missing argument 'KEY=VALUE'", hint="or take tags --from a file")
     key, value = values.tag(tag)
     pictures = chosen(session, paths or (), f"Tag them with {key}={value}?")
     if pictures is not None:

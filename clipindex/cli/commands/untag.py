@@ -47,7 +47,7 @@ def untag(
         change_from_table(session, key, paths or (), remove=True)
         return
     if key is None:
-        raise UsageError("no tag is named", hint="write its KEY, or take tags --from a file")
+        raise UsageError("missing argument 'KEY'", hint="or take tags --from a file")
     pictures = chosen(session, paths or (), f"Take the tag '{key}' off them?")
     if pictures is not None:
         show_count("untagged", session.index().untag([key], pictures), session.output)

@@ -54,6 +54,9 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "python-multipart": Versions("0.0.18", "0.0.34", extra=SERVICE),
     "starlette": Versions("0.49.1", "1.10.0", extra=SERVICE),
     "uvicorn": Versions("0.34", "0.54.0", extra=SERVICE),
+    "imagecodecs": Versions(
+        "2024.12.30", "2026.3.6", extra="JPEG XL: pip install 'clipindex[jxl]'"
+    ),
     "openvino": Versions("2026.3", "2026.4.1", extra="Intel: pip install 'clipindex[openvino]'"),
 }
 # Builds of onnxruntime for other devices bring the module under a name of their own.
