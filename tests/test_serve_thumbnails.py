@@ -34,6 +34,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> clipindex.Index:
     folder = tmp_path_factory.mktemp("thumbnails")
     paths = make_pictures(folder / "pictures", 2)
     picture(9, (1500, 1000)).save(folder / "pictures" / "large.png")
+    picture(8, (2100, 700)).save(folder / "pictures" / "scan.tif")
     shutil.copy(paths[0], folder / "pictures" / "copy.jpg")
     index = clipindex.Index(folder / "store", model=str(TINY))
     index.ingest(folder / "pictures")
@@ -73,6 +74,19 @@ def test_a_thumbnail_is_a_jpeg_of_the_next_larger_side(
     answer = caller.get(address_of(caller, "large.png") + side)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
     assert Image.open(io.BytesIO(answer.content)).size == size
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "size"),
+    [("large.png", "PNG", (1500, 1000)), ("scan.tif", "JPEG", (2048, 683))],
+)
+def test_a_picture_that_no_browser_shows_is_shown_as_a_jpeg(
+    caller: Caller, name: str, kind: str, size: tuple[int, int]
+) -> None:
+    answer = caller.get(address_of(caller, name).replace("/thumb/", "/original/"))
+    image = Image.open(io.BytesIO(answer.content))
+    assert answer.headers["content-type"] == f"image/{kind.lower()}"
+    assert (image.format, image.size) == (kind, size)
 
 
 @pytest.mark.parametrize("side", ["0", "-1", "many", "1e3", "٣", "1" * 9])
