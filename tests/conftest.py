@@ -265,9 +265,10 @@ def start_clipindex() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts `clipindex ARGS` and lets the test go on beside it; what still runs is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*args: object) -> subprocess.Popen[str]:
+    def start(*args: object, stdin: int | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "clipindex", *map(str, args)],
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

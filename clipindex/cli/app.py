@@ -24,6 +24,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "reindex": "Index",
     "query": "Search",
     "embed": "Search",
+    "serve": "Search",
     "duplicates": "Search",
     "status": "Search",
     "tag": "Tags",
@@ -120,8 +121,10 @@ class Commands(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run a command; returns its exit code, or exits with it where it stands alone."""
-        del prog_name, complete_var  # always the command's own name; no completion is offered
+        del prog_name, complete_var  # always the command's own name; completion is our own
         arguments = list(sys.argv[1:] if args is None else args)
+        if arguments in (["--install-completion"], ["--show-completion"]):
+            arguments.append("auto")  # of the user's own shell
         if os.name == "nt" and args is None and windows_expand_args:
             arguments = _globbed(arguments)
         ending = Ending(arguments)
@@ -176,6 +179,19 @@ app = typer.Typer(
 def clipindex(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[SHELL]",
+            help="Complete commands, options, collections, models and tags with Tab, in bash, zsh "
+            "or fish: writes the script, and has your shell (or SHELL) read it.",
+            show_default=False,
+        ),
+    ] = None,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(metavar="[SHELL]", help="Print that script instead.", show_default=False),
+    ] = None,
 ) -> int | None:
     """Turn folders of photographs into an index that you search with words or pictures.
 
@@ -187,6 +203,15 @@ def clipindex(
     """
     if version:
         typer.echo(f"clipindex {__version__}")
+    elif install_completion or show_completion:
+        from clipindex.cli.completion.shells import SCRIPTS, install, shell_named
+
+        if show_completion:
+            typer.echo(SCRIPTS[shell_named(show_completion)], nl=False)
+        else:
+            shell = shell_named(install_completion or "")
+            names = " and ".join(map(str, install(shell)))
+            typer.echo(f"completion for {shell}: {names}. Open a new terminal to use it.")
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
         return ExitCode.USAGE
@@ -199,6 +224,12 @@ def main() -> NoReturn:
     gc.set_threshold(50_000)  # a start makes many objects and no garbage: 15 ms less
     try:
         streams.prepare()
+        if shell := os.environ.get("_CLIPINDEX_COMPLETE"):
+            from clipindex.cli.completion.shells import write_answer
+
+            write_answer(_BuiltWhenNamed(), shell)
+            streams.flush()
+            os._exit(0)
         code = app(standalone_mode=False)
     except KeyboardInterrupt:  # while the program still loads
         code = ExitCode.INTERRUPTED

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
@@ -30,7 +30,7 @@ def help_text(context: typer.Context) -> str:
     width = min(shutil.get_terminal_size().columns, WIDEST)
     lines = [*_wrapped("Usage: " + _usage(context), width, "    "), ""]
     lines += _prose(command.help or "", width)
-    for panel, rows in _panels(command, context).items():
+    for panel, rows in panels_of(command, command.get_params(context)).items():
         lines += ["", typer.style(panel, bold=True)]
         for name, words in rows:
             lines += _row(name, words, width)
@@ -70,13 +70,14 @@ def _typed(line: str, width: int) -> Iterator[str]:
     yield current.rstrip()
 
 
-def _panels(command: Any, context: typer.Context) -> dict[str, list[tuple[str, str]]]:
-    """Panel -> its rows: a command's own panels as its parameters name them, then the shared."""
+def panels_of(command: Any, parameters: Sequence[Any]) -> dict[str, list[tuple[str, str]]]:
+    """Panel -> its rows (an option or argument, and its help) for parameters of a command: its own
+    panels as they name them, then the shared."""
     panels: dict[str, list[tuple[str, str]]] = {}
     for name, other in getattr(command, "commands", {}).items():
         panel = getattr(other, "rich_help_panel", None) or "Commands"
         panels.setdefault(panel, []).append((name, other.get_short_help_str(200)))
-    for parameter in command.get_params(context):
+    for parameter in parameters:
         if not getattr(parameter, "hidden", False):
             panel = getattr(parameter, "rich_help_panel", None) or HELP
             panels.setdefault(panel, []).append(_record(parameter))

@@ -111,10 +111,14 @@ class Output:
         if not self.quiet:
             self._write_line(printable(text))
 
+    def event(self, text: str) -> None:
+        """A line on something that happened; not with --quiet, but logged."""
+        self.log(text)
+        self.say(text)
+
     def note(self, text: str) -> None:
         """What the user should know although nothing is wrong; not with --quiet, but logged."""
-        self.log(f"note: {text}")
-        self.say(f"note: {text}")
+        self.event(f"note: {text}")
 
     def problem(self, text: str) -> None:
         """What went wrong with one thing while the work goes on; said with --quiet too."""
@@ -141,16 +145,7 @@ class Output:
     def error(self, error: ClipIndexError) -> None:
         """What ended the command: what happened, to which file, what to do next."""
         if self.json:
-            self.record(
-                {
-                    "type": "error",
-                    "code": int(error.exit_code),
-                    "kind": error.kind,
-                    "message": error.message,
-                    "path": error.path,
-                    "hint": error.hint,
-                }
-            )
+            self.record({"type": "error", **error_fields(error)})
         where = f" ({error.path})" if error.path and not quotes(error.message, error.path) else ""
         self.problem(f"clipindex: {error.message}{where}")
         if error.hint:
@@ -169,6 +164,17 @@ class Output:
                 f"the log file cannot be written any more: {log.fault.strerror} ({log.path}); "
                 "the work goes on without it"
             )
+
+
+def error_fields(error: ClipIndexError) -> dict[str, object]:
+    """An error as JSON says it."""
+    return {
+        "code": int(error.exit_code),
+        "kind": error.kind,
+        "message": error.message,
+        "path": error.path,
+        "hint": error.hint,
+    }
 
 
 def _write_line(text: str) -> None:

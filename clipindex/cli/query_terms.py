@@ -9,7 +9,7 @@ text of its own, `2*dog` weighs a term, `-` reads standard input.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -20,7 +20,9 @@ from clipindex.search.terms import Term, TermKind, check_is_file, parse_term
 
 EXTENSIONS = tuple(map(os.fsdecode, (*PICTURE_NAMES, *OTHER_PICTURE_NAMES)))
 STDIN = "-"
+SHOWN_OF_A_QUESTION = 200  # characters
 SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+IsKnown = Callable[[str], bool]
 ROOTED = ("/", "./", "../", "~/", ".\\", "..\\", "~\\")
 
 
@@ -37,18 +39,20 @@ def read_terms(
     minus: Sequence[str] = (),
     images: Sequence[str] = (),
     texts: Sequence[str] = (),
+    is_known: IsKnown = lambda _path: False,
 ) -> Reading:
-    """All terms of a query, weighted; what `minus` names is subtracted.
+    """All terms of a query, weighted; what `minus` names is subtracted. `is_known` says of a path
+    without a file whether the index still has the picture.
 
     Raises UsageError where there is none, or one names a picture that does not exist.
     """
     if [*words, *minus, *images, *texts].count(STDIN) > 1:
         raise UsageError("'-' is given twice", hint="standard input can be read only once")
     notes: list[str] = []
-    terms = _arguments(words, notes)
+    terms = _arguments(words, notes, is_known)
     terms += [_stdin_or(Term(image, TermKind.IMAGE)) for image in images]
     terms += [_stdin_or(_text(text)) for text in texts]
-    less = [_term(term, notes) for term in minus]
+    less = [_term(term, notes, is_known) for term in minus]
     terms += [replace(term, weight=-term.weight) for term in less]
     if not terms:
         raise UsageError(
@@ -58,16 +62,16 @@ def read_terms(
     return Reading(tuple(terms), tuple(notes))
 
 
-def _arguments(words: Sequence[str], notes: list[str]) -> list[Term]:
+def _arguments(words: Sequence[str], notes: list[str], is_known: IsKnown) -> list[Term]:
     if not all(words):
         raise UsageError("an empty text finds nothing", hint="name something to search for")
     if len(words) == 1:
-        return [_term(words[0], notes)]
+        return [_term(words[0], notes, is_known)]
     terms: list[Term] = []
     for bare, group in groupby(words, _is_bare):
         run = list(group)
         if not bare:
-            terms += [_term(word, notes) for word in run]
+            terms += [_term(word, notes, is_known) for word in run]
             continue
         text = " ".join(run)
         if len(run) > 1:
@@ -87,7 +91,7 @@ def _is_bare(word: str) -> bool:
     )
 
 
-def _term(word: str, notes: list[str]) -> Term:
+def _term(word: str, notes: list[str], is_known: IsKnown) -> Term:
     """One argument that stands for itself."""
     if word == STDIN:
         return Term(_standard_input())
@@ -95,9 +99,11 @@ def _term(word: str, notes: list[str]) -> Term:
         return Term(word, TermKind.IMAGE)
     weighted = parse_term(word)
     if weighted.value != word:
-        return replace(_term(str(weighted.value), notes), weight=weighted.weight)
+        return replace(_term(str(weighted.value), notes, is_known), weight=weighted.weight)
     if os.path.isdir(os.fsencode(word)) and not _looks_like_picture(word):
         notes.append(f'searching for the text "{word}"; the folder of that name is not looked at')
+    elif _looks_like_picture(word) and not _exists(word) and is_known(word):
+        return Term(word, TermKind.IMAGE)
     elif _exists(word) or _looks_like_picture(word):
         check_is_file(os.fsencode(word), word)
     return _text(word)
@@ -142,3 +148,25 @@ def _has_spaces(word: str) -> bool:
 
 def _exists(word: str) -> bool:
     return os.path.lexists(os.fsencode(word))
+
+
+def question_of(terms: Sequence[Term]) -> str:
+    """What was asked, in a line: texts as they are, pictures by their names.
+
+    >>> question_of([Term("a dog"), Term("people", weight=-1.0), Term("fog", weight=2.0)])
+    'a dog − people + 2*fog'
+    """
+    said = "".join(_said(term) for term in terms).removeprefix(" + ").strip()
+    return said if len(said) <= SHOWN_OF_A_QUESTION else said[:SHOWN_OF_A_QUESTION] + "…"
+
+
+def _said(term: Term) -> str:
+    if isinstance(term.value, bytes):
+        what = "standard input"
+    elif term.kind is TermKind.IMAGE:
+        what = os.path.basename(term.value)
+    else:
+        what = term.value
+    weight = abs(term.weight)
+    sign = "−" if term.weight < 0 else "+"
+    return f" {sign} {what}" if weight == 1 else f" {sign} {weight:g}*{what}"

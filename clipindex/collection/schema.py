@@ -83,6 +83,10 @@ STEPS: tuple[Step, ...] = (
         )""",
     ),
     ("CREATE TABLE metadata (path BLOB NOT NULL UNIQUE, about TEXT NOT NULL)",),
+    (
+        "ALTER TABLE files ADD COLUMN described INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE files ADD COLUMN sidecars TEXT",
+    ),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipindex.files.file_system import FileSystem, FolderRecord
+from clipindex.files.file_system import FileRecord, FileSystem, FolderRecord
 from clipindex.files.local import LocalFileSystem
 
 LOCAL_FILE_SYSTEM: FileSystem = LocalFileSystem()
@@ -31,6 +31,15 @@ def is_file(path: bytes) -> bool:
 def is_folder(path: bytes) -> bool:
     """Whether a folder is there, or a link to one."""
     return file_system_of(path).is_folder(path)
+
+
+def file_record(path: bytes) -> FileRecord | None:
+    """The regular file at `path`; None if there is none, or it may not be looked at."""
+    try:
+        record = file_system_of(path).stat(path)
+    except OSError:
+        return None
+    return record if isinstance(record, FileRecord) else None
 
 
 def folder_record(path: bytes) -> FolderRecord | None:

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -52,20 +52,23 @@ class TermKind(StrEnum):
     AUTO = "auto"
     TEXT = "text"
     IMAGE = "image"
+    POINT = "point"  # an indexed picture, by the id of its point
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a query. `value` is a text or a path; bytes are the contents of a picture or
-    a text in UTF-8."""
+    """One term of a query. `value` is a text, a path or a point's id; bytes are the contents of a
+    picture or a text in UTF-8. `query`: the term as it is embedded already."""
 
     value: str | bytes
     kind: TermKind = TermKind.AUTO
     weight: float = 1.0
+    query: Query | None = None
 
 
-def parse_term(text: str) -> Term:
-    """`2*dog` is the text `dog` with weight 2, unless a file has that very name.
+def parse_term(text: str, is_file: Callable[[bytes], bool] = is_file) -> Term:
+    """`2*dog` is the text `dog` with weight 2, unless a file has that very name. A service, whose
+    files are not its callers', has its own `is_file`.
 
     Raises UsageError for a number that is no weight (`nan*dog`), and for a weight without a term.
     """
@@ -130,7 +133,12 @@ def embed_query(
 
     Raises UsageError when the sum is zero or too large, or a picture cannot be read.
     """
-    queries = [_embed_term(term, encoder, preprocessing, ensemble) for term in terms]
+    return combined(terms, [embed_term(term, encoder, preprocessing, ensemble) for term in terms])
+
+
+def combined(terms: Sequence[Term], queries: Sequence[Query]) -> Query:
+    """Each term as a query of its own -> their sum by the terms' weights. Raises as `embed_query`
+    does."""
     if len(queries) == 1 and terms[0].weight > 0:
         return queries[0]
     weights = np.array([term.weight for term in terms])
@@ -169,17 +177,27 @@ def embed_picture(
     return replace(query, path=path)
 
 
-def _embed_term(
+def picture_path(term: Term) -> bytes | None:
+    """The path of a term that is a picture file, or is said to be one; else None."""
+    if isinstance(term.value, bytes) or term.kind is TermKind.TEXT:
+        return None
+    if term.kind is TermKind.IMAGE or is_file(os.fsencode(term.value)):
+        return resolve_root(term.value)
+    return None
+
+
+def embed_term(
     term: Term, encoder: QueryEncoder, preprocessing: Preprocessing, ensemble: bool
 ) -> Query:
+    """One term as a query of its own. Raises UsageError where it is empty or cannot be read."""
+    if term.query is not None:
+        return term.query
     value = term.value
     if isinstance(value, bytes):
         if term.kind is not TermKind.TEXT and picture_format(value[:HEAD]) is not None:
             return _embed_bytes(value, "standard input", encoder, preprocessing)
         value = value.decode("utf-8", "replace").strip()
-    elif term.kind is TermKind.IMAGE or (
-        term.kind is TermKind.AUTO and is_file(os.fsencode(value))
-    ):
+    elif picture_path(term) is not None:
         return embed_picture(value, encoder, preprocessing)
     if not value.strip():
         raise UsageError("a term is an empty text", hint="name something to search for")

@@ -14,8 +14,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from clipindex.stores.filter import Filter, Value
 from clipindex.stores.labels import Kind, kind_of
 from clipindex.stores.lookup_sql import (
     COLUMNS,
+    FOLDERS,
     NAME,
     condition,
     condition_of_few,
+    folders_above,
     labels_of,
     row_of,
     value_of,
@@ -53,6 +56,23 @@ TABLES = f"""
 INSERT = f"INSERT INTO points VALUES (NULL,{','.join('?' * (len(COLUMNS) + 6))})"
 
 Changes = Mapping[bytes, Payload | None]  # id -> payload, None: deleted
+
+
+def labels_at_rest(shard: Path, most: int) -> dict[str, list[Value]]:
+    """Fields that people made, each with at most `most` values, as the file in a shard's folder
+    has them. Nothing is locked or written, and what a writer has not put there yet is missing.
+    Empty where there is no such file, or it cannot be read."""
+    address = f"{(shard / NAME).absolute().as_uri()}?mode=ro&immutable=1"
+    values: dict[str, list[Value]] = {}
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            sql = "SELECT DISTINCT field, value FROM labels ORDER BY field, value"
+            for field, value in database.execute(sql):
+                if len(values.setdefault(field, [])) < most:
+                    values[field].append(value_of(value))
+    except sqlite3.Error:
+        return {}
+    return values
 
 
 class Lookup:
@@ -176,7 +196,10 @@ class Lookup:
         return int(row[0])
 
     def values(self, field: str) -> dict[Value, int]:
-        """The values of a column or a label, with how many points have each."""
+        """The values of a column or a label, with how many points have each; of folders, all of
+        those above a point."""
+        if field == FOLDERS:
+            return self._folders()
         is_column = field in COLUMNS
         sql = f"SELECT {field}, count(*) FROM points GROUP BY 1"
         if not is_column:
@@ -188,6 +211,15 @@ class Lookup:
             for value, count in rows
             if value is not None
         }
+
+    def _folders(self) -> dict[Value, int]:
+        counts: Counter[Value] = Counter()
+        sql = "SELECT folder, count(*) FROM points WHERE folder IS NOT NULL GROUP BY 1"
+        with self._lock:
+            rows = self._database.execute(sql).fetchall()
+        for folder, count in rows:
+            counts.update(dict.fromkeys((folder, *folders_above(folder)), count))
+        return dict(counts)
 
     def labels(self) -> dict[str, Kind]:
         """The fields that people made, by their names in the payload, and what they contain."""
