@@ -3,10 +3,10 @@ pictures; resume by running the same command again.
 
     PYTHONPATH=scripts python -m mini.refine --cache CACHE --start RUN_OR_BUNDLE --run RUN
 
-Both towers stay frozen: `mini.grids` and `mini.texts` (with `--bundle`, where the start's text tower
-is not MiniLM as published) have made what the heads read. Beside the
-losses of `mini.train` there are two: each caption has to find its picture among all captioned ones
-(the embeddings of earlier steps, those of pictures with captions alike left out), and pictures with
+Both towers stay frozen: `mini.grids` and `mini.texts` have made what the heads read (`mini.texts`
+with `--bundle` where the start's text tower is not MiniLM as published). Beside the losses of
+`mini.train` there are two: each caption has to find its picture among all captioned ones (the
+embeddings of earlier steps, those of pictures with captions alike left out), and pictures with
 labels, class names and free nouns stay near to where the start had them, so that names are kept.
 RUN receives what `mini.train` writes; RUN/mixed, with `--shares`, a mixture with the start.
 """
