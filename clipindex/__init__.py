@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import SlowFile as SlowFile
     from clipindex.ingest.events import Status as Status
     from clipindex.ingest.events import Summary as Summary
+    from clipindex.ingest.events import Undescribed as Undescribed
     from clipindex.ingest.events import Untouched as Untouched
     from clipindex.ingest.options import IngestOptions as IngestOptions
     from clipindex.ingest.options import PruneOptions as PruneOptions
@@ -91,10 +92,14 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.metadata import MetadataReport as MetadataReport
     from clipindex.upkeep.quarantine import Quarantined as Quarantined
     from clipindex.upkeep.restore import Restored as Restored
+    from clipindex.upkeep.selection import Selected as Selected
+    from clipindex.upkeep.selection import Selection as Selection
+    from clipindex.upkeep.selection import SelectOptions as SelectOptions
     from clipindex.upkeep.standing.asking import QuestionUnasked as QuestionUnasked
     from clipindex.upkeep.standing.asking import StandingHit as StandingHit
     from clipindex.upkeep.standing.editing import QuestionOptions as QuestionOptions
     from clipindex.upkeep.standing.editing import StandingFound as StandingFound
+    from clipindex.upkeep.tag_table import TagReport as TagReport
     from clipindex.upkeep.verify.findings import Finding as Finding
     from clipindex.upkeep.verify.findings import Sample as Sample
     from clipindex.upkeep.verify.findings import Verification as Verification
@@ -115,7 +120,7 @@ _EXPORTS = {  # module -> its public names
     "ingest.events": (
         "EmbeddingOn Event FileDone FileVanished FolderFault OldCollectionFed "
         "PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning "
-        "SlowFile Status Summary Untouched"
+        "SlowFile Status Summary Undescribed Untouched"
     ),
     "ingest.options": "IngestOptions PruneOptions",
     "ingest.prunable": "Kept Prunable PrunePlan",
@@ -144,6 +149,8 @@ _EXPORTS = {  # module -> its public names
     "upkeep.doctor.checks": "Check",
     "upkeep.metadata": "MetadataReport",
     "upkeep.quarantine": "Quarantined",
+    "upkeep.selection": "Selected SelectOptions Selection",
+    "upkeep.tag_table": "TagReport",
     "upkeep.standing.asking": "QuestionUnasked StandingHit",
     "upkeep.standing.editing": "QuestionOptions StandingFound",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",

@@ -133,5 +133,9 @@ class FileFault(Exception):
         self.transient = transient
 
 
+class OverBudget(FileFault):
+    """A picture that would take more memory or time to decode than any may."""
+
+
 class ClipIndexWarning(UserWarning):
     """Something the user should know that changes no exit code, such as a text cut short."""

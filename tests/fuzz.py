@@ -46,7 +46,7 @@ Damage = Callable[[random.Random, bytes], bytes]
 @cache
 def sound() -> dict[str, bytes]:
     """One small file of each kind, by a name that ends in its extension."""
-    return dict([*_jpegs(), *_others(), *_tiffs(), *_containers(), *_raws()])
+    return dict([*_jpegs(), *_others(), *_tiffs(), *_containers(), *_raws(), *_jxls()])
 
 
 def _jpegs() -> Iterator[tuple[str, bytes]]:
@@ -120,6 +120,18 @@ def _containers() -> Iterator[tuple[str, bytes]]:
         out = io.BytesIO()
         pillow_heif.encode(image.mode, image.size, image.tobytes(), out, quality=80, **options)
         yield name, out.getvalue()
+
+
+def _jxls() -> Iterator[tuple[str, bytes]]:
+    try:
+        import imagecodecs
+    except ImportError:
+        return
+    image = np.asarray(picture(38))
+    yield "lossy.jxl", imagecodecs.jpegxl_encode(image, distance=1.0)
+    yield "lossless.jxl", imagecodecs.jpegxl_encode(image, lossless=True, usecontainer=True)
+    yield "fast.jxl", imagecodecs.jpegxl_encode(image, lossless=True, effort=1)
+    yield "from-jpeg.jxl", imagecodecs.jpegxl_encode_jpeg(picture_bytes(39))
 
 
 def _raws() -> Iterator[tuple[str, bytes]]:

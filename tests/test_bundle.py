@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from clipindex.collection.contract import (
     Contract,
     StoredContract,
-    bundle_for,
     contract_of,
     read_contract,
     write_contract,
 )
+from clipindex.collection.own_bundle import bundle_for
 from clipindex.errors import ContractMismatch, ModelError, StoreError
 from clipindex.model.bundle import MANIFEST, find_bundle, open_bundle
 from clipindex.model.manifest import FileSpec, ImageSpec, Manifest, TextSpec

@@ -48,7 +48,7 @@ def fault(path: Path) -> FileFault:
 
 # --- signatures ------------------------------------------------------------------------------
 
-BROTLI_JXL = b"\0\0\0\x0cJXL \r\n\x87\n"
+JXL_BOXES = b"\0\0\0\x0cJXL \r\n\x87\n"
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_animations_are_known_as_well() -> None:
         (b"\0\0\0\x20ftypavis\0\0\0\0avisavifmsf1", "AVIF"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
-        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
-        (BROTLI_JXL, "JPEG XL"),
+        (b"\xff\x0a\xfa\x1f", "JXL"),
+        (JXL_BOXES, "JXL"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", None),
         (b"RIFF\x24\0\0\0WAVEfmt ", None),
         (b"BM is how this text begins, and it goes on", None),
@@ -177,16 +177,11 @@ def test_an_empty_picture_file_is_quarantined_and_any_other_empty_file_skipped(
     assert fault(tmp_path / "empty.txt").skipped
 
 
-@pytest.mark.parametrize(
-    ("data", "word"), [(b"\0\0\0\x18ftypmif1\0\0\0\0miafjpeg", "HEIF"), (BROTLI_JXL, "JPEG XL")]
-)
-def test_a_picture_of_a_kind_that_cannot_be_read_is_skipped_by_name(
-    tmp_path: Path, data: bytes, word: str
-) -> None:
+def test_a_picture_of_a_kind_that_cannot_be_read_is_skipped_by_name(tmp_path: Path) -> None:
     path = tmp_path / "phone.heic"
-    path.write_bytes(data.ljust(100, b"\0"))
+    path.write_bytes(b"\0\0\0\x18ftypmif1\0\0\0\0miafjpeg".ljust(100, b"\0"))
     found = fault(path)
-    assert word in found.reason
+    assert "HEIF" in found.reason
     assert (found.skipped, found.transient) == (True, False)
 
 
@@ -282,7 +277,7 @@ def _sparse(path: Path, head: bytes, size: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", sorted(COMPRESSED - {"HEIC"}))
+@pytest.mark.parametrize("kind", sorted(COMPRESSED - {"HEIC", "JXL"}))
 def test_a_large_file_that_was_never_filled_is_not_read(tmp_path: Path, kind: str) -> None:
     path = _sparse(tmp_path / "a.jpg", picture_bytes(1, kind)[:200], 512 << 20)
     with LOCAL_FILE_SYSTEM.open(os.fsencode(path)) as file:

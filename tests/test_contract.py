@@ -17,10 +17,10 @@ from clipindex.collection.contract import (
     SINCE_2,
     Contract,
     StoredContract,
-    bundle_for_query,
     contract_of,
     foreign_contract,
 )
+from clipindex.collection.own_bundle import bundle_for_query
 from clipindex.errors import ContractMismatch, ModelError
 from clipindex.model.bundle import MANIFEST, Bundle, open_bundle
 from clipindex.stores.address import Server

@@ -19,12 +19,12 @@ from PIL import Image
 
 import clipindex
 from clipindex import Condition, PictureFilter, QueryOptions, Sort
-from clipindex.cli import filter_options
 from clipindex.collection.lock import holder_of
 from clipindex.collection.opening import open_for_change
 from clipindex.collection.sharing import asking, wire
 from clipindex.collection.sharing.asking import AskedPoints, NoAnswer
 from clipindex.errors import UsageError
+from clipindex.search import filter_texts
 from clipindex.search.dates import span
 from clipindex.stores import edge_search, server_search, shard_lookup
 from clipindex.stores.address import Server
@@ -360,12 +360,12 @@ def test_any_text_is_a_date_or_a_usage_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("parse", "texts"),
     [
-        (filter_options.date, ["", "20", "2024-13", "2024-02-30", "yesterday", "9999"]),
-        (filter_options.place, ["", "1", "91,0", "0,181", "nan,0", "a,b", "1,2,3"]),
-        (filter_options.metres, ["", "10", "0km", "-1km", "10 miles"]),
-        (filter_options.formats, ["", "doc", "image/jpeg"]),
-        (filter_options.size, ["", "x", "10x", "-5MB", "5TB"]),
-        (filter_options.condition, ["", "owner", "=1", "a b=1", "price<", "price!=1"]),
+        (filter_texts.date, ["", "20", "2024-13", "2024-02-30", "yesterday", "9999"]),
+        (filter_texts.place, ["", "1", "91,0", "0,181", "nan,0", "a,b", "1,2,3"]),
+        (filter_texts.metres, ["", "10", "0km", "-1km", "10 miles"]),
+        (filter_texts.formats, ["", "doc", "image/jpeg"]),
+        (filter_texts.size, ["", "x", "10x", "-5MB", "5TB"]),
+        (filter_texts.condition, ["", "owner", "=1", "a b=1", "price<", "price!=1"]),
     ],
 )
 def test_what_is_no_value_is_a_usage_error(
@@ -377,14 +377,14 @@ def test_what_is_no_value_is_a_usage_error(
 
 
 def test_values_are_read_as_people_write_them() -> None:
-    assert filter_options.metres("1.5km") == 1500
-    assert filter_options.size("2MB") == {"min_bytes": 2_000_000}
-    assert filter_options.size("1.5 KiB") == {"min_bytes": 1536}
-    assert filter_options.size("1920x1080") == {"min_width": 1920, "min_height": 1080}
-    assert filter_options.formats("jpg") == filter_options.formats(".JPEG") == ("JPEG",)
-    assert "NEF" in filter_options.formats("raw")
-    assert filter_options.condition("price<=50") == Condition("price", "<=", "50")
-    assert filter_options.condition("a=b<c") == Condition("a", "=", "b<c")
+    assert filter_texts.metres("1.5km") == 1500
+    assert filter_texts.size("2MB") == {"min_bytes": 2_000_000}
+    assert filter_texts.size("1.5 KiB") == {"min_bytes": 1536}
+    assert filter_texts.size("1920x1080") == {"min_width": 1920, "min_height": 1080}
+    assert filter_texts.formats("jpg") == filter_texts.formats(".JPEG") == ("JPEG",)
+    assert "NEF" in filter_texts.formats("raw")
+    assert filter_texts.condition("price<=50") == Condition("price", "<=", "50")
+    assert filter_texts.condition("a=b<c") == Condition("a", "=", "b<c")
 
 
 # --- a query ---------------------------------------------------------------------------------

@@ -170,7 +170,7 @@ def test_the_server_store_switches_telemetry_off_before_it_loads_its_client(
     value = "os.environ.get('ORT_DISABLE_TELEMETRY', '')"
     writes = f"import os\nopen({str(record)!r}, 'w').write({value})\n"
     (tmp_path / "fastembed.py").write_text(writes)
-    code = "import clipindex.collection.server_place, clipindex.stores.server"
+    code = "import clipindex.stores.server_writes"
     run_alone(["-c", code], tmp_path, PYTHONPATH=f"{ROOT}:{tmp_path}")
     assert record.read_text() == "1"
 

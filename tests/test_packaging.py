@@ -32,7 +32,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def test_the_lowest_versions_that_ci_tests_are_the_lower_bounds() -> None:
-    groups = (RUN, EXTRAS["test"], EXTRAS["raw"], EXTRAS["demo"])
+    groups = (RUN, EXTRAS["test"], EXTRAS["raw"], EXTRAS["jxl"], EXTRAS["demo"])
     assert pins("lowest.txt") == lower_bounds(*groups)
 
 

@@ -20,7 +20,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from qdrant_client import models
 from qdrant_client.common import client_exceptions
 from qdrant_client.http import exceptions
 
@@ -35,12 +34,21 @@ from clipindex.errors import (
     UsageError,
     VerificationFailed,
 )
-from clipindex.stores import connection, server, server_bulk, server_collections
+from clipindex.stores import (
+    connection,
+    server,
+    server_bulk,
+    server_collections,
+    server_requests,
+    server_writes,
+    session,
+)
 from clipindex.stores.address import Server
 from clipindex.stores.connection import Connection, RetryPolicy
 from clipindex.stores.failures import ErrorAnswer, understand
 from clipindex.stores.payload import FILTERED_FIELDS
 from clipindex.stores.points import Point
+from clipindex.stores.session import Session
 from clipindex.stores.verified import write_verified
 from conftest import TINY, Run, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
 from qdrant_double import Double, Request, refused_port
@@ -374,10 +382,9 @@ def test_a_collection_of_somebody_else_is_left_alone(double: Double, tmp_path: P
     make_pictures(tmp_path / "photos", 2)
     vectors = {"size": 512, "distance": "Cosine"}
     double.create("theirs", {"vectors": vectors})
-    point = {"id": str(uuid.uuid4()), "vector": [1.0] + [0.0] * 511, "payload": {"a": 1}}
+    point = Point(uuid.uuid4(), np.eye(1, 512, dtype=np.float32)[0], {"a": 1})
     client = Connection(Server(double.url), QUICK)
-    points = [models.PointStruct(**point)]
-    client.call("filling", lambda qdrant: qdrant.upsert("theirs", points=points))
+    client.call("filling", lambda session: session.writes.upsert("theirs", [point]))
     client.close()
     with pytest.raises(ContractMismatch, match="was not made by clipindex"):
         ingest(on(double, collection="theirs"), tmp_path / "photos")
@@ -512,7 +519,7 @@ def test_a_long_wait_is_a_warning_without_the_key(
     double.fail("503", value="key123 is \x1b[2J fine")
     client = Connection(Server(double.url, "key123"), QUICK)
     with pytest.warns(clipindex.ClipIndexWarning) as warned:
-        client.call("asking", lambda qdrant: qdrant.info())
+        client.call("asking", server_requests.version)
     client.close()
     messages = [str(warning.message) for warning in warned]
     words = rf"the server {double.url} is in trouble (503): *** is \x1b[2J fine; trying for "
@@ -525,11 +532,11 @@ def test_the_server_says_how_long_to_wait(double: Double, kind: str) -> None:
     double.fail(kind, value=2)
     client = Connection(Server(double.url), RetryPolicy(5, 10.0))
     started = time.monotonic()
-    client.call("asking", lambda qdrant: qdrant.info())
+    client.call("asking", server_requests.version)
     assert 0.9 < time.monotonic() - started < 3.5
     double.fail(kind, value=60)
     with pytest.raises(StoreError, match="too many requests"):
-        client.call("asking", lambda qdrant: qdrant.info())
+        client.call("asking", server_requests.version)
     assert time.monotonic() - started < 5  # a minute is more than this caller's patience
     client.close()
 
@@ -540,9 +547,9 @@ def test_a_server_that_drips_is_not_waited_for_without_end(double: Double, kind:
     double.fail(kind, value=20)
     started = time.monotonic()
     with pytest.raises(StoreError, match=r"did not complete its answer within [12] s"):
-        client.call("asking", lambda qdrant: qdrant.info())
+        client.call("asking", server_requests.version)
     assert time.monotonic() - started < 10
-    assert client.call("asking", lambda qdrant: qdrant.info()).version == "1.19.0"
+    assert client.call("asking", server_requests.version) == "1.19.0"
     client.close()
 
 
@@ -552,12 +559,12 @@ def test_a_server_that_drips_is_not_waited_for_without_end(double: Double, kind:
 def test_the_size_of_an_answer_is_bounded(
     double: Double, monkeypatch: pytest.MonkeyPatch, kind: str, words: str
 ) -> None:
-    monkeypatch.setattr(connection, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(session, "LARGEST_ANSWER", 1 << 20)
     client = Connection(Server(double.url), QUICK)
     double.fail(kind, value=5 << 20)
     with pytest.raises(StoreError, match=words):
-        client.call("asking", lambda qdrant: qdrant.info())
-    assert client.call("asking", lambda qdrant: qdrant.info()).version == "1.19.0"
+        client.call("asking", server_requests.version)
+    assert client.call("asking", server_requests.version) == "1.19.0"
     assert {request.headers["accept-encoding"] for request in double.log} == {"identity"}
     client.close()
 
@@ -664,7 +671,7 @@ def test_a_proxy_is_not_asked_for_this_machine(
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, dead)
         client = Connection(Server(double.url), QUICK)
-        assert client.call("asking", lambda qdrant: qdrant.info()).version == "1.19.0"
+        assert client.call("asking", server_requests.version) == "1.19.0"
         client.close()
 
 
@@ -698,12 +705,15 @@ def test_whatever_qdrant_client_raises_lands_in_our_tree(
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.001)
     client = Connection(Server(double.url), RetryPolicy(1, 0.0))
 
-    def fail(_qdrant: object) -> object:
-        raise error
+    def fail(_session: Session) -> object:
+        with server_writes.plain_failures():
+            raise error
 
     with pytest.raises(StoreError, match=f"failed: the server {double.url}") as caught:
         client.call("trying", fail)
-    assert caught.value.__cause__ is error
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert error in (cause, cause.__cause__)
     client.close()
 
 
@@ -720,7 +730,7 @@ def test_a_certificate_that_nobody_knows_is_not_tried_again() -> None:
 
     error = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]")
     error.__cause__ = ssl.SSLCertVerificationError("self-signed")
-    failure = understand(exceptions.ResponseHandlingException(error), 1)
+    failure = understand(error, 1)
     assert not failure.passing
     assert "no certificate that this machine trusts" in failure.reason
 
@@ -728,7 +738,7 @@ def test_a_certificate_that_nobody_knows_is_not_tried_again() -> None:
 @pytest.mark.parametrize("value", ["", "soon", "-1", "Fri, 99 Nov 2026", "\u00b2", "9" * 400])
 def test_a_retry_after_that_says_nothing_falls_back_to_the_back_off(value: str) -> None:
     answer = ErrorAnswer(503, httpx.Headers([(b"retry-after", value.encode("latin-1"))]), b"")
-    failure = understand(exceptions.ResponseHandlingException(answer), 1)
+    failure = understand(answer, 1)
     assert failure.passing
     assert not failure.retry_after
 
@@ -736,7 +746,7 @@ def test_a_retry_after_that_says_nothing_falls_back_to_the_back_off(value: str) 
 @pytest.mark.parametrize("location", ["http://[", "", "//", "http://user:secret@[::1]:x/?key=y"])
 def test_a_redirect_to_nonsense_is_still_named_a_redirect(location: str) -> None:
     answer = ErrorAnswer(307, httpx.Headers({"location": location}), b"[" * 100_000)
-    failure = understand(exceptions.ResponseHandlingException(answer), 1)
+    failure = understand(answer, 1)
     assert "redirects to" in failure.reason
     assert "secret" not in failure.reason
 

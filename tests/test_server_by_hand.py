@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qdrant_client import models
 
 import clipindex
 from clipindex.errors import ContractMismatch
@@ -22,6 +21,7 @@ from clipindex.stores.search_method import Accuracy
 from clipindex.stores.server import ServerPoints
 from clipindex.stores.server_collections import create, describe
 from clipindex.stores.server_search import search_params
+from clipindex.stores.session import path_of
 from clipindex.stores.verified import write_verified
 from test_stores import FILTERS, address_of, lets_through, new_name, point
 
@@ -39,7 +39,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Maker]:
         body = {"vectors": VECTORS, **settings}
         client.call(
             "making by hand",
-            lambda qdrant: qdrant.http.client.request(
+            lambda session: session.writes._client.http.client.request(
                 type_=dict, method="PUT", url=f"/collections/{name}", json=body
             ),
         )
@@ -49,7 +49,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Maker]:
         return ServerPoints(client, name, 512)
 
     yield made
-    client.call("cleaning up", lambda qdrant: qdrant.delete_collection(name))
+    client.call("cleaning up", lambda session: session.writes.delete_collection(name))
     client.close()
 
 
@@ -80,18 +80,18 @@ def test_the_score_is_the_cosine_where_the_vectors_are_quantised(make: Maker) ->
     settle(store)
     vectors = np.stack([each.vector for each in points]).astype(np.float64)
 
-    def error(seed: int, params: models.SearchParams) -> float:
+    def error(seed: int, params: dict[str, object]) -> float:
         query = point(seed).vector
         groups = partial(requests.groups, store._collection, query, 10, Filter(), params)
         return max(
-            abs(group.hits[0].score - float(vectors[int(group.id, 16)] @ query))
-            for group in store._connection.call("searching", groups)
+            abs(score - float(vectors[int(content, 16)] @ query))
+            for content, score in store._connection.call("searching", groups)
         )
 
     method = store.search_method(Accuracy.APPROXIMATE)
     asked = search_params(store._info, method)
     assert max(error(seed, asked) for seed in range(5_000, 5_010)) < 2e-6
-    plain = models.SearchParams(hnsw_ef=method.ef)  # what this is about
+    plain = {"hnsw_ef": method.ef}  # what this is about
     assert max(error(seed, plain) for seed in range(5_000, 5_010)) > 1e-5
 
 
@@ -102,9 +102,7 @@ def settle(store: ServerPoints) -> None:
     while time.monotonic() < deadline:
         answer = client.call(
             "looking",
-            lambda qdrant: qdrant.http.client.request(
-                type_=dict, method="GET", url=f"/collections/{name}"
-            ),
+            lambda session: session.get(path_of(name)),
         )
         store.search(point(1).vector, limit=1)  # the double's optimizer runs before a search
         result = answer["result"]

@@ -15,17 +15,16 @@ from subprocess import Popen
 
 import httpx
 import pytest
-from qdrant_client import QdrantClient
-from qdrant_client.http import exceptions
 
 import clipindex
 from clipindex.cli import values
 from clipindex.collection import server_place
 from clipindex.errors import StoreError, UsageError
-from clipindex.stores import connection
+from clipindex.stores import connection, server_requests
 from clipindex.stores.address import Server
 from clipindex.stores.connection import READING, Connection, RetryPolicy
 from clipindex.stores.failures import ErrorAnswer, understand
+from clipindex.stores.session import Session
 from conftest import ingest, make_pictures, run_clipindex
 from qdrant_double import Double, Request, refused_port
 from test_server import on
@@ -34,7 +33,7 @@ from test_server import on
 def call(server: Server, policy: RetryPolicy) -> None:
     client = Connection(server, policy)
     try:
-        client.call("asking", lambda qdrant: qdrant.info())
+        client.call("asking", server_requests.version)
     finally:
         client.close()
 
@@ -44,9 +43,9 @@ def test_patience_alone_ends_the_retries(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(connection, "LONGEST_WAIT", 0.02)
     attempts = itertools.count()
 
-    def ask(client: QdrantClient) -> object:
+    def ask(session: Session) -> object:
         next(attempts)
-        return client.info()
+        return server_requests.version(session)
 
     with refused_port() as url, pytest.raises(StoreError, match=r"tried for 2 s"):
         Connection(Server(url), RetryPolicy(1, 2.0)).call("asking", ask)
@@ -142,13 +141,13 @@ def test_an_interrupt_ends_the_wait_at_once(
 def test_the_words_of_a_server_that_denies_access_are_shown() -> None:
     headers = httpx.Headers({"content-type": "text/plain; charset=utf-8"})
     answer = ErrorAnswer(403, headers, b"Invalid JWT,\n the token\thas expired")
-    failure = understand(exceptions.ResponseHandlingException(answer), 1)
+    failure = understand(answer, 1)
     assert failure.reason == "denies access (403): Invalid JWT, the token has expired"
     bare = ErrorAnswer(403, httpx.Headers(), b"ExpiredSignature")  # as Qdrant 1.18.3 does
-    reason = understand(exceptions.ResponseHandlingException(bare), 1).reason
+    reason = understand(bare, 1).reason
     assert reason == "denies access (403): ExpiredSignature"
     page = ErrorAnswer(401, httpx.Headers({"content-type": "text/html"}), b"<html>no</html>")
-    assert understand(exceptions.ResponseHandlingException(page), 1).reason.endswith("(401)")
+    assert understand(page, 1).reason.endswith("(401)")
 
 
 @pytest.fixture

@@ -368,6 +368,53 @@ def test_room_for_both_is_asked_for_first(
     assert index.status().switch is None
 
 
+# --- another model in the place of the collection's own -----------------------------------------
+
+
+@pytest.fixture
+def updated(tmp_path: Path, pictures: list[Path], other: str) -> clipindex.Index:
+    """Five pictures indexed with a model, in whose folder another one lies since: what an update
+    of clipindex makes of `mini`."""
+    place = tmp_path / "models" / "small"
+    shutil.copytree(TINY, place)
+    ingest(clipindex.Index(tmp_path / "store", model=str(place)), pictures[0].parent)
+    shutil.rmtree(place)
+    shutil.copytree(other, place)
+    manifest = json.loads((place / "model.json").read_text())
+    manifest |= {"model": "tiny-clip", "revision": "2"}
+    (place / "model.json").write_text(json.dumps(manifest))
+    loaded.cache_clear()  # another process, with the update
+    return clipindex.Index(tmp_path / "store")
+
+
+def test_another_model_at_its_place_is_refused_and_the_way_to_it_named(
+    updated: clipindex.Index, pictures: list[Path]
+) -> None:
+    place = updated.place.store.parent / "models" / "small"
+    for use in (lambda: updated.query("cat"), lambda: updated.ingest([pictures[0].parent])):
+        with pytest.raises(
+            ContractMismatch, match=r"revision seed-0; at its place is another one now: .* 2"
+        ) as caught:
+            use()
+        assert caught.value.exit_code == 5
+        assert f"clipindex switch-model {place}`" in caught.value.hint
+    assert updated.status().indexed == 5
+
+
+def test_the_way_to_the_new_model_needs_nothing_of_the_old_one(
+    updated: clipindex.Index, pictures: list[Path]
+) -> None:
+    place = updated.place.store.parent / "models" / "small"
+    updated.tag({"album": "zoo"}, [pictures[0]])
+    assert updated.switch_model(str(place)).pictures == 5
+    assert tags_of(updated, pictures[0]) == {"album": "zoo"}
+    pictures[0].with_name("new.jpg").write_bytes(picture_bytes(99))
+    with pytest.warns(clipindex.ClipIndexWarning, match="is another one now.*--drop-old"):
+        assert updated.reindex().new == 1
+    updated.drop_old()
+    assert updated.reindex().unchanged == 6
+
+
 # --- on one side or the other ------------------------------------------------------------------
 
 

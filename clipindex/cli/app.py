@@ -24,6 +24,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "reindex": "Index",
     "query": "Search",
     "embed": "Search",
+    "serve": "Search",
     "duplicates": "Search",
     "standing": "Search",
     "classify": "Search",

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Self
 
 from clipindex.cli.output import Output
-from clipindex.cli.results import show_fields, show_paths
+from clipindex.cli.results import show_fields, show_path, show_paths
 from clipindex.cli.run_view import points_bar
+from clipindex.cli.sheet.cards import sheet_of_groups
+from clipindex.cli.sheet.writing import write_sheet
 from clipindex.cli.words import count_of, megabytes, printable_path
 from clipindex.errors import ExitCode
 from clipindex.upkeep.duplicates.findings import (
@@ -36,10 +39,17 @@ UNREAD = {
 
 
 def show_duplicates(
-    events: Generator[DuplicatesEvent, None, None], output: Output, *, paths: bool, zero: bool
+    events: Generator[DuplicatesEvent, None, None],
+    output: Output,
+    *,
+    paths: bool,
+    zero: bool,
+    html: Path | None = None,
 ) -> int:
-    """Show the groups, or with `paths` the files that could go; returns the exit code."""
+    """Show the groups, or with `paths` the files that could go; returns the exit code. With
+    `html` they are written as a contact sheet instead."""
     code, number = int(ExitCode.DONE), 0
+    for_sheet: list[DuplicateGroup] = []
     with closing(events), _Bars(output) as bars:
         for event in events:
             match event:
@@ -47,6 +57,8 @@ def show_duplicates(
                     bars.move(event)
                 case NotCompared():
                     _show_unread(event, output)
+                case DuplicateGroup() if html is not None:
+                    for_sheet.append(event)
                 case DuplicateGroup() if paths:
                     bars.close()
                     show_paths((file for file in event.files if file.spare), zero=zero)
@@ -58,6 +70,9 @@ def show_duplicates(
                     bars.close()
                     code = int(event.summary.exit_code)
                     _show_summary(event.summary, output, code)
+                    if html is not None:
+                        sheet = sheet_of_groups(for_sheet, _totals(event.summary))
+                        write_sheet(sheet, html, output)
     return code
 
 
@@ -110,7 +125,7 @@ def _show_group(number: int, group: DuplicateGroup, output: Output) -> None:
         if number > 1:
             output.result("")
         for file in group.files:
-            output.result(f"{_facts(file)}  {printable_path(file.exact_path)}")
+            show_path(f"{_facts(file)}  ", file.exact_path)
     else:
         for file in group.files:
             size = f"{file.width}x{file.height}"

@@ -23,6 +23,7 @@ from clipindex.ingest.events import (
     RunStarted,
     SlowFile,
     Summary,
+    Undescribed,
 )
 from clipindex.stores.verified import BatchVerified
 from clipindex.upkeep.standing.asking import QuestionUnasked, StandingHit
@@ -79,6 +80,14 @@ def renamed_line(event: RootRenamed) -> str:
     )
 
 
+def undescribed_line(event: Undescribed) -> str:
+    verb, owner = ("was", "its") if event.pictures == 1 else ("were", "their")
+    return (
+        f"{count_of(event.pictures, 'picture')} {verb} indexed by an earlier version, without "
+        f"{owner} keywords, captions and ratings; `clipindex reindex --reread` reads them once"
+    )
+
+
 def fed_line(event: OldCollectionFed) -> str:
     lacking = f"; it lacks {event.lacking:,}" if event.lacking else ""
     return (
@@ -104,6 +113,8 @@ def note_line(event: Event) -> str | None:
             return renamed_line(event)
         case RootOptionsUsed():
             return options_line(event)
+        case Undescribed():
+            return undescribed_line(event)
         case OldCollectionFed() if event.embedded or event.lacking:
             return fed_line(event)
         case QuestionUnasked():
@@ -138,6 +149,7 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     FolderFault: lambda event: f"could not be read: {event.path}: {event.reason}",
     BatchVerified: lambda event: f"batch of {event.points} verified",
     EmbeddingOn: embedding_line,
+    Undescribed: undescribed_line,
     OldCollectionFed: fed_line,
     StandingHit: standing_line,
     QuestionUnasked: unasked_line,

@@ -8,6 +8,7 @@ import typer
 
 from clipindex.cli.filter_options import WHICH
 from clipindex.cli.options import OUTPUT
+from clipindex.cli.sheet_option import Html
 from clipindex.search.order import Sort
 
 MOST_HITS = 1_000_000
@@ -42,6 +43,14 @@ class HitOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = False
+    pairs: Annotated[
+        bool,
+        typer.Option(
+            "--pairs",
+            help="Show a camera raw file and the JPEG beside it (or HEIC and JPEG) once.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     sort: Annotated[
         Sort,
         typer.Option(
@@ -49,3 +58,20 @@ class HitOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = Sort.SCORE
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show",
+            help="Draw the pictures in the terminal. Nothing is drawn into a pipe.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    open_hits: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            help="Open the best picture in the desktop's viewer; with -n, the N best.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    html: Html = None

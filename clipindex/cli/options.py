@@ -30,6 +30,14 @@ def _refuse_store(store: Path | None) -> None:
         )
 
 
+def refuse_nan(option: typer.CallbackParam, number: float | None) -> float | None:
+    """A callback of an option that takes a number: NaN is within any bounds."""
+    if number is not None and number != number:
+        least, most = getattr(option.type, "min", None), getattr(option.type, "max", None)
+        raise typer.BadParameter(f"nan is not a number from {least:g} to {most:g}")
+    return number
+
+
 # Earlier versions listed it for `alias` and `unalias`, where it never worked.
 NoStore = Annotated[
     Path | None,
@@ -76,6 +84,15 @@ Workers = Annotated[
         envvar="CLIPINDEX_WORKERS",
         help="Threads that read and embed. Default: one for each core.",
         show_default=False,
+        rich_help_panel=SPEED,
+    ),
+]
+Reread = Annotated[
+    bool,
+    typer.Option(
+        "--reread",
+        help="Also read again what an earlier version indexed without its keywords, captions and "
+        "ratings. Nothing is embedded again.",
         rich_help_panel=SPEED,
     ),
 ]

@@ -111,10 +111,14 @@ class Output:
         if not self.quiet:
             self._write_line(printable(text))
 
+    def event(self, text: str) -> None:
+        """A line on something that happened; not with --quiet, but logged."""
+        self.log(text)
+        self.say(text)
+
     def note(self, text: str) -> None:
         """What the user should know although nothing is wrong; not with --quiet, but logged."""
-        self.log(f"note: {text}")
-        self.say(f"note: {text}")
+        self.event(f"note: {text}")
 
     def problem(self, text: str) -> None:
         """What went wrong with one thing while the work goes on; said with --quiet too."""

@@ -20,6 +20,7 @@ from clipindex.search.terms import Term, TermKind, check_is_file, parse_term
 
 EXTENSIONS = tuple(map(os.fsdecode, (*PICTURE_NAMES, *OTHER_PICTURE_NAMES)))
 STDIN = "-"
+SHOWN_OF_A_QUESTION = 200  # characters
 SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 IsKnown = Callable[[str], bool]
 ROOTED = ("/", "./", "../", "~/", ".\\", "..\\", "~\\")
@@ -147,3 +148,25 @@ def _has_spaces(word: str) -> bool:
 
 def _exists(word: str) -> bool:
     return os.path.lexists(os.fsencode(word))
+
+
+def question_of(terms: Sequence[Term]) -> str:
+    """What was asked, in a line: texts as they are, pictures by their names.
+
+    >>> question_of([Term("a dog"), Term("people", weight=-1.0), Term("fog", weight=2.0)])
+    'a dog − people + 2*fog'
+    """
+    said = "".join(_said(term) for term in terms).removeprefix(" + ").strip()
+    return said if len(said) <= SHOWN_OF_A_QUESTION else said[:SHOWN_OF_A_QUESTION] + "…"
+
+
+def _said(term: Term) -> str:
+    if isinstance(term.value, bytes):
+        what = "standard input"
+    elif term.kind is TermKind.IMAGE:
+        what = os.path.basename(term.value)
+    else:
+        what = term.value
+    weight = abs(term.weight)
+    sign = "−" if term.weight < 0 else "+"
+    return f" {sign} {what}" if weight == 1 else f" {sign} {weight:g}*{what}"

@@ -8,10 +8,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from clipindex.cli import streams
+from clipindex.cli.links import link_of, linked
 from clipindex.cli.output import Output
 from clipindex.cli.words import count_of, printable, printable_path
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from clipindex.ingest.dry_run import DryRun
     from clipindex.ingest.events import Summary
     from clipindex.search.query import Hit
@@ -129,22 +132,24 @@ def show_dry_run(dry_run: DryRun, output: Output) -> None:
 
 def remarks(judged: Sequence[Hit], hits: Sequence[Hit], min_z: float | None) -> Iterator[str]:
     """What to say of a query's hits beside showing them: `hits` are those that `min_z` leaves."""
-    scores = [hit.z for hit in judged if hit.z is not None]
-    if min_z is not None and judged and not scores:
+    from clipindex.search.judge import best_z, nothing_fits
+
+    best = best_z(judged)
+    if min_z is not None and judged and best is None:
         yield "note: these pictures are too few or too alike to judge a hit; --min-z does nothing"
-    elif scores and all(hit.fits is False for hit in hits):  # also where `hits` is empty
-        yield f"nothing fits: best z {max(scores):.1f}"
+    elif nothing_fits(judged, hits):  # also where `hits` is empty
+        yield f"nothing fits: best z {best:.1f}"
 
 
 def show_hits(hits: Sequence[Hit], output: Output) -> None:
-    """A table on a terminal; score, tab, path where there is none; or JSON lines."""
+    """Aligned lines on a terminal; score, tab, path where there is none; or JSON lines."""
     if output.json:
         for hit in hits:
             output.record(hit_fields(hit))
     elif not hits:
         output.say("nothing found")
     elif sys.stdout.isatty():
-        _show_hit_table(hits)
+        _show_hit_lines(hits)
     else:
         for hit in hits:
             print(f"{hit.score:.4f}\t{printable_path(hit.exact_path)}")
@@ -153,7 +158,7 @@ def show_hits(hits: Sequence[Hit], output: Output) -> None:
 def hit_fields(hit: Hit) -> dict[str, object]:
     """A hit as JSON says it."""
     fields = asdict(hit)
-    del fields["sha256"], fields["exact_path"]
+    del fields["sha256"], fields["exact_path"], fields["payload"]
     return fields
 
 
@@ -162,10 +167,15 @@ def show_paths(hits: Iterable[Hit | DuplicateFile], *, zero: bool) -> None:
     gets them escaped, a line each."""
     if sys.stdout.isatty():
         for hit in hits:
-            print(printable_path(hit.exact_path))
+            print(linked(hit.exact_path))
         return
     end = b"\0" if zero else b"\n"
     streams.write_bytes(b"".join(hit.exact_path + end for hit in hits))
+
+
+def show_path(before: str, path: bytes) -> None:
+    """A line that ends in a path, which a terminal may make a link."""
+    print(before + linked(path))
 
 
 def show_fields(fields: Iterable[str]) -> None:
@@ -173,19 +183,23 @@ def show_fields(fields: Iterable[str]) -> None:
     print(*map(printable, fields), sep="\t")
 
 
-def _show_hit_table(hits: Iterable[Hit]) -> None:
-    from clipindex.cli.console import Terminal, headed_table, with_dim_end
+def _show_hit_lines(hits: Sequence[Hit]) -> None:
+    from clipindex.cli.console import Terminal, heading
 
-    table = headed_table()
-    table.add_column("", justify="right", style="dim")
-    table.add_column("score", justify="right")
-    table.add_column("picture", overflow="fold")
+    terminal, width = Terminal(), len(str(len(hits)))
+    terminal.print(heading(f"{'':{width}}   score  picture"))
     for hit in hits:
-        copies = f" (+{len(hit.paths) - 1})" if len(hit.paths) > 1 else ""
-        weak = " (weak)" if hit.fits is False else ""
-        path = with_dim_end(printable_path(hit.exact_path), copies + weak)
-        table.add_row(str(hit.rank), f"{hit.score:.4f}", path)
-    Terminal().print(table)
+        terminal.print(hit_text(hit, width), soft_wrap=True)
+
+
+def hit_text(hit: Hit, width: int) -> Text:
+    """A hit as a line, its path never folded; `width`: characters of the longest number."""
+    from clipindex.cli.console import hit_line
+
+    copies = f" (+{len(hit.paths) - 1})" if len(hit.paths) > 1 else ""
+    weak = " (weak)" if hit.fits is False else ""
+    score, path = f"{hit.score:.4f}", printable_path(hit.exact_path)
+    return hit_line(f"{hit.rank:>{width}}", score, path, copies + weak, link_of(hit.exact_path))
 
 
 # --- a collection ----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from clipindex.cli.words import count_of
 if TYPE_CHECKING:
     from clipindex.search.tag_list import KeyValue
     from clipindex.upkeep.metadata import MetadataReport
+    from clipindex.upkeep.metadata_table import Row
 
 ROWS_SHOWN = 10  # that match nothing
 VALUES_SHOWN = 10  # of a key, on a terminal
@@ -63,16 +64,21 @@ def show_metadata(report: MetadataReport, output: Output) -> None:
         line["unmatched"] = len(report.unmatched)
         output.record({"type": "metadata", **line})
         return
-    for row in report.unmatched[: None if output.verbose else ROWS_SHOWN]:
-        output.say(f"row {row.number} matches no picture: {row.key}")
-    if not output.verbose and (rest := len(report.unmatched) - ROWS_SHOWN) > 0:
-        output.say(f"{rest:,} more rows match no picture; --verbose lists them")
+    show_unmatched_rows(report.unmatched, output)
     if not output.quiet:
         kinds = ", ".join(f"{key} ({kind})" for key, kind in report.fields.items())
         output.result(f"{report.matched:,} of {count_of(report.rows, 'row')} joined: {kinds}")
         output.result(
             f"{count_of(report.pictures, 'picture')} with metadata, {report.changed:,} changed"
         )
+
+
+def show_unmatched_rows(rows: Sequence[Row], output: Output) -> None:
+    """Rows of a table that name no picture."""
+    for row in rows[: None if output.verbose else ROWS_SHOWN]:
+        output.say(f"row {row.number} matches no picture: {row.key}")
+    if not output.verbose and (rest := len(rows) - ROWS_SHOWN) > 0:
+        output.say(f"{rest:,} more rows match no picture; --verbose lists them")
 
 
 def said(value: object) -> str:

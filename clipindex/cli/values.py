@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clipindex.upkeep.verify.findings import Sample
 
 API_KEY = "CLIPINDEX_API_KEY"  # never an option: every user of a machine can read those
+TOKEN = "CLIPINDEX_TOKEN"  # the same
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LARGEST_PART = 1_000_000
 

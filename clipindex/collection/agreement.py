@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.files.access import exists
 from clipindex.files.identity import path_from_payload, point_id
+from clipindex.stores.described import version_read
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import Payload, mtime_of, tags_of
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
@@ -170,4 +171,5 @@ def row_from_payload(payload: Payload) -> Row:
         ctime_ns=None,
         sha256=bytes.fromhex(str(payload["sha256"])),
         state=INDEXED,
+        described=version_read(payload),
     )

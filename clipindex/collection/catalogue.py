@@ -41,6 +41,8 @@ class Row:
     reason: str | None = None
     decoders: str | None = None  # versions that failed: clipindex, Pillow, extras
     transient: bool = False  # a permission or I/O error: read again in every run
+    described: int = 0  # by which version its keywords and captions were read; 0: by none
+    sidecars: str | None = None  # a stamp of those that its point was given
 
     @property
     def is_indexed(self) -> bool:
@@ -65,14 +67,18 @@ class KnownFolder:
     is_mount: bool
 
 
-_COLUMNS = "folder, name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient"
+_COLUMNS = (
+    "folder, name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient,"
+    " described, sidecars"
+)
+_MARKS = ",".join("?" * 12)
 
-
-Values = tuple[bytes, bytes, int, int, int | None, bytes | None, str, str | None, str | None, int]
+Values = tuple[Any, ...]  # in the order of the columns
 
 
 def _row(values: Values) -> Row:
-    folder, name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient = values
+    folder: bytes = values[0]
+    name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient = values[1:10]
     return Row(
         path=os.path.join(folder, name),
         size=size,
@@ -83,6 +89,8 @@ def _row(values: Values) -> Row:
         reason=reason,
         decoders=decoders,
         transient=bool(transient),
+        described=values[10],
+        sidecars=values[11],
     )
 
 
@@ -99,6 +107,8 @@ def _values(row: Row) -> Values:
         row.reason,
         row.decoders,
         int(row.transient),
+        row.described,
+        row.sidecars,
     )
 
 
@@ -200,14 +210,11 @@ class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles, QuestionTables)
                 "DELETE FROM files WHERE folder = ? AND name = ?", map(os.path.split, deletions)
             )
             database.executemany(
-                f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values
+                f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({_MARKS})", values
             )
             marks = ((row.path, row.size, row.mtime_ns, row.state) for row in written)
             self._mark(database, marks, deletions)
-            database.executemany(
-                "INSERT OR IGNORE INTO unasked SELECT ? WHERE EXISTS (SELECT 1 FROM questions)",
-                zip(new),
-            )
+            self._let_wait(database, new)
             if newest:
                 paths = zip(newest[-NEWEST:], strict=False)
                 database.executemany("INSERT INTO newest (path) VALUES (?)", paths)

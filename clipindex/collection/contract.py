@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clipindex.errors import ContractMismatch, ModelError, StoreError
+from clipindex.errors import ContractMismatch, StoreError
 from clipindex.files.durable import disk_errors, write_durably
-from clipindex.model.bundle import Bundle, decides_pictures, find_bundle, open_bundle
+from clipindex.model.bundle import Bundle, decides_pictures
 from clipindex.model.manifest import Manifest
 from clipindex.pictures.preprocessing import Preprocessing
 
@@ -225,50 +225,6 @@ def write_contract(path: Path, stored: StoredContract) -> None:
     """
     with disk_errors(path, "the collection's contract cannot be written"):
         write_durably(path, json.dumps(stored.to_json(), indent=2).encode())
-
-
-def bundle_for(stored: StoredContract, model: str | None) -> Bundle:
-    """Find a collection's bundle: at `model` when that is given, else at its old path, else by
-    its name (an environment may have been made anew).
-
-    Raises ContractMismatch when its vision tower is not that of the contract, ModelError when
-    there is none.
-    """
-    contract = stored.contract
-    bundle = find_bundle(model) if model is not None else _remembered_bundle(stored)
-    contract.check(contract_of(bundle, contract.preprocessing, contract.preprocessing_version))
-    return bundle
-
-
-def bundle_for_query(stored: StoredContract, model: str | None) -> Bundle:
-    """As `bundle_for`; `model` may also name a text tower alone that was trained for the
-    collection's vectors. Pictures are then embedded by the collection's own bundle, if it is
-    there."""
-    named = find_bundle(model) if model is not None else None
-    if named is None or named.manifest.image is not None:
-        return bundle_for(stored, model)
-    stored.contract.check_text_tower(named)
-    try:
-        return bundle_for(stored, None).with_text_tower_of(named)
-    except ModelError:  # texts need no more than the text tower
-        return named
-
-
-def _remembered_bundle(stored: StoredContract) -> Bundle:
-    folder = Path(stored.bundle)
-    if folder.exists():
-        return open_bundle(folder)
-    try:
-        return find_bundle(stored.contract.model)
-    except ModelError as error:
-        from clipindex.model.missing import how_to_get_again  # 15 ms, and most models are there
-
-        again = how_to_get_again(stored.contract.model, folder.name)
-        raise ModelError(
-            f"the collection's model '{stored.contract.model}' is no longer at its place",
-            path=stored.bundle,
-            hint="say where it is now with --model DIR" + (f"; or {again}" if again else ""),
-        ) from error
 
 
 def _difference(name: str, own: object, other: object) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 from clipindex.collection.contract import Contract, StoredContract
 from clipindex.collection.folder_place import FolderPlace
-from clipindex.collection.place import Place
+from clipindex.collection.place import Located, Place
 from clipindex.collection.sharing.reading import Reader
+from clipindex.errors import Switched
 from clipindex.stores.points import ReadablePoints
+
+T = TypeVar("T")
 
 
 class Kept:
@@ -48,3 +53,27 @@ class Kept:
         if self._reader is not None:
             self._reader.end()
             self._reader = None
+
+
+def opened_for_reading(
+    located: Located, purpose: str, kept: Kept | None
+) -> AbstractContextManager[ReadablePoints]:
+    """The points of a located collection: those that are `kept` open, or opened for this. Raises
+    as `Place.open_for_reading` does."""
+    stored, place = located.require(), located.place
+    if kept is None:
+        return place.open_for_reading(stored, purpose)
+    return kept.open_for_reading(place, stored, purpose)
+
+
+def read_live(
+    place: Place, purpose: str, kept: Kept | None, read: Callable[[ReadablePoints], T]
+) -> T:
+    """What `read` makes of the points of a collection. Where its name was switched to another
+    model's collection meanwhile, it is called again with that one."""
+    while True:
+        try:
+            with opened_for_reading(place.locate(), purpose, kept) as points:
+                return read(points)
+        except Switched:
+            continue

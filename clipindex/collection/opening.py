@@ -13,13 +13,13 @@ from clipindex.collection.catalogue import Catalogue
 from clipindex.collection.contract import (
     Contract,
     StoredContract,
-    bundle_for,
     contract_of,
     recipe_of,
 )
 from clipindex.collection.endings import noted_end, noted_refusal
 from clipindex.collection.following import followed
 from clipindex.collection.noted import computed_with
+from clipindex.collection.own_bundle import bundle_for
 from clipindex.collection.place import Beside, Located, Opened, Place
 from clipindex.errors import ClipIndexWarning, Switched
 from clipindex.files.durable import disk_errors

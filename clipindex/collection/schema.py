@@ -84,6 +84,10 @@ STEPS: tuple[Step, ...] = (
     ),
     ("CREATE TABLE metadata (path BLOB NOT NULL UNIQUE, about TEXT NOT NULL)",),
     (
+        "ALTER TABLE files ADD COLUMN described INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE files ADD COLUMN sidecars TEXT",
+    ),
+    (
         # Standing questions, what they found, and the pictures that were not asked yet.
         "CREATE TABLE questions (name TEXT NOT NULL UNIQUE, about TEXT NOT NULL)",
         """CREATE TABLE answers (

@@ -1,6 +1,6 @@
 """A collection on a server: points and contract there, lock and catalogue on this machine.
 
-Imported only when a server is named: qdrant-client takes half a second to load.
+Imported only when a server is named: httpx takes a while to load.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from clipindex.errors import DiskFull, StoreError
 
@@ -20,20 +21,29 @@ NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace the file at `path` in one step; its name and bytes are on the disk on return.
+    """`written_durably` with bytes that are at hand. Raises OSError; the old file then stays."""
+    with written_durably(path) as file:
+        file.write(data)
 
-    Raises OSError; the old file then stays. A link that stands at the temporary name is removed,
-    not written through: who may write into the folder might have put it there.
+
+@contextmanager
+def written_durably(path: Path) -> Iterator[BinaryIO]:
+    """A new file that replaces the one at `path` in one step at the end; its name and bytes are on
+    the disk then.
+
+    After an error or an interruption the old file stays, and the new one is deleted. A link that
+    stands at the temporary name is removed, not written through: who may write into the folder
+    might have put it there.
     """
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
         with open(partial, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

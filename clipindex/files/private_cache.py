@@ -33,16 +33,7 @@ class PrivateCache:
         folder = self._folder()
         if folder is None:
             return None
-        path = folder / key
-        try:
-            data = path.read_bytes()
-        except OSError:
-            return None
-        if len(data) < SUM or _sum(data[SUM:]) != data[:SUM]:
-            return None
-        with suppress(OSError):
-            os.utime(path)  # it was used
-        return data[SUM:]
+        return read_whole(folder / key)
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data` under `key`, if that is possible."""
@@ -50,15 +41,7 @@ class PrivateCache:
         if folder is None:
             return
         with suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            partial = folder / f"{key}.{os.getpid()}-{threading.get_ident()}"
-            try:
-                with open(partial, "xb", opener=_private) as file:
-                    file.write(_sum(data) + data)
-                os.replace(partial, folder / key)
-            except OSError:
-                partial.unlink(missing_ok=True)
-                raise
+            write_whole(folder / key, data)
             self._shrink(folder)
 
     def _folder(self) -> Path | None:
@@ -81,6 +64,32 @@ class PrivateCache:
         for _, path in sorted(used)[: len(used) - self.most * 9 // 10]:
             with suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def read_whole(path: Path) -> bytes | None:
+    """What `write_whole` wrote, noted as used; None where nothing whole is there."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if len(data) < SUM or _sum(data[SUM:]) != data[:SUM]:
+        return None
+    with suppress(OSError):
+        os.utime(path)  # it was used
+    return data[SUM:]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        with open(partial, "xb", opener=_private) as file:
+            file.write(_sum(data) + data)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _private(path: str, flags: int) -> int:

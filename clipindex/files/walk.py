@@ -12,6 +12,7 @@ from clipindex.files.access import file_system_of
 from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord
 from clipindex.files.globs import Globs, glob_text
 from clipindex.files.housekeeping import housekeeping_in, is_housekeeping
+from clipindex.files.sidecars import is_sidecar
 
 # What marks the folder of an embedded collection: clipindex does not walk its own files,
 # whichever store they belong to and whatever path leads to them. One that was switched to another
@@ -146,7 +147,7 @@ class _Rules:
         is_excluded = bool(matched)
         if self.include is not None and not is_folder and not is_excluded:
             matched = self.include.matching(place.below_root, text, is_folder=False)
-            is_excluded = not matched
+            is_excluded = not matched and not is_sidecar(name)  # which goes with its picture
         for glob in matched:
             matches[glob] += 1
         return is_excluded

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Generator, Mapping, Sequence
 from typing import Self
 
+from clipindex.collection.contract import recipe_of
 from clipindex.collection.kept import Kept
 from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.collection.opening import Settings
+from clipindex.collection.own_bundle import bundle_for_query
 from clipindex.collection.places import AnyPath, place_at
 from clipindex.collection.status import CollectionStatus, open_catalogue, status_of
 from clipindex.files.walk import WalkPolicy
@@ -20,10 +23,14 @@ from clipindex.ingest.dry_run import DryRun, dry_run
 from clipindex.ingest.events import Event, Summary
 from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.scope import Part, scope_of
+from clipindex.model.encoder import Encoder
 from clipindex.model.providers import Provider
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.search import query as search
+from clipindex.search.facets import Facets, facets_of
+from clipindex.search.indexed import IndexedPicture, picture_of
 from clipindex.search.query import Hit, QueryOptions
+from clipindex.search.scoped import Scope
 from clipindex.search.terms import Term
 from clipindex.stores.address import Server
 from clipindex.upkeep.doctor.checks import Check
@@ -159,6 +166,21 @@ class Index(Upkeep, Copies, Switching):
         wanted = [Term(os.fspath(terms))] if isinstance(terms, str | os.PathLike) else terms
         model, kept = self._settings.model, self._kept
         return search.find(self.place, wanted, options, model=model, load=self._loaded, kept=kept)
+
+    def picture(self, name: uuid.UUID, scope: Scope = ()) -> IndexedPicture | None:
+        """The indexed picture with this id; None where there is none that meets the `scope`."""
+        return picture_of(self.place, name, scope, self._kept)
+
+    def facets(self, scope: Scope = ()) -> Facets:
+        """What there is to filter by, in the whole collection or in the part within a `scope`."""
+        return facets_of(self.place, scope, self._kept)
+
+    def encoder(self) -> tuple[Encoder, Preprocessing]:
+        """The collection's model, loaded, and how its pictures become pixels. Raises StoreError
+        where there is no collection, ModelError."""
+        stored = self.place.locate().require()
+        bundle = bundle_for_query(stored, self._settings.model)
+        return self._loaded(bundle), recipe_of(stored.contract)
 
     def doctor(self) -> list[Check]:
         """Look at everything that clipindex needs, the collection and the model among it. Raises

@@ -25,7 +25,8 @@ from clipindex.upkeep import compact as compacting
 from clipindex.upkeep import metadata as joining
 from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
-from clipindex.upkeep import roots, tagging, transfer
+from clipindex.upkeep import roots, tag_table, tagging, transfer
+from clipindex.upkeep import selection as selecting
 from clipindex.upkeep.classify import Classified, ClassifyOptions
 from clipindex.upkeep.compact import Compaction
 from clipindex.upkeep.duplicates import run as duplicating
@@ -39,9 +40,11 @@ from clipindex.upkeep.duplicates.verdicts import Verdict
 from clipindex.upkeep.metadata import MetadataReport
 from clipindex.upkeep.quarantine import Quarantined
 from clipindex.upkeep.roots import Below
+from clipindex.upkeep.selection import EVERYTHING, Selection, SelectOptions
 from clipindex.upkeep.standing import editing as questions
 from clipindex.upkeep.standing.asking import StandingEvent
 from clipindex.upkeep.standing.editing import QuestionOptions, StandingFound
+from clipindex.upkeep.tag_table import TagReport
 from clipindex.upkeep.transfer import Progress
 from clipindex.upkeep.verify import run as verifying
 from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOptions
@@ -50,18 +53,32 @@ from clipindex.upkeep.verify.findings import Verification, VerifyEvent, VerifyOp
 class Upkeep(Held):
     """What changes or checks a collection without embedding new pictures."""
 
-    def tag(self, tags: Mapping[str, str], paths: Sequence[AnyPath]) -> int:
-        """Put tags on every indexed picture at or below the paths; returns how many lacked them.
+    def select(
+        self, paths: Sequence[AnyPath] = (), options: SelectOptions = EVERYTHING
+    ) -> Selection:
+        """Choose indexed pictures by paths and patterns, by a query, by a filter: to look at, and
+        to tag. Raises UsageError where nothing is named, and for a path that names nothing."""
+        model = self._settings.model
+        return selecting.select(self.place, paths, options, model=model, load=self._loaded)
+
+    def tag(self, tags: Mapping[str, str], pictures: Sequence[AnyPath] | Selection) -> int:
+        """Put tags on every indexed picture at or below paths, or on those of a selection; returns
+        how many lacked them.
 
         Raises UsageError for a key that no tag can have, and for a path at or below which nothing
         is indexed.
         """
-        return tagging.tag(self.place, tags, paths)
+        return tagging.tag(self.place, tags, pictures)
 
-    def untag(self, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
-        """Take tags off every indexed picture at or below the paths; returns how many had them.
-        Raises as `tag` does, and for a key that none of them has."""
-        return tagging.untag(self.place, keys, paths)
+    def untag(self, keys: Sequence[str], pictures: Sequence[AnyPath] | Selection) -> int:
+        """Take tags off every indexed picture at or below paths, or off those of a selection;
+        returns how many had them. Raises as `tag` does, and for a key that none of them has."""
+        return tagging.untag(self.place, keys, pictures)
+
+    def tag_from(self, file: Path, *, remove: bool = False, dry_run: bool = False) -> TagReport:
+        """Put the tags of a CSV or JSONL file on the pictures that its rows name, or with `remove`
+        take them off; with `dry_run` only count. Raises UsageError for a file that is no table."""
+        return tag_table.tag_from(self.place, file, remove=remove, dry_run=dry_run)
 
     def tags(self, keys: Sequence[str] = ()) -> list[KeyValue]:
         """The tags and metadata of the pictures, with how many have each value; `keys`: only of

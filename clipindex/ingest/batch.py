@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.opening import Collection
 from clipindex.files.identity import path_from_payload, point_id
+from clipindex.ingest.describing import index_described
 from clipindex.ingest.events import Status
 from clipindex.ingest.labels import Label
 from clipindex.ingest.outcomes import Embedded, Known
 from clipindex.ingest.scope import Scope
+from clipindex.stores.described import VERSION, described, kept_fields
 from clipindex.stores.payload import (
     Payload,
     facts_from_payload,
     make_payload,
-    meta_fields,
     tags_of,
 )
 from clipindex.stores.points import Point
@@ -103,6 +104,7 @@ class BatchWriter:
                     sha256=outcome.sha256,
                     facts=facts_from_payload(point.payload),
                     vector=point.vector,
+                    said=outcome.said,
                 )
         return None
 
@@ -123,6 +125,8 @@ class BatchWriter:
             for ready in batch
             if not self._is_stored(point := self._point(ready, stored), stored)
         ]
+        for point in points:
+            index_described(self._points, point.payload)
         if points:
             write_verified(self._points, points)
         if moves:  # the one deletion that an ingest makes by itself
@@ -145,7 +149,8 @@ class BatchWriter:
 
     def _point(self, ready: Ready, stored: Stored) -> Point:
         """The point of a picture. It keeps the tags and metadata of the point at its path, and
-        takes those of the point that it moves away from which it lacks."""
+        takes those of the point that it moves away from which it lacks. What file and sidecars
+        say is as they say it now."""
         picture, label = ready.picture, ready.label
         own_id = self.point_id(picture.record.path)
         before = [own_id]
@@ -155,11 +160,13 @@ class BatchWriter:
         joined: Payload = {}
         for point in filter(None, map(stored.get, before)):
             kept.update(tags_of(point.payload))
-            joined.update(meta_fields(point.payload))
+            joined.update(kept_fields(point.payload))
         given = self._scope.tags_for(picture.record.path)
         tags = {**kept, **given} if self._scope.retag else {**given, **kept}
         payload = make_payload(self._source, picture.record, picture.sha256, picture.facts, tags)
-        return Point(own_id, picture.vector, self._joiner.payload({**payload, **joined}))
+        said = picture.said
+        payload = described({**payload, **joined}, file=said.file, sidecar=said.sidecar)
+        return Point(own_id, picture.vector, self._joiner.payload(payload))
 
 
 def _row(picture: Embedded) -> Row:
@@ -171,4 +178,6 @@ def _row(picture: Embedded) -> Row:
         ctime_ns=record.ctime_ns,
         sha256=picture.sha256,
         state=INDEXED,
+        described=VERSION,
+        sidecars=picture.said.stamp,
     )

@@ -143,6 +143,13 @@ class Untouched:
 
 
 @dataclass(frozen=True, slots=True)
+class Undescribed:
+    """How many unchanged pictures were indexed by a version that did not read their keywords."""
+
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
 class FolderFault:
     """A folder that could not be listed, or a name in it that could not be examined."""
 
@@ -234,6 +241,7 @@ Event = (
     | FileDone
     | FileVanished
     | RootRenamed
+    | Undescribed
     | FolderFault
     | EmbeddingOn
     | SlowFile

@@ -22,6 +22,7 @@ class IngestOptions:
     workers: int | None = None  # None: one per usable core
     max_seconds: float | None = None  # then the run ends; files not read are deferred
     compact: bool = True  # afterwards, an embedded collection of which more than half is waste
+    reread: bool = False  # also pictures that were indexed without their keywords
     fail_on_vanished: bool = False  # exit code 3 while a remembered picture is not there
 
     def __post_init__(self) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
+from clipindex.pictures.description.values import Description
 from clipindex.pictures.exif import PictureFacts
 from clipindex.stores.points import Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a picture's file says, and its sidecars; `stamp` is theirs. `sidecar` is None where one
+    could not be read: then its stamp is not remembered, and the next run tries again."""
+
+    file: Description = field(default_factory=dict)
+    sidecar: Description | None = field(default_factory=dict)
+    stamp: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -18,6 +29,7 @@ class Embedded:
     sha256: bytes
     facts: PictureFacts
     vector: Vector
+    said: Said = field(default_factory=Said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class Known:
 
     record: FileRecord
     sha256: bytes
+    said: Said = field(default_factory=Said)
 
 
 @dataclass(frozen=True, slots=True)

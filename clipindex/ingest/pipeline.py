@@ -17,6 +17,7 @@ from clipindex.errors import ExitCode
 from clipindex.files.access import is_folder
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import point_id
+from clipindex.ingest.describing import Describer, describe_again
 from clipindex.ingest.events import (
     EmbeddingOn,
     Event,
@@ -27,6 +28,7 @@ from clipindex.ingest.events import (
     SlowFile,
     Status,
     Summary,
+    Undescribed,
     Untouched,
 )
 from clipindex.ingest.labels import is_accepted
@@ -69,7 +71,7 @@ def ingest(
     yield from remarks
     if loss.pictures:
         yield PointsMissing(loss.pictures, loss.remembered)
-    files = yield from survey(scope, memory_from(catalogue), decoders())
+    files = yield from survey(scope, memory_from(catalogue), decoders(), reread=options.reread)
     renamed = list(renamed_roots(catalogue, scope, files))
     _remember_roots(collection, scope, files)
     plan = files.plan
@@ -77,15 +79,19 @@ def ingest(
     reading = {"found": files.found, "to_read": len(plan.to_read)}
     catalogue.write(plan.refreshed, done=reading if plan.to_read else NOTHING_DONE)
     yield from _planned(collection, files, deferred)
+    if plan.undescribed:
+        yield Undescribed(plan.undescribed)
     tagged = yield from _tag_unchanged(collection, plan.unchanged, scope)
     joiner = joiner_for(collection)
     filled = join_all(collection, joiner) if joiner.is_new else ()
-    for batch in chain(fill_in(collection), filled):
+    describer = Describer(files.sidecars)
+    again = describe_again(collection, plan.redescribed, describer, joiner)
+    for batch in chain(fill_in(collection), filled, again):
         tagged += batch.points
         yield batch
 
     claims = ContentClaims(catalogue)
-    workers = Workers(model, collection.preprocessing, claims, options.workers)
+    workers = Workers(model, collection.preprocessing, claims, options.workers, describer)
     recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner)
     deadline = None if options.max_seconds is None else start + options.max_seconds
     with collection.points.bulk_load(len(plan.to_read)):
@@ -93,6 +99,7 @@ def ingest(
     if late:
         yield Untouched(source=collection.source, deferred=late)
 
+    describer.warn()
     standing = yield from _ask_standing(collection, model)
     newly_vanished = yield from note_vanished(collection, files, recorder.tally.moved_from)
     yield from renamed

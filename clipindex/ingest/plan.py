@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, Row
 from clipindex.files.file_system import FileRecord
+from clipindex.stores.described import VERSION
 
 
 @dataclass(slots=True)
@@ -16,30 +17,44 @@ class Plan:
     to_read: list[FileRecord] = field(default_factory=list)
     unchanged: list[FileRecord] = field(default_factory=list)
     known_faults: list[Row] = field(default_factory=list)  # quarantined or skipped, untouched
+    redescribed: list[FileRecord] = field(default_factory=list)  # unchanged, their sidecars are not
+    undescribed: int = 0  # unchanged, and indexed by a version that read no keywords
     refreshed: list[Row] = field(default_factory=list)  # unchanged rows with the ctime they lacked
     vanished: dict[bytes, Row] = field(default_factory=dict)  # indexed before, not found now
     vanished_notes: dict[bytes, Row] = field(default_factory=dict)  # refused before, not found now
 
 
 def plan_folder(
-    plan: Plan, files: Iterable[FileRecord], remembered: Mapping[bytes, Row], decoders: str
+    plan: Plan,
+    files: Iterable[FileRecord],
+    remembered: Mapping[bytes, Row],
+    decoders: str,
+    *,
+    stamps: Mapping[bytes, str] | None = None,
+    reread: bool = False,
 ) -> None:
     """Sort one folder's files into `plan`.
 
     A note of quarantine or skip stands while the file and the `decoders` are the same; after a
-    permission or I/O error the file is read again in every run.
+    permission or I/O error the file is read again in every run. `stamps` are those of
+    pictures' sidecars (None: they are not known, and count as unchanged). With `reread` pictures
+    are read again that an earlier version indexed without their keywords.
     """
     missing = dict(remembered)
     for record in files:
         row = remembered.get(record.path)
         missing.pop(record.path, None)
+        is_read = row is not None and not (reread and row.described < VERSION)
         if row is None or not row.agrees_with(record):
             plan.to_read.append(record)
-        elif row.state == INDEXED:
+        elif row.state == INDEXED and is_read:
             plan.unchanged.append(record)
+            plan.undescribed += row.described < VERSION
             if row.ctime_ns is None:
                 plan.refreshed.append(replace(row, ctime_ns=record.ctime_ns))
-        elif row.transient or row.decoders != decoders:
+            if stamps is not None and row.sidecars != stamps.get(record.path):
+                plan.redescribed.append(record)
+        elif row.state == INDEXED or row.transient or row.decoders != decoders:
             plan.to_read.append(record)
         else:
             plan.known_faults.append(row)

@@ -18,6 +18,7 @@ _GROUPS = [
     (re.compile(pattern, re.IGNORECASE), group)
     for pattern, group in (
         (r"install (?:')?clipindex\[raw\]", "camera raw files: install clipindex[raw]"),
+        (r"install (?:')?clipindex\[jxl\]", "JPEG XL pictures: install clipindex[jxl]"),
         (r"install pi-heif", "HEIC pictures: install pi-heif"),
         (r"^deleted before", GONE),
         (r"^not a picture$", NO_PICTURE),

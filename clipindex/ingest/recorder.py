@@ -195,7 +195,8 @@ class Recorder:
             picture = by_content.get(outcome.sha256) or self._writer.embedding_of(entry, stored)
             if picture is not None:
                 by_content[outcome.sha256] = picture
-                yield Ready(replace(picture, record=outcome.record), entry.label)
+                known = replace(picture, record=outcome.record, said=outcome.said)
+                yield Ready(known, entry.label)
                 continue
             again = self._workers.embed_again(outcome.record)
             if isinstance(again, Faulty):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from clipindex.collection.catalogue import INDEXED, Catalogue, KnownFolder, Row
 from clipindex.files.access import is_folder, is_gone
 from clipindex.files.identity import display_path, folders_of
+from clipindex.files.sidecars import Sidecars, sidecars_in, sidecars_of, stamp_of
 from clipindex.files.walk import Folder, walk
 from clipindex.ingest.events import FolderFault, Scanning
 from clipindex.ingest.evidence import Evidence, topmost
@@ -33,6 +34,7 @@ class Survey:
     absent: list[Absent] = field(default_factory=list)  # vanished files that are surely gone
     learned: dict[bytes, KnownFolder] = field(default_factory=dict)  # folders to be remembered
     evidence: Evidence = field(default_factory=Evidence)  # of what vanished
+    sidecars: dict[bytes, Sidecars] = field(default_factory=dict)  # of pictures that need theirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +58,10 @@ def memory_from(catalogue: Catalogue | None) -> Memory:
 
 
 def survey(
-    scope: Scope, memory: Memory, versions: str
+    scope: Scope, memory: Memory, versions: str, *, reread: bool = False
 ) -> Generator[Scanning | FolderFault, None, Survey]:
-    """Walk the roots and plan each folder as it comes; `versions` are those of the decoders.
+    """Walk the roots and plan each folder as it comes; `versions` are those of the decoders,
+    `reread` is `plan_folder`'s.
 
     Raises UsageError for a root that does not exist, DiskNotMounted for one that is empty or
     missing although pictures below it are remembered.
@@ -84,7 +87,7 @@ def survey(
             listed.add(folder.path)
             if not _is_unlisted(folder):
                 landmarks.add(folder.path, recognised=_is_recognised(folder, rows))
-        _add_folder(result, scope, folder, rows, versions)
+        _add_folder(result, scope, folder, rows, versions, reread=reread)
         if result.found - last_reported >= SCANNING_EVERY:
             last_reported = result.found
             yield Scanning(result.found)
@@ -106,7 +109,13 @@ def surveyed(scope: Scope, catalogue: Catalogue | None) -> Survey:
 
 
 def _add_folder(
-    result: Survey, scope: Scope, folder: Folder, rows: Mapping[bytes, Row], versions: str
+    result: Survey,
+    scope: Scope,
+    folder: Folder,
+    rows: Mapping[bytes, Row],
+    versions: str,
+    *,
+    reread: bool,
 ) -> None:
     """Plan one folder's files, of the scope's part only."""
     result.left_out += folder.left_out
@@ -120,10 +129,26 @@ def _add_folder(
         rows = {path: row for path, row in rows.items() if part.holds(path)}
     result.found += len(files)
     if not _is_unlisted(folder):  # otherwise nothing in it is known to be gone
-        plan_folder(result.plan, files, rows, versions)
+        plan = result.plan
+        sidecars = _sidecars(folder)
+        to_read, redescribed = len(plan.to_read), len(plan.redescribed)
+        # Where a file could not be looked at, a sidecar may only seem to be gone.
+        stamps = None if folder.faults else {path: stamp_of(s) for path, s in sidecars.items()}
+        plan_folder(plan, files, rows, versions, stamps=stamps, reread=reread)
+        for record in (*plan.to_read[to_read:], *plan.redescribed[redescribed:]):
+            if record.path in sidecars:
+                result.sidecars[record.path] = sidecars[record.path]
         for path in folder.left_out:
-            result.plan.vanished.pop(path, None)
-            result.plan.vanished_notes.pop(path, None)
+            plan.vanished.pop(path, None)
+            plan.vanished_notes.pop(path, None)
+
+
+def _sidecars(folder: Folder) -> dict[bytes, Sidecars]:
+    """Those of a folder's pictures, by the picture's path."""
+    if not folder.named:
+        return sidecars_in(folder.files)
+    pairs = ((file.path, sidecars_of(file.path)) for file in folder.files)
+    return {path: sidecars for path, sidecars in pairs if sidecars}
 
 
 def _find_absent(

@@ -20,8 +20,9 @@ from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
 from clipindex.ingest.cores import usable_cores
+from clipindex.ingest.describing import Describer
 from clipindex.ingest.events import EmbeddingOn, SlowFile
-from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
+from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, Said
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.content import read_content
 from clipindex.pictures.decode import Pixels, decode, decoders
@@ -79,12 +80,14 @@ class Workers:
         preprocessing: Preprocessing,
         claims: ContentClaims,
         count: int | None,
+        describer: Describer,
     ) -> None:
         self._encoder = encoder
         self._geometry = encoder.bundle.image.geometry
         self._preprocessing = preprocessing
         self.claims = claims
         self._count = count or usable_cores()
+        self._describer = describer
         self._large = threading.Lock()
         self._stop = threading.Event()
         self._ready: Future[None] | None = None
@@ -186,12 +189,13 @@ class Workers:
         try:
             content = read_content(record.path)
             record, sha256 = content.record, content.sha256
+            said = self._describer.said(record.path, content.data)
             if claim and not self.claims.take(sha256):
-                return Known(record, sha256)
+                return Known(record, sha256, said)
             pixels, facts = decode(content.data, self._geometry, self._preprocessing)
         except FileFault as fault:
             return Faulty(record, fault, sha256)
-        return _Prepared(record=record, sha256=sha256, facts=facts, pixels=pixels)
+        return _Prepared(record=record, sha256=sha256, facts=facts, pixels=pixels, said=said)
 
     def _embed(self, batch: Sequence[_Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()
@@ -233,6 +237,7 @@ class _Prepared:
     sha256: bytes
     facts: PictureFacts
     pixels: Pixels  # uint8 [size, size, 3]
+    said: Said
 
 
 def _outcome(picture: _Prepared, vector: Vector) -> Embedded | Faulty:
@@ -240,5 +245,9 @@ def _outcome(picture: _Prepared, vector: Vector) -> Embedded | Faulty:
         fault = FileFault("the model gave no embedding")
         return Faulty(picture.record, fault, picture.sha256)
     return Embedded(
-        record=picture.record, sha256=picture.sha256, facts=picture.facts, vector=vector
+        record=picture.record,
+        sha256=picture.sha256,
+        facts=picture.facts,
+        vector=vector,
+        said=picture.said,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,13 +18,24 @@ from clipindex.model.towers import candidates, open_vision_tower
 if TYPE_CHECKING:
     import onnxruntime
 
-    from clipindex.model.text import TextTokenizer
+    from clipindex.model.text import TextTokenizer, Tokens
     from clipindex.pictures.decode import Pixels
 
 # Not numpy.typing's NDArray: importing that takes 15 ms at each start.
 Embeddings = np.ndarray[
     tuple[int, ...], np.dtype[np.float32]
 ]  # [batch, dimension], each row of length 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What a model made of one input. `vector` is float32 [dimension] of length 1, or the hidden
+    states of a vision-language model, [tokens, dimension]; `tokens`: how many of a text, and of a
+    picture where it stands in one sequence with texts, were read; `cut`: what to warn of."""
+
+    vector: Embeddings
+    tokens: int = 0
+    cut: str = ""
 
 
 class Encoder(Protocol):
@@ -55,6 +68,10 @@ class Encoder(Protocol):
 
     def embed_texts(self, texts: list[str]) -> tuple[Embeddings, list[str]]:
         """The same, and for each text that is longer than the context what to warn of."""
+        ...
+
+    def read_texts(self, texts: list[str]) -> list[Embedding]:
+        """The same, one by one."""
         ...
 
 
@@ -122,16 +139,17 @@ class Model:
     def embed_texts(self, texts: list[str]) -> tuple[Embeddings, list[str]]:
         """The same, and for each text that is longer than the context what to warn of. Raises
         ModelError."""
+        return together(self.read_texts(texts))
+
+    def read_texts(self, texts: list[str]) -> list[Embedding]:
+        """The same, one by one. Raises ModelError."""
         session, tokenizer = self._loaded_text()
         batch = [tokenizer.encode(text) for text in texts]
-        cuts = [
-            f"the text has {tokens.uncut} tokens, the model reads {len(tokens.ids)}; "
-            f"the rest is cut: {text[:40]!r}..."
-            for text, tokens in zip(texts, batch, strict=True)
-            if tokens.uncut > len(tokens.ids)
-        ]
         (embeddings,) = session.run(["text_embeds"], {"input_ids": tokenizer.pad(batch)})
-        return unit_length(embeddings), cuts
+        rows = zip(unit_length(embeddings), texts, batch, strict=True)
+        return [
+            Embedding(vector, len(tokens.ids), _cut(text, tokens)) for vector, text, tokens in rows
+        ]
 
     def _loaded_text(self) -> tuple[onnxruntime.InferenceSession, TextTokenizer]:
         with self._loading:
@@ -144,6 +162,19 @@ class Model:
                 session = onnxruntime_tower.load(self.bundle.text, options)
                 self._text = session, TextTokenizer(self.bundle.tokenizer, words)
             return self._text
+
+
+def together(made: Sequence[Embedding]) -> tuple[Embeddings, list[str]]:
+    """Embeddings [batch, dimension], and what to warn of."""
+    return np.stack([one.vector for one in made]), [one.cut for one in made if one.cut]
+
+
+def _cut(text: str, tokens: Tokens) -> str:
+    """What to warn of where a text was cut."""
+    if tokens.uncut == len(tokens.ids):
+        return ""
+    read = f"the text has {tokens.uncut} tokens, the model reads {len(tokens.ids)}"
+    return f"{read}; the rest is cut: {text[:40]!r}..."
 
 
 def unit_length(embeddings: np.ndarray[tuple[int, ...], np.dtype[Any]]) -> Embeddings:

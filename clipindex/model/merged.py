@@ -19,7 +19,7 @@ import numpy as np
 
 from clipindex.errors import ClipIndexWarning, ModelError, UsageError
 from clipindex.model.bundle import Bundle
-from clipindex.model.encoder import Embeddings, unit_length
+from clipindex.model.encoder import Embedding, Embeddings, together, unit_length
 from clipindex.model.manifest import MergedSpec
 from clipindex.model.providers import CPU_BATCH, Provider, unavailable
 
@@ -98,9 +98,11 @@ class MergedModel:
 
     def embed_texts(self, texts: list[str]) -> tuple[Embeddings, list[str]]:
         """As `encode_texts`, with what is to be warned of instead of a warning."""
-        kind = EmbeddingType(self.spec.pooling)
-        made, cuts = self._embed(texts, None, kind, Sequences())
-        return np.stack(made), cuts
+        return together(self.read_texts(texts))
+
+    def read_texts(self, texts: list[str]) -> list[Embedding]:
+        """The same, one by one."""
+        return self.read(texts, None, EmbeddingType(self.spec.pooling), Sequences())
 
     def _pooled(self, **inputs: Any) -> Embeddings:
         return np.stack(self.embed(**inputs, kind=EmbeddingType(self.spec.pooling)))
@@ -121,20 +123,22 @@ class MergedModel:
         Warns (ClipIndexWarning) of each text that is cut. Raises ModelError, UsageError for a text
         that is empty, or too long and not to be cut.
         """
-        made, cuts = self._embed(texts, pixels, kind, sequences or Sequences())
-        for cut in cuts:
-            warnings.warn(cut, ClipIndexWarning, stacklevel=2)
-        return made
+        made = self.read(texts, pixels, kind, sequences or Sequences())
+        for one in made:
+            if one.cut:
+                warnings.warn(one.cut, ClipIndexWarning, stacklevel=2)
+        return [one.vector for one in made]
 
-    def _embed(
+    def read(
         self,
         texts: Sequence[str] | None,
         pixels: Pixels | None,
         kind: EmbeddingType,
         sequences: Sequences,
-    ) -> tuple[list[Embeddings], list[str]]:
-        cuts: list[str] = []
+    ) -> list[Embedding]:
+        """As `embed`, with what is to be warned of instead of a warning."""
         longest = self._room(sequences)
+        cuts = [""] * len(texts if texts is not None else pixels if pixels is not None else ())
         parts: list[States] = []
         masks: list[Mask] = []
         if pixels is not None:
@@ -150,12 +154,16 @@ class MergedModel:
         mask = np.concatenate(masks, axis=1)
         inputs = {"states": np.concatenate(parts, axis=1), "mask": mask}
         (made,) = self._session("decoder").run([kind.value], inputs)
+        lengths = [int(kept) for kept in mask.sum(axis=1)]
         if kind is not EmbeddingType.LAST_LAYER:
-            return list(unit_length(made)), cuts
-        rows = [states[: int(kept.sum())] for states, kept in zip(made, mask, strict=True)]
-        if sequences.padding == "max_length":
-            rows = [np.pad(row, ((0, longest - len(row)), (0, 0))) for row in rows]
-        return rows, cuts
+            rows = list(unit_length(made))
+        else:
+            filled = longest if sequences.padding == "max_length" else 0
+            rows = [
+                np.pad(states[:length], ((0, max(0, filled - length)), (0, 0)))
+                for states, length in zip(made, lengths, strict=True)
+            ]
+        return [Embedding(*one) for one in zip(rows, lengths, cuts, strict=True)]
 
     def _room(self, sequences: Sequences) -> int:
         spec = self.spec
@@ -174,11 +182,11 @@ class MergedModel:
         """Ids and mask, both [batch, tokens], padding behind; `cuts` gets what is to be said."""
         tokenizer = self._loaded_tokenizer()
         batch = [tokenizer.encode(text).ids for text in texts]
-        for text, ids in zip(texts, batch, strict=True):
+        for row, (text, ids) in enumerate(zip(texts, batch, strict=True)):
             if not ids:
                 raise UsageError("a text is empty", hint="name something to embed")
             if len(ids) > room:
-                cuts.append(_cut(text, len(ids), room, sequences))
+                cuts[row] = _cut(text, len(ids), room, sequences)
         batch = [ids[:room] for ids in batch]
         length = room if sequences.padding == "max_length" else max(map(len, batch))
         filled = np.full((len(batch), length), self.bundle.text_spec.pad_id, dtype=np.int64)
@@ -215,6 +223,6 @@ def _cut(text: str, length: int, room: int, sequences: Sequences) -> str:
     if not sequences.truncation:
         raise UsageError(
             f"{what}: {text[:40]!r}...",
-            hint="shorten it, raise --max-length, or leave --no-truncation out",
+            hint="shorten it, raise --max-length, or let it be cut",
         )
     return f"{what}; the rest is cut: {text[:40]!r}..."

@@ -1,8 +1,8 @@
 """What decoding a picture may cost: memory, time, and how many are decoded side by side.
 
-Measured with Pillow 13.0, libwebp 1.6, libavif 1.4 and pi-heif 1.4: the peak of a process that
-decodes a picture of 36 megapixels, for each kind and mode. A header tells all of it, so that a
-file that would take too much is refused before anything is decoded.
+Measured with Pillow 13.0, libwebp 1.6, libavif 1.4, pi-heif 1.4 and libjxl 0.11: the peak of a
+process that decodes a picture of 36 megapixels, for each kind and mode. A header tells all of it,
+so that a file that would take too much is refused before anything is decoded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from clipindex.errors import FileFault
+from clipindex.errors import OverBudget
 from clipindex.pictures import jpeg
 
 # 179 megapixels, Pillow's own limit for a decompression bomb (PIL.Image.MAX_IMAGE_PIXELS * 2),
@@ -47,7 +47,8 @@ _CONVERSION = {
 }
 _CLEAR = 9  # RGBA, white, and the mask
 # Bytes a pixel that a decoder holds beside the picture.
-_DECODER = {"WEBP": 9, "AVIF": 10, "HEIC": 7}
+_DECODER = {"WEBP": 9, "AVIF": 10, "HEIC": 7, "JXL": 12}
+CHANNEL = 8  # of a JPEG XL picture, beside colours and alpha
 
 _large = threading.Lock()
 
@@ -55,7 +56,7 @@ _large = threading.Lock()
 def refuse_bombs(pixels: int, declared: tuple[int, int]) -> None:
     """`pixels`: how many are decoded, of a picture that says it has `declared`."""
     if pixels > MAX_PIXELS or declared[0] * declared[1] > MAX_DECLARED_PIXELS:
-        raise FileFault(
+        raise OverBudget(
             f"{declared[0]}x{declared[1]} pixels are over the budget of "
             f"{MAX_PIXELS // 1_000_000} megapixels"
         )
@@ -64,7 +65,7 @@ def refuse_bombs(pixels: int, declared: tuple[int, int]) -> None:
 def refuse_bytes(held: int, size: tuple[int, int]) -> None:
     """`held`: the bytes that decoding a picture of that size takes at its peak."""
     if held > MAX_BYTES_HELD:
-        raise FileFault(
+        raise OverBudget(
             f"{size[0]}x{size[1]} pixels of this kind take {held / 1e9:.1f} GB to decode, "
             f"over the budget of {MAX_BYTES_HELD / 1e9:.2f} GB"
         )
@@ -94,13 +95,13 @@ def coefficients_held(stream: jpeg.Stream) -> int:
 def refuse_time(stream: jpeg.Stream) -> None:
     """A JPEG whose scans would keep a decoder busy for minutes."""
     if len(stream.scans) > MAX_SCANS:
-        raise FileFault(f"more than {MAX_SCANS} scans: it would decode for minutes")
+        raise OverBudget(f"more than {MAX_SCANS} scans: it would decode for minutes")
     frame = stream.frame
     if frame is None or not (frame.arithmetic or len(stream.scans) > len(frame.components)):
         return  # what a Huffman decoder goes over once, its bytes pay for
     cost = sum(_samples(frame, scan.components) for scan in stream.scans)
     if cost * (_ARITHMETIC if frame.arithmetic else 1) > MAX_SAMPLES:
-        raise FileFault(
+        raise OverBudget(
             f"{len(stream.scans)} scans of {frame.width}x{frame.height} pixels"
             f"{', arithmetic coding' if frame.arithmetic else ''}: it would decode for minutes"
         )

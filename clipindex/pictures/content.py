@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from clipindex.errors import FileFault
 from clipindex.files.access import file_system_of
 from clipindex.files.file_system import FileRecord
-from clipindex.pictures import raw
+from clipindex.pictures import jxl, raw
 from clipindex.pictures.formats import (
     HEAD,
     OTHER_PICTURE_NAMES,
@@ -24,7 +24,7 @@ MAX_BYTES = 1 << 30  # a larger file is not read into memory
 # A copy or a download reserved the space and broke off: a head, and zeros from there to the end.
 # Told by its holes it need not be read, were it a gigabyte. A black BMP or TIFF looks like that.
 UNFILLED = 1 << 20  # bytes; a smaller file is read and judged by its decoder
-COMPRESSED = {"JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIC"}
+COMPRESSED = {"JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIC", "JXL"}
 NEVER_FILLED = "damaged: only zeros after its first bytes, as when a copy broke off"
 NOT_A_PICTURE = "has a picture's extension, but is not a picture"
 
@@ -51,27 +51,48 @@ def read_content(path: bytes) -> Content:
         if may_be_unfilled and file.is_hole_after(HEAD):
             raise FileFault(NEVER_FILLED)
         now, data = file.read()
-    if may_be_unfilled and data.endswith(b"\0") and len(data.rstrip(b"\0")) <= HEAD:
-        raise FileFault(NEVER_FILLED)
+    _refuse_unfilled(data)
     _refuse_other_raw(path, data)
     return Content(now, data, hashlib.sha256(data).digest())
+
+
+def check_picture(data: bytes) -> None:
+    """Raises FileFault for the bytes of a file without a name that `read_content` would refuse."""
+    _refuse_other_content(b"", data[:HEAD], len(data))
+    _refuse_unfilled(data)
+    _refuse_other_raw(b"", data)
+
+
+def _refuse_unfilled(data: bytes) -> None:
+    if len(data) < UNFILLED or picture_format(data[:HEAD]) not in COMPRESSED:
+        return
+    if data.endswith(b"\0") and len(data.rstrip(b"\0")) <= HEAD:
+        raise FileFault(NEVER_FILLED)
 
 
 def _refuse_other_content(path: bytes, head: bytes, size: int) -> None:
     kind = picture_format(head)
     if kind in UNREADABLE_FORMATS:
         raise FileFault(UNREADABLE_FORMATS[kind], skipped=True)
-    if kind in RAW_FORMATS and raw.version() is None:
-        raise FileFault(raw.MISSING, skipped=True)
+    _refuse_without_extra(kind)
     if kind is None:
         suffix = os.path.splitext(path)[1].lower()
         if suffix in PICTURE_NAMES:
             raise FileFault("empty file" if size == 0 else NOT_A_PICTURE)
         if suffix in OTHER_PICTURE_NAMES:
             raise FileFault(f"clipindex does not read {suffix.decode()} files", skipped=True)
+        if suffix == b".xmp":
+            raise FileFault("an XMP sidecar, read with its picture", skipped=True)
         raise FileFault("not a picture", skipped=True)
     if size > MAX_BYTES:
         raise FileFault(f"larger than {MAX_BYTES >> 30} GiB")
+
+
+def _refuse_without_extra(kind: str | None) -> None:
+    if kind in RAW_FORMATS and raw.version() is None:
+        raise FileFault(raw.MISSING, skipped=True)
+    if kind == "JXL" and jxl.version() is None:
+        raise FileFault(jxl.MISSING, skipped=True)
 
 
 def _refuse_other_raw(path: bytes, data: bytes) -> None:
@@ -81,8 +102,7 @@ def _refuse_other_raw(path: bytes, data: bytes) -> None:
     thumbnail as the picture.
     """
     kind = picture_format(data)
-    if kind in RAW_FORMATS and raw.version() is None:
-        raise FileFault(raw.MISSING, skipped=True)
+    _refuse_without_extra(kind)
     suffix = os.path.splitext(path)[1].lower()
     if kind == "TIFF" and suffix in TIFF_RAW_NAMES:
         raise FileFault("has a camera raw file's extension, but is not one")

@@ -13,24 +13,38 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 from PIL import Image, features
 from PIL import __version__ as pillow_version
 
 from clipindex._version import __version__
 from clipindex.errors import FileFault
-from clipindex.pictures import budget, damage, exif, heic, raw
+from clipindex.pictures import budget, damage, exif, heic, jxl, raw
 from clipindex.pictures.budget import MAX_PIXELS, MAX_SCANS
 from clipindex.pictures.colours import to_rgb
 from clipindex.pictures.exif import PictureFacts
-from clipindex.pictures.fitting import Pixels, fit, resized_middle, upright
+from clipindex.pictures.fitting import Box, Pixels, fit, resized_middle, upright
 from clipindex.pictures.formats import RAW_FORMATS, picture_format
 from clipindex.pictures.opening import Opened, open_picture
 from clipindex.pictures.plugins import open_jpeg
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
 
-__all__ = ["MAX_PIXELS", "MAX_SCANS", "Pixels", "decode", "decoders", "library_versions"]
+__all__ = [
+    "MAX_PIXELS",
+    "MAX_SCANS",
+    "Decoded",
+    "Pixels",
+    "decode",
+    "decode_into",
+    "decoders",
+    "library_versions",
+]
+
+T = TypeVar("T")
 
 # A camera's thumbnail (160x120) is not its preview: enlarged, it would replace the picture. The
 # same for every model, so that none quarantines what another indexes.
@@ -43,7 +57,12 @@ _MEMORY_FILE = re.compile(r" ?<_io\.BytesIO[^>]*>")
 @cache
 def decoders() -> str:
     """The versions that decide which files can be read; stored with the note of a refusal."""
-    libraries = {"Pillow": pillow_version, "pi-heif": heic.version(), "rawpy": raw.version()}
+    libraries = {
+        "Pillow": pillow_version,
+        "pi-heif": heic.version(),
+        "rawpy": raw.version(),
+        "imagecodecs": jxl.version(),
+    }
     installed = (f"{name} {version}" for name, version in libraries.items() if version)
     return ", ".join((f"clipindex {__version__}", *installed))
 
@@ -54,6 +73,20 @@ def library_versions() -> dict[str, str]:
     return {"pillow": pillow_version, "libjpeg": libjpeg}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A picture as its decoder leaves it: not upright yet, in whatever mode.
+
+    `declared`: its width and height. `box`: of one decoded at a reduced scale, the part that the
+    whole picture fills. `orientation` is used where its EXIF has none.
+    """
+
+    image: Image.Image
+    declared: tuple[int, int]
+    box: Box | None
+    orientation: int
+
+
 def decode(
     data: bytes, geometry: Geometry, preprocessing: Preprocessing
 ) -> tuple[Pixels, PictureFacts]:
@@ -61,14 +94,31 @@ def decode(
 
     Raises FileFault when it is damaged, cut short, over the budget or not decodable.
     """
+
+    def fitted(picture: Decoded) -> Pixels:
+        image = picture.image
+        if picture.box is not None:
+            image = resized_middle(image, picture.box, picture.declared, geometry)
+        return fit(to_rgb(upright(image, picture.orientation)), geometry)
+
+    return decode_into(fitted, data, geometry.short, preprocessing)
+
+
+def decode_into(
+    finish: Callable[[Decoded], T], data: bytes, size: int, preprocessing: Preprocessing
+) -> tuple[T, PictureFacts]:
+    """What `finish` makes of the decoded picture, and its facts.
+
+    A reduced scale leaves at least twice `size` pixels to the short side. `finish` runs while the
+    picture's memory counts as taken. Raises FileFault as `decode` does.
+    """
     kind = picture_format(data)
     try:
         if kind is None:
             raise FileFault("damaged or not decodable: not a picture")
         if kind in RAW_FORMATS:
-            return _decode_raw(data, kind, geometry, preprocessing)
-        opened = open_picture(data, kind, geometry.short, preprocessing)
-        return _pixels_and_facts(opened, kind, geometry)
+            return _raw_into(finish, data, kind, size, preprocessing)
+        return _opened_into(finish, open_picture(data, kind, size, preprocessing), kind)
     except FileFault:
         raise
     except MemoryError:
@@ -77,28 +127,27 @@ def decode(
         raise FileFault(f"damaged or not decodable: {_first_line(error)}") from error
 
 
-def _decode_raw(
-    data: bytes, kind: str, geometry: Geometry, preprocessing: Preprocessing
-) -> tuple[Pixels, PictureFacts]:
+def _raw_into(
+    finish: Callable[[Decoded], T], data: bytes, kind: str, size: int, preprocessing: Preprocessing
+) -> tuple[T, PictureFacts]:
     """A camera raw file's preview, decoded like any other picture."""
     preview = raw.preview(data)
     if isinstance(preview.data, bytes):
-        opened = open_picture(preview.data, "JPEG", geometry.short, preprocessing)
+        opened = open_picture(preview.data, "JPEG", size, preprocessing)
     else:
         opened = Opened(image=Image.fromarray(preview.data.squeeze()), kind=kind)
     image = opened.image
     if min(image.size) < SMALLEST_PREVIEW:
-        size = f"{image.width}x{image.height}"
-        raise FileFault(f"a camera raw file, but its preview is too small: {size} pixels")
-    pixels, facts = _pixels_and_facts(opened, kind, geometry, preview.orientation)
+        dimensions = f"{image.width}x{image.height}"
+        raise FileFault(f"a camera raw file, but its preview is too small: {dimensions} pixels")
+    made, facts = _opened_into(finish, opened, kind, preview.orientation)
     whole = (preview.width, preview.height)
-    return pixels, exif.facts_of_raw(facts, data, whole, image.getexif(), Image.Exif())
+    return made, exif.facts_of_raw(facts, data, whole, image.getexif(), Image.Exif())
 
 
-def _pixels_and_facts(
-    opened: Opened, kind: str, geometry: Geometry, orientation: int = 1
-) -> tuple[Pixels, PictureFacts]:
-    """`orientation` is used where the picture's EXIF has none."""
+def _opened_into(
+    finish: Callable[[Decoded], T], opened: Opened, kind: str, orientation: int = 1
+) -> tuple[T, PictureFacts]:
     image, declared = opened.image, opened.image.size
     # At sizes that the scale does not divide, the last column and row stand for less than a
     # pixel: `box` is the part of the reduced picture that the whole one fills.
@@ -115,8 +164,7 @@ def _pixels_and_facts(
             whole = open_jpeg(opened.stream.data) if opened.doubts and opened.at_least else image
             damage.refuse_zeros(whole, opened.stream, opened.doubts)
         facts = exif.facts(image, declared, kind)
-        picture = image if box is None else resized_middle(image, box, declared, geometry)
-        return fit(to_rgb(upright(picture, orientation)), geometry), facts
+        return finish(Decoded(image, declared, box, orientation)), facts
 
 
 def _refuse_costs(opened: Opened, declared: tuple[int, int]) -> int:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from clipindex.pictures.texts import printable
+
 if TYPE_CHECKING:
     from PIL.Image import Exif, Image
 
@@ -145,4 +147,4 @@ def _text(value: object) -> str:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         text = value.decode("latin-1")
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return printable(text)

@@ -16,7 +16,7 @@ HEAD = 4096  # enough for every signature below and for most cameras' first dire
 # of (quarantined), not one of the many other files that lie in a folder (skipped).
 PICTURE_NAMES = (
     b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif .hif"
-    b" .cr3 .raf .orf .rw2 .dng .nef .nrw .arw .sr2 .cr2 .pef .srw .3fr .iiq"
+    b" .jxl .cr3 .raf .orf .rw2 .dng .nef .nrw .arw .sr2 .cr2 .pef .srw .3fr .iiq"
 ).split()
 
 # Camera raw files that are TIFFs: their first picture is often a thumbnail of 160x120. Some of
@@ -33,7 +33,6 @@ OTHER_PICTURE_NAMES = (
 
 UNREADABLE_FORMATS = {  # recognised, so that the reason can say what it is
     "HEIF": "a HEIF picture that is not coded as HEVC, which clipindex cannot read",
-    "JPEG XL": "a JPEG XL picture, which clipindex cannot read",
 }
 
 # The size of a bitmap's second header tells it from any text that begins with "BM".
@@ -75,7 +74,7 @@ def picture_format(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
         return _brand(data)
     if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        return "JPEG XL"
+        return "JXL"
     return RAW_SIGNATURES.get(data[:16]) or RAW_SIGNATURES.get(data[:4])
 
 

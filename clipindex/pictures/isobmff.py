@@ -20,6 +20,9 @@ MOST_ITEMS = 70_000
 _TO_THE_END = 0  # a box of size 0 ends with the file
 _LARGE = 1  # a box of size 1 has its size in 64 bits behind its name
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
+_XMP_TYPE = b"application/rdf+xml"
+_LONGEST_XMP = 16 << 20  # bytes
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IN_FILE, _IN_IDAT = 0, 1  # construction methods of an item's location
 
 
@@ -43,6 +46,7 @@ class Item:
     size: tuple[int, int] = (0, 0)
     length_size: int = 4  # bytes of the length before each unit of HEVC data
     is_alpha: bool = False
+    is_xmp: bool = False
     made_of: list[int] = field(default_factory=list)  # a grid's tiles, in order
     alpha: list[int] = field(default_factory=list)
 
@@ -88,6 +92,31 @@ def without_exif(data: bytes) -> bytes:
     entry = re.compile(rb"infe[\2\3].{5,7}Exif", re.DOTALL)
     head = entry.sub(lambda match: match[0][:-4] + b"none", data[meta_box.start : meta_box.end])
     return data[: meta_box.start] + head + data[meta_box.end :]
+
+
+def xmp(data: bytes) -> bytes:
+    """The XMP packet: an item beside the picture, or a box of its own; b"" where there is none."""
+    for box in _boxes(data, 0, len(data)):
+        if box.kind == b"uuid" and data.startswith(_XMP_BOX, box.start):
+            return data[box.start + len(_XMP_BOX) : box.end]
+        if box.kind == b"meta":
+            try:
+                meta = _meta(data, box.start + 4, box.end)
+            except (IndexError, ValueError):  # the decoder says what is wrong
+                return b""
+            packets = (_content(data, meta, item) for item in meta.items.values() if item.is_xmp)
+            if packet := next(packets, b""):
+                return packet
+    return b""
+
+
+def _content(data: bytes, meta: _Meta, item: Item) -> bytes:
+    """The bytes of an item, as far as the file has them; b"" of one that is too long."""
+    base = {_IN_FILE: 0, _IN_IDAT: meta.idat[0]}.get(item.construction)
+    if base is None or sum(length for _, length in item.extents) > _LONGEST_XMP:
+        return b""
+    parts = ((base + start, base + start + length) for start, length in item.extents)
+    return b"".join(data[start:end] for start, end in parts)
 
 
 def _needed(meta: _Meta) -> Iterator[int]:
@@ -178,6 +207,7 @@ def _read_kinds(data: bytes, box: Box, meta: _Meta) -> None:
         width = 2 if version == 2 else 4
         item = meta.item(_number(data, entry.start + 4, width))
         item.kind = data[entry.start + 6 + width : entry.start + 10 + width]
+        item.is_xmp = item.kind == b"mime" and _XMP_TYPE in data[entry.start : entry.end]
 
 
 def _read_locations(data: bytes, box: Box, meta: _Meta) -> None:

@@ -17,12 +17,16 @@ from clipindex.pictures import (
     jpeg,
     jpeg_holes,
     jpeg_metadata,
+    jxl,
     png,
     webp,
 )
+from clipindex.pictures.jxl_file import JxlImageFile
 from clipindex.pictures.plugins import open_jpeg, plugin
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.pictures.tiff.picture import open_tiff
+
+UNREADABLE_CMYK = "a JPEG XL picture in CMYK, which clipindex cannot read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,8 @@ def open_picture(data: bytes, kind: str, size: int, preprocessing: Preprocessing
         return Opened(image=_open_container(data, kind), kind=kind)
     if kind == "WEBP":
         return _open_webp(data)
+    if kind == "JXL":
+        return _open_jxl(data, size, preprocessing)
     if kind == "TIFF":
         return Opened(image=open_tiff(data), kind=kind)
     if kind == "PNG":
@@ -94,6 +100,23 @@ def _open_webp(data: bytes) -> Opened:
     budget.refuse_bytes(held + 2 * len(data), (still.width, still.height))
     image = plugin("WEBP")(io.BytesIO(still.data))
     return Opened(image=image, kind="WEBP", too_short=still.too_short)
+
+
+def _open_jxl(data: bytes, size: int, preprocessing: Preprocessing) -> Opened:
+    """One made from a JPEG as that JPEG, so that both have the same pixels."""
+    image = JxlImageFile(io.BytesIO(data))
+    header, pixels = image.header, image.width * image.height
+    if header.has_black:
+        raise FileFault(UNREADABLE_CMYK, skipped=True)
+    budget.refuse_bombs(pixels, image.size)
+    held = budget.bytes_held("JXL", image.mode, image.size) + budget.CHANNEL * header.more * pixels
+    budget.refuse_bytes(held, image.size)
+    if header.has_jpeg:
+        with budget.one_large_picture_at_a_time(held):
+            made_from = jxl.jpeg(image.data)
+        if made_from is not None:
+            return _open_jpeg(made_from, size, preprocessing)
+    return Opened(image=image, kind="JXL")
 
 
 def _open_container(data: bytes, kind: str) -> Image.Image:

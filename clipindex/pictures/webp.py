@@ -79,6 +79,16 @@ def still(data: bytes) -> Still:
     return Still(file(parts), width, height, tuple(shorter))
 
 
+def xmp(data: bytes) -> bytes:
+    """The XMP packet; b"" where there is none."""
+    end = min(8 + int.from_bytes(data[4:8], "little"), len(data))
+    try:
+        chunks = (chunk for chunk in _chunks(data, _HEADER, end) if chunk.kind == b"XMP ")
+        return next((data[chunk.start : chunk.end] for chunk in chunks), b"")
+    except ValueError:  # the decoder says what is wrong
+        return b""
+
+
 def _chunks(data: bytes, at: int, end: int) -> Iterator[Chunk]:
     for _ in range(_MOST_CHUNKS):
         if at + 8 > end:

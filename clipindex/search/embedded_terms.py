@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from clipindex.collection.contract import bundle_for_query, recipe_of
+from clipindex.collection.contract import recipe_of
+from clipindex.collection.own_bundle import bundle_for_query
 from clipindex.collection.place import Located
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -87,3 +87,16 @@ def at_least(hits: Iterable[Hit], min_z: float | None) -> list[Hit]:
     """The hits whose z is not below `min_z`, ranked anew; what has no z stays."""
     kept = [hit for hit in hits if min_z is None or hit.z is None or hit.z >= min_z]
     return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
+
+
+def best_z(judged: Iterable[Hit]) -> float | None:
+    """How far the best of a query's hits stands out; None where none has a z."""
+    return max((hit.z for hit in judged if hit.z is not None), default=None)
+
+
+def nothing_fits(judged: Sequence[Hit], shown: Sequence[Hit]) -> bool | None:
+    """Whether none of a query's hits is a picture of what was asked; None: nobody can say.
+    `shown`: those that are left of the judged ones."""
+    if best_z(judged) is None or any(hit.fits is None for hit in shown):
+        return None
+    return not any(hit.fits for hit in shown)

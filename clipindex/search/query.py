@@ -11,7 +11,7 @@ from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
-from clipindex.collection.kept import Kept
+from clipindex.collection.kept import Kept, opened_for_reading
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Located, Place
 from clipindex.errors import ClipIndexWarning, Switched, UsageError
@@ -31,7 +31,10 @@ from clipindex.search.filters import (
 from clipindex.search.grouping import best_of_groups
 from clipindex.search.judge import at_least
 from clipindex.search.order import ORDER, Sort
-from clipindex.search.terms import Query, Term
+from clipindex.search.pairs import best_of_pairs
+from clipindex.search.scoped import Scope, scoped
+from clipindex.search.similar import with_vectors
+from clipindex.search.terms import Query, Term, TermKind
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import TAG, Payload, meta_of, tags_of
 from clipindex.stores.points import ReadablePoints
@@ -63,6 +66,7 @@ class Hit:
     ef: int | None = None  # how many candidates an approximate search kept
     z: float | None = None  # standard deviations above what the query scores in the collection
     fits: bool | None = None  # whether it is a picture of what was asked; None: nobody can say
+    payload: Payload = field(default_factory=dict, repr=False)  # of the point, as it is stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,8 @@ class QueryOptions:
     group_by: str | None = None  # a tag or metadata: the best picture of each of its values
     exclude_self: bool = False  # leave out the pictures that were asked with
     copies: bool = False  # each copy of a picture is a hit
+    pairs: bool = False  # a camera raw file and the JPEG beside it are one hit
+    scope: Scope = ()  # conditions without which a picture does not exist for this query
 
 
 def find(
@@ -121,17 +127,15 @@ def _find(
     trusting: bool = True,
 ) -> list[Hit]:
     """With `trusting`, pictures that are indexed take their stored vectors."""
+    if any(term.kind is TermKind.POINT for term in terms):
+        with opened_for_reading(located, QUERY, kept) as points:
+            terms = with_vectors(terms, scoped(points, options.scope))
     asked = embed_terms(located, terms, model, load, ensemble=options.ensemble, trusting=trusting)
-    stored, place = located.require(), located.place
-    with (
-        place.open_for_reading(stored, QUERY)
-        if kept is None
-        else kept.open_for_reading(place, stored, QUERY)
-    ) as points:
+    with opened_for_reading(located, QUERY, kept) as points:
         query = asked.query(points)
         if query is not None:
-            hits = asked.judge(query).judged(search(points, query, options), points)
-            return at_least(hits, options.min_z)
+            hits = search(scoped(points, options.scope), query, options)
+            return at_least(asked.judge(query).judged(hits, points), options.min_z)
     return _find(located, terms, options, model, load, kept, trusting=False)
 
 
@@ -147,11 +151,13 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
     def fetch(count: int) -> list[Hit]:
         return _best(points, query, only, replace(options, limit=count), method)
 
-    if options.group_by is None:
-        hits = fetch(options.limit)
-    else:
+    if options.group_by is not None:
         check_group(points, options.group_by)
         hits = best_of_groups(fetch, options.group_by, options.limit)
+    elif options.pairs:
+        hits = best_of_pairs(fetch, options.limit)
+    else:
+        hits = fetch(options.limit)
     if not hits:
         notes += unknown_values(points, options.pictures)
         for folder in _folders(options):
@@ -266,6 +272,7 @@ def _hit(copy: Copy, paths: tuple[str, ...], content: str, score: float) -> Hit:
         meta=meta_of(payload),
         sha256=content,
         exact_path=path_from_payload(payload),
+        payload=payload,
     )
 
 

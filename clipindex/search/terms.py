@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -52,20 +52,23 @@ class TermKind(StrEnum):
     AUTO = "auto"
     TEXT = "text"
     IMAGE = "image"
+    POINT = "point"  # an indexed picture, by the id of its point
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a query. `value` is a text or a path; bytes are the contents of a picture or
-    a text in UTF-8."""
+    """One term of a query. `value` is a text, a path or a point's id; bytes are the contents of a
+    picture or a text in UTF-8. `query`: the term as it is embedded already."""
 
     value: str | bytes
     kind: TermKind = TermKind.AUTO
     weight: float = 1.0
+    query: Query | None = None
 
 
-def parse_term(text: str) -> Term:
-    """`2*dog` is the text `dog` with weight 2, unless a file has that very name.
+def parse_term(text: str, is_file: Callable[[bytes], bool] = is_file) -> Term:
+    """`2*dog` is the text `dog` with weight 2, unless a file has that very name. A service, whose
+    files are not its callers', has its own `is_file`.
 
     Raises UsageError for a number that is no weight (`nan*dog`), and for a weight without a term.
     """
@@ -187,6 +190,8 @@ def embed_term(
     term: Term, encoder: QueryEncoder, preprocessing: Preprocessing, ensemble: bool
 ) -> Query:
     """One term as a query of its own. Raises UsageError where it is empty or cannot be read."""
+    if term.query is not None:
+        return term.query
     value = term.value
     if isinstance(value, bytes):
         if term.kind is not TermKind.TEXT and picture_format(value[:HEAD]) is not None:

@@ -1,8 +1,8 @@
 """The connection to a Qdrant server: timeouts, retries, and one place for every failure.
 
 Retries are safe because ids are deterministic: a request that timed out may have been applied,
-and repeating it changes nothing. Every exception that qdrant-client can raise becomes a
-StoreError whose message names the URL and never the key.
+and repeating it changes nothing. Every exception that a request can raise becomes a StoreError
+whose message names the URL and never the key.
 """
 
 from __future__ import annotations
@@ -13,24 +13,21 @@ import random
 import ssl
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from threading import Thread
 from types import MappingProxyType
 from typing import TypeVar
 
-import httpx
-from qdrant_client import QdrantClient
-
 from clipindex.errors import ClipIndexWarning, DiskFull, StoreError
 from clipindex.files.identity import escaped
 from clipindex.stores.address import Server
-from clipindex.stores.failures import AnswerFault, ErrorAnswer, Failure, status_of, understand
+from clipindex.stores.failures import AnswerFault, Failure, status_of, understand
+from clipindex.stores.session import Session, Transport
 
 FIRST_WAIT = 0.25  # seconds; doubled each time, and varied so that writers do not retry in step
 LONGEST_WAIT = 10.0  # seconds
-LARGEST_ANSWER = 64 << 20  # bytes; 250 points of 4,096 numbers have 13 MB
 SILENT_FOR = 3.0  # seconds; a longer wait is reported
 NOTE_EVERY = 30.0  # seconds between two such reports
 GRACE = 1.0  # seconds; a timeout of the request itself says more than ours
@@ -44,7 +41,7 @@ R = TypeVar("R")
 class RetryPolicy:
     """How long a caller waits."""
 
-    timeout: int  # seconds that the server may be silent; qdrant-client takes whole ones
+    timeout: int  # seconds that the server may be silent
     patience: float  # seconds for all attempts together
 
 
@@ -57,7 +54,7 @@ class TooLarge(Exception):
 
 
 class Connection:
-    """A client of one server, with its retries."""
+    """Requests to one server, with their retries."""
 
     def __init__(self, address: Server, policy: RetryPolicy) -> None:
         """`address.timeout` takes the place of the policy's. Raises StoreError for an authority
@@ -66,38 +63,38 @@ class Connection:
         self._address = address
         self._policy = replace(policy, timeout=address.timeout or policy.timeout)
         self._noted = 0.0  # when a wait was last reported
-        self._client = self._new_client()
+        self._session = self._new_session()
 
     def wait_longer(self, policy: RetryPolicy) -> None:
         """From now on wait at least as long as `policy` says."""
         self._policy = RetryPolicy(
             max(self._policy.timeout, policy.timeout), max(self._policy.patience, policy.patience)
         )
-        self._client.close()
-        self._client = self._new_client()
+        self._session.close()
+        self._session = self._new_session()
 
     def wait_at_most(self, policy: RetryPolicy) -> None:
         """From now on wait no longer than `policy` says."""
         self._policy = RetryPolicy(
             min(self._policy.timeout, policy.timeout), min(self._policy.patience, policy.patience)
         )
-        self._client = self._new_client()
+        self._session = self._new_session()
 
-    def _new_client(self) -> QdrantClient:
+    def _new_session(self) -> Session:
         # uncompressed: a small answer cannot grow, so its size is checked while it arrives
         headers = {"accept-encoding": "identity"}
-        if self._address.key:  # not as `api_key`: that warns of plain http even for localhost
+        if self._address.key:
             headers["api-key"] = self._address.key
         is_local = self._address.is_localhost
         try:
-            return QdrantClient(
-                url=self.url,
-                headers=headers,
-                timeout=self._policy.timeout,
-                check_compatibility=False,  # it prints from a thread; `create` checks the version
-                trust_env=not is_local,  # no proxy for localhost
-                event_hooks={"response": [_check_answer]},
-                verify=_authorities() if is_local else True,
+            return Session(
+                Transport(
+                    url=self.url,
+                    headers=headers,
+                    timeout=self._policy.timeout,
+                    trust_env=not is_local,  # no proxy for localhost
+                    verify=_authorities() if is_local else True,
+                )
             )
         except OSError as error:
             raise StoreError(
@@ -109,7 +106,7 @@ class Connection:
     def call(
         self,
         action: str,
-        request: Callable[[QdrantClient], T],
+        request: Callable[[Session], T],
         instead: Mapping[int, R] = MappingProxyType({}),
         *,
         can_split: bool = False,
@@ -144,22 +141,22 @@ class Connection:
             time.sleep(min(left, _pause(failure, attempt)))
         raise AssertionError("unreachable: count() never ends")
 
-    def _within_patience(self, request: Callable[[QdrantClient], T], started: float) -> T:
+    def _within_patience(self, request: Callable[[Session], T], started: float) -> T:
         """Raises AnswerFault when a request outlasts patience, or one timeout and GRACE.
 
         Timeouts of httpx restart with every byte, so a server that sends one a second would be
         waited for without end, in the headers as in the body. The request therefore runs in a
-        thread, which is abandoned together with its client.
+        thread, which is abandoned together with its session.
         """
         result: Future[T] = Future()
 
-        def run(client: QdrantClient) -> None:
+        def run(session: Session) -> None:
             try:
-                result.set_result(request(client))
+                result.set_result(request(session))
             except BaseException as error:
                 result.set_exception(error)
 
-        Thread(target=run, args=(self._client,), name="request", daemon=True).start()
+        Thread(target=run, args=(self._session,), name="request", daemon=True).start()
         began = time.monotonic()
         longest = max(started + self._policy.patience - began, self._policy.timeout + GRACE)
         while not result.done() and (waited := time.monotonic() - began) < longest:
@@ -167,13 +164,13 @@ class Connection:
                 self._note(f"has not answered for {waited:.0f} s; still waiting")
             wait([result], min(SLICE, longest - waited))
         if not result.done():
-            self._client = self._new_client()
+            self._session = self._new_session()
             raise AnswerFault(f"did not complete its answer within {longest:.0f} s")
         return result.result()
 
     def close(self) -> None:
         """Close the sockets."""
-        self._client.close()
+        self._session.close()
 
     def _note(self, text: str) -> None:
         """Report a wait, not too often: it happens inside a request, which returns no event."""
@@ -195,36 +192,6 @@ class Connection:
         if self._address.key:
             text = text.replace(self._address.key, "***")
         return escaped(text)
-
-
-class _Limited(httpx.SyncByteStream):
-    """A body that raises AnswerFault when it becomes too large."""
-
-    def __init__(self, stream: httpx.SyncByteStream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        for chunk in self._stream:
-            size += len(chunk)
-            if size > LARGEST_ANSWER:
-                raise AnswerFault(f"sent an answer larger than {LARGEST_ANSWER >> 20} MiB")
-            yield chunk
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _check_answer(response: httpx.Response) -> None:
-    """Raises ErrorAnswer for everything but a success with JSON, before qdrant-client parses it,
-    and AnswerFault for an answer that is compressed or too large."""
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise AnswerFault("compressed its answer, which it was asked not to do")
-    assert isinstance(response.stream, httpx.SyncByteStream)  # the client is synchronous
-    response.stream = _Limited(response.stream)
-    is_json = "json" in response.headers.get("content-type", "")
-    if response.status_code not in (200, 201, 202) or not is_json:
-        raise ErrorAnswer(response.status_code, response.headers, response.read())
 
 
 def _authorities() -> ssl.SSLContext | bool:

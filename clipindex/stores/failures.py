@@ -8,12 +8,9 @@ import ssl
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 PASSING = {408, 425, 429}  # statuses worth a retry, with those from 500 on except 501 and 505
 
@@ -32,7 +29,7 @@ class Failure:
 
 
 class ErrorAnswer(Exception):
-    """An HTTP answer that is not a success with JSON, raised before qdrant-client parses it."""
+    """An HTTP answer that is not a success with JSON, raised before it is parsed."""
 
     def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
         super().__init__(f"status {status}")
@@ -47,50 +44,39 @@ class AnswerFault(Exception):
 
 def status_of(error: Exception) -> int | None:
     """The HTTP status of the answer that caused an exception, None where there was no answer."""
-    source: Any = error.source if isinstance(error, ResponseHandlingException) else error
-    if isinstance(source, ErrorAnswer):
-        return source.status
-    return source.status_code if isinstance(source, UnexpectedResponse) else None
+    return error.status if isinstance(error, ErrorAnswer) else None
 
 
 def understand(error: Exception, timeout: int) -> Failure:
     """What an exception that a request raised means to a user; `timeout` in seconds."""
-    cause = error.source if isinstance(error, ResponseHandlingException) else error
-    match cause:
+    match error:
         case ErrorAnswer():
-            return _answered(cause)
-        case UnexpectedResponse():
-            headers = httpx.Headers(cause.headers)
-            return _answered(ErrorAnswer(cause.status_code or 0, headers, cause.content))
+            return _answered(error)
         case AnswerFault():
-            return Failure(reason=str(cause), hint=_IS_IT_QDRANT)
-        case ResourceExhaustedResponse():
-            return _later(_BUSY, float(cause.retry_after_s))
-        case QdrantException():
-            return _later(_BUSY)
+            return Failure(reason=str(error), hint=_IS_IT_QDRANT)
         case httpx.TimeoutException():
             return Failure(
                 reason=f"did not answer within {timeout} s",
                 hint="give a slow server, or one that loads a large collection, a longer --timeout",
                 passing=True,
             )
-        case httpx.ConnectError() if _is_tls(cause):
+        case httpx.ConnectError() if _is_tls(error):
             return Failure(
-                reason=f"has no certificate that this machine trusts ({_text(cause)})",
+                reason=f"has no certificate that this machine trusts ({_text(error)})",
                 hint="name its authority in SSL_CERT_FILE; for plain http write http://",
             )
         case httpx.ConnectError():
             return Failure(
-                reason=f"cannot be reached ({_text(cause)})",
+                reason=f"cannot be reached ({_text(error)})",
                 hint="is it running, and are host and port right? Qdrant's port is 6333",
                 passing=True,
             )
         case httpx.TransportError():
-            return replace(_later(f"cut the connection ({_text(cause)})"), was_cut=True)
+            return replace(_later(f"cut the connection ({_text(error)})"), was_cut=True)
         case json.JSONDecodeError():
             return _later("sent an answer that is cut short")
         case _:  # a 200 without an answer of Qdrant's: AssertionError, ValidationError, ...
-            reason = f"sent an answer that is not Qdrant's ({type(cause).__name__})"
+            reason = f"sent an answer that is not Qdrant's ({type(error).__name__})"
             return Failure(reason=reason, hint=_IS_IT_QDRANT)
 
 

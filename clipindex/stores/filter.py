@@ -56,6 +56,19 @@ class Filter:
         """This filter with further fields that must match."""
         return replace(self, equals=(*self.equals, *equals))
 
+    def also_all(self, other: Filter) -> Filter:
+        """This filter with all conditions of another one."""
+        return Filter(
+            equals=self.equals + other.equals,
+            differs=self.differs + other.differs,
+            among=self.among + other.among,
+            outside=self.outside + other.outside,
+            ranges=self.ranges + other.ranges,
+            beyond=self.beyond + other.beyond,
+            near=self.near + other.near,
+            absent=self.absent + other.absent,
+        )
+
     def also_among(self, field: str, values: Iterable[str]) -> Filter:
         """This filter with a further field that must have one of several values."""
         return replace(self, among=(*self.among, (field, tuple(values))))

@@ -64,8 +64,10 @@ def labels_by_reading(points: Stored) -> dict[str, Kind]:
     return {
         field: kind_of(value)
         for _, payload in points
-        for field, value in payload.items()
-        if is_label(field) and isinstance(value, str | int | float)
+        for field, values in payload.items()
+        if is_label(field)
+        for value in (values[:1] if isinstance(values, list) else [values])
+        if isinstance(value, str | int | float)
     }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -23,9 +24,11 @@ from clipindex.stores.filter import Filter, Value
 from clipindex.stores.labels import Kind, kind_of
 from clipindex.stores.lookup_sql import (
     COLUMNS,
+    FOLDERS,
     NAME,
     condition,
     condition_of_few,
+    folders_above,
     labels_of,
     row_of,
     value_of,
@@ -193,7 +196,10 @@ class Lookup:
         return int(row[0])
 
     def values(self, field: str) -> dict[Value, int]:
-        """The values of a column or a label, with how many points have each."""
+        """The values of a column or a label, with how many points have each; of folders, all of
+        those above a point."""
+        if field == FOLDERS:
+            return self._folders()
         is_column = field in COLUMNS
         sql = f"SELECT {field}, count(*) FROM points GROUP BY 1"
         if not is_column:
@@ -205,6 +211,15 @@ class Lookup:
             for value, count in rows
             if value is not None
         }
+
+    def _folders(self) -> dict[Value, int]:
+        counts: Counter[Value] = Counter()
+        sql = "SELECT folder, count(*) FROM points WHERE folder IS NOT NULL GROUP BY 1"
+        with self._lock:
+            rows = self._database.execute(sql).fetchall()
+        for folder, count in rows:
+            counts.update(dict.fromkeys((folder, *folders_above(folder)), count))
+        return dict(counts)
 
     def labels(self) -> dict[str, Kind]:
         """The fields that people made, by their names in the payload, and what they contain."""

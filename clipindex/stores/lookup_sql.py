@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from clipindex.stores.filter import Filter, Near, Range, Value
@@ -100,6 +101,16 @@ def _one_of(field: str, values: tuple[Any, ...]) -> tuple[SQL, Parameters]:
     if is_label(field):
         return _labelled(f"value IN ({marks})", field, [*values])
     return f"{field} IN ({marks})", [*values]
+
+
+def folders_above(folder: str) -> list[str]:
+    """The folders above one, as payloads name them.
+
+    >>> folders_above("/a/b")
+    ['/a', '/']
+    """
+    path = PureWindowsPath if "/" not in folder else PurePosixPath
+    return [str(above) for above in path(folder).parents]
 
 
 def _below(folder: str) -> tuple[SQL, Parameters]:

@@ -9,17 +9,14 @@ from __future__ import annotations
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-import numpy as np
-from qdrant_client import QdrantClient
-
 from clipindex.errors import ClipIndexWarning, StoreError
 from clipindex.stores import server_requests as requests
-from clipindex.stores.connection import Connection, RetryPolicy, TooLarge
+from clipindex.stores.connection import Connection, RetryPolicy
 from clipindex.stores.filter import Filter, Value
 from clipindex.stores.labels import LISTED, MOST_VALUES, Kind, is_label, values_by_reading
 from clipindex.stores.payload import FILTERED_FIELDS, INDEXED_FIELDS, Payload
@@ -41,9 +38,9 @@ from clipindex.stores.server_collections import (
 )
 from clipindex.stores.server_filter import askable, in_sizes, is_allowed
 from clipindex.stores.server_limits import PAGE
+from clipindex.stores.server_requests import Record
 from clipindex.stores.server_search import is_narrow, method_for, search_params, wants_exact
-
-Request = Callable[[str, Sequence[Any], QdrantClient], Any]  # collection, items
+from clipindex.stores.server_sender import Sender
 
 SAME_COSINE = 0.99999  # a server may normalise, or round on its way through a replica
 REREAD_AFTER = (0.5, 2.0)  # seconds: a replica may be behind for a moment
@@ -72,6 +69,7 @@ class ServerPoints:
         """
         self.location = f"{connection.url} ({collection})"
         self._connection, self._collection = connection, collection
+        self._sender = Sender(connection, collection)
         self._dimension = dimension
         info = info or describe(connection, collection)
         if info is None:
@@ -81,7 +79,6 @@ class ServerPoints:
         check_vectors(info, connection, collection, dimension)
         self._info = info
         self._indexed = set(info.indexed_fields)
-        self._most = POINTS_AT_ONCE  # points of a request; fewer once one was refused as too large
         self._lacks_index = False
         self._waits_for_index = False
 
@@ -105,14 +102,21 @@ class ServerPoints:
             self._waits_for_index = True
             self._connection.wait_longer(INDEXED_FIRST)
             self._note("prevent_unoptimized is set: each batch waits until it is indexed")
-        self._in_parts("writing to", requests.upsert, batch, self._info.limits.upsert)
+        self._sender.in_parts(
+            "writing to",
+            lambda name, part, session: session.writes.upsert(name, part),
+            batch,
+            self._info.limits.upsert,
+        )
 
     def flush(self) -> None:
         """Does nothing: each write was applied when it was acknowledged."""
 
     def retrieve(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """The existing points among `ids`."""
-        pages = self._in_parts("reading from", requests.retrieve, ids, self._info.limits.retrieve)
+        pages = self._sender.in_parts(
+            "reading from", requests.retrieve, ids, self._info.limits.retrieve
+        )
         return self._points(record for page in pages for record in page)
 
     def readings(self) -> Iterator[Reading]:
@@ -128,12 +132,12 @@ class ServerPoints:
     def _agreed(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
         """None where a copy is away: agreement needs them all, and the server answers 500."""
         request = partial(requests.retrieve, self._collection, ids, agreed=True)
-        return self._points(self._connection.call("reading from the replicas", request, {500: ()}))
+        return self._points(self._sender.call("reading from the replicas of", request, {500: ()}))
 
-    def _points(self, page: Iterable[Any]) -> dict[uuid.UUID, Point]:
+    def _points(self, page: Iterable[Record]) -> dict[uuid.UUID, Point]:
         return {
             (name := requests.parse_id(record.id, self.location)): Point(
-                name, np.asarray(record.vector, np.float32), record.payload or {}
+                name, record.vector, record.payload
             )
             for record in page
         }
@@ -181,9 +185,9 @@ class ServerPoints:
         while len(found) < limit:
             missing = min(limit - len(found), self._info.limits.page)
             request = partial(requests.groups, self._collection, vector, missing, others, params)
-            groups = self._call("searching", request)
-            yield from ((str(group.id), group.hits[0].score) for group in groups)
-            found += [str(group.id) for group in groups]
+            groups = self._sender.call("searching", request)
+            yield from groups
+            found += [content for content, _ in groups]
             if not groups:
                 break
             (others,) = in_sizes(only.also_outside("sha256", found), self._info.limits)
@@ -196,11 +200,11 @@ class ServerPoints:
     ) -> Iterator[tuple[uuid.UUID, Payload]]:
         """Ids and payloads of all matching points, read a page at a time."""
         for record in self._scroll(only, payload=True, start=start):
-            yield requests.parse_id(record.id, self.location), record.payload or {}
+            yield requests.parse_id(record.id, self.location), record.payload
 
     def _scroll(
         self, only: Filter, *, payload: bool, start: uuid.UUID | None = None
-    ) -> Iterator[Any]:
+    ) -> Iterator[Record]:
         """Every matching record once."""
         parts = askable(only, self._info.limits, self._indexed)
         seen: set[Any] = set()
@@ -212,11 +216,11 @@ class ServerPoints:
                     seen.add(record.id)
                     yield record
 
-    def _pages(self, only: Filter, *, payload: bool, start: uuid.UUID | None) -> Iterator[Any]:
+    def _pages(self, only: Filter, *, payload: bool, start: uuid.UUID | None) -> Iterator[Record]:
         offset: Any = None if start is None else str(start)
         while True:
             limit = min(PAGE, self._info.limits.page)
-            page, offset = self._call(
+            page, offset = self._sender.call(
                 "reading from",
                 partial(requests.scroll, self._collection, limit, offset, only, payload),
             )
@@ -231,7 +235,10 @@ class ServerPoints:
             return
         most = self._info.limits.indexes
         if most is None or len(self._indexed) < most:
-            self._call("indexing a field of", partial(requests.index, self._collection, name, kind))
+            self._sender.call(
+                "indexing a field of",
+                lambda session: session.writes.index(self._collection, name, kind),
+            )
             self._indexed.add(name)
         elif not self._lacks_index:
             self._lacks_index = True
@@ -248,14 +255,14 @@ class ServerPoints:
         if self._info.kinds.get(field) not in LISTED:
             return values_by_reading(self.scroll(), field)
         request = partial(requests.facet, self._collection, field, MOST_VALUES)
-        return {hit.value: hit.count for hit in self._call("listing values of", request)}
+        return dict(self._sender.call("listing values of", request))
 
     def count(self, only: Filter = Filter()) -> int:
         """The exact number of points that match the filter. Where strict mode forbids exact
         requests, their ids are read instead: a request for every page."""
         if not self._info.limits.exact:
             return sum(1 for _ in self._scroll(only, payload=False))
-        return int(self._call("counting", partial(requests.count, self._collection, only)).count)
+        return int(self._sender.call("counting", partial(requests.count, self._collection, only)))
 
     def estimate(self) -> int:
         """About how many points there are, from the collection's description. The server does not
@@ -265,7 +272,12 @@ class ServerPoints:
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points; the deletion is applied when this returns."""
-        self._in_parts("deleting from", requests.delete, ids, POINTS_AT_ONCE)
+        self._sender.in_parts(
+            "deleting from",
+            lambda name, part, session: session.writes.delete(name, part),
+            ids,
+            POINTS_AT_ONCE,
+        )
 
     def bulk_load(self, count: int) -> AbstractContextManager[None]:
         """Switches the search graph off during a large first load and on again afterwards."""
@@ -277,24 +289,3 @@ class ServerPoints:
 
     def _note(self, text: str) -> None:
         warnings.warn(f"{self.location}: {text}", ClipIndexWarning, stacklevel=3)
-
-    def _in_parts(self, action: str, send: Request, items: Sequence[Any], most: int) -> list[Any]:
-        """Send items in requests that the server takes: one that is too large is halved, and no
-        later one is as large. Returns the answers."""
-        answers: list[Any] = []
-        start = 0
-        size = min(most, self._most)
-        while start < len(items):
-            part = items[start : start + size]
-            request = partial(send, self._collection, part)
-            try:
-                answers.append(self._call(action, request, can_split=len(part) > 1))
-                start += len(part)
-            except TooLarge:
-                size = len(part) // 2
-                self._most = min(self._most, size)
-        return answers
-
-    def _call(self, action: str, request: Any, *, can_split: bool = False) -> Any:
-        what = f"{action} '{self._collection}'"
-        return self._connection.call(what, request, can_split=can_split)

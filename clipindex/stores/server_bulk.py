@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from qdrant_client import models
-
 from clipindex.errors import ClipIndexError, ClipIndexWarning
 from clipindex.stores.connection import Connection, RetryPolicy
 from clipindex.stores.server_collections import METADATA_KEY, CollectionInfo, describe, identity
@@ -67,11 +65,7 @@ def _set_graph(
         return True
     return connection.call(
         f"setting the index of '{collection}'",
-        lambda client: client.update_collection(
-            collection,
-            hnsw_config=models.HnswConfigDiff(m=links),
-            metadata={METADATA_KEY: dict(note)},
-        ),
+        lambda session: session.writes.update(collection, {METADATA_KEY: dict(note)}, links),
         instead={403: False},
     )
 

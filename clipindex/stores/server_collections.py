@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qdrant_client import models
-
 from clipindex.errors import ClipIndexWarning, ContractMismatch, StoreError, VerificationFailed
 from clipindex.files.identity import escaped
+from clipindex.stores import server_requests as requests
 from clipindex.stores.connection import Connection
 from clipindex.stores.labels import KINDS_OF_INDEXES, Kind
 from clipindex.stores.server_limits import Limits, limits_of
+from clipindex.stores.session import Session, path_of
 
 OLDEST = (1, 16)  # the first Qdrant that keeps metadata with a collection
 METADATA_KEY = "clipindex"  # our key in a collection's metadata
@@ -46,21 +46,13 @@ def describe(connection: Connection, collection: str) -> CollectionInfo | None:
     """A collection, by its name or an alias; None where there is none."""
     return connection.call(
         f"looking for collection '{collection}'",
-        lambda client: _info(
-            client.http.client.request(
-                type_=dict,
-                method="GET",
-                url="/collections/{name}",
-                path_params={"name": collection},
-            )
-        ),
+        lambda session: _info(session.get(path_of(collection))),
         instead={404: None},
     )
 
 
 def _info(answer: Mapping[str, Any]) -> CollectionInfo:
-    """Read from the JSON itself: qdrant-client refuses a whole description for one word that a
-    newer server has and it does not know.
+    """Words that only a newer server knows are passed over.
 
     Raises KeyError, TypeError or AttributeError for what no Qdrant answers.
     """
@@ -113,43 +105,41 @@ def create(
     metadata = {METADATA_KEY: dict(note)}
     info = describe(connection, collection)
     if info is None:
-        vectors = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
         connection.call(
             f"creating collection '{collection}'",
-            lambda client: client.create_collection(
-                collection, vectors_config=vectors, metadata=metadata
-            ),
+            lambda session: session.writes.create(collection, dimension, metadata),
             instead={409: True},  # by another writer, or by ours whose answer was lost
         )
     elif info.note is None and info.points == 0:
         check_vectors(info, connection, collection, dimension)
         connection.call(
             f"adopting the empty collection '{collection}'",
-            lambda client: client.update_collection(collection, metadata=metadata),
+            lambda session: session.writes.update(collection, metadata),
         )
 
 
 def aliases(connection: Connection) -> dict[str, str]:
     """Alias -> collection, for all aliases that the key may see."""
-    answer = connection.call(
-        "reading the aliases", lambda client: client.get_aliases(), instead={403: None}
-    )
-    if answer is None:
-        return {}
-    return {escaped(alias.alias_name): escaped(alias.collection_name) for alias in answer.aliases}
+    return connection.call("reading the aliases", _aliases, instead={403: {}})
 
 
 def all_aliases(connection: Connection) -> dict[str, str]:
     """As `aliases`. Raises StoreError where the key may not read them."""
-    answer = connection.call("reading the aliases", lambda client: client.get_aliases())
-    return {escaped(alias.alias_name): escaped(alias.collection_name) for alias in answer.aliases}
+    return connection.call("reading the aliases", _aliases)
+
+
+def _aliases(session: Session) -> dict[str, str]:
+    return {
+        escaped(alias["alias_name"]): escaped(alias["collection_name"])
+        for alias in session.get("/aliases")["result"]["aliases"]
+    }
 
 
 def delete(connection: Connection, collection: str) -> None:
     """Delete a collection; one that is gone is as good. Its aliases go with it."""
     connection.call(
         f"deleting collection '{collection}'",
-        lambda client: client.delete_collection(collection),
+        lambda session: session.writes.delete_collection(collection),
         instead={404: True},
     )
 
@@ -161,15 +151,9 @@ def set_alias(connection: Connection, alias: str, collection: str | None) -> Non
     would leave no alias where the server then refuses the new one. Raises VerificationFailed when
     the server does not confirm the change.
     """
-    action: Any
-    if collection is None:
-        action = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
-    else:
-        target = models.CreateAlias(alias_name=alias, collection_name=collection)
-        action = models.CreateAliasOperation(create_alias=target)
     connection.call(
         f"changing the alias '{alias}'",
-        lambda client: client.update_collection_aliases([action]),
+        lambda session: session.writes.set_alias(alias, collection),
     )
     for pause in PAUSES:
         time.sleep(pause)
@@ -203,9 +187,7 @@ def check_vectors(
 
 def _check_version(connection: Connection) -> None:
     """Raises StoreError for a server that is too old to store the contract."""
-    version = escaped(
-        connection.call("asking for the version", lambda client: client.info().version)
-    )
+    version = escaped(connection.call("asking for the version", requests.version))
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None:
         message = f"{connection.url} has an unknown version: {version}"

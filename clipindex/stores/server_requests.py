@@ -1,39 +1,39 @@
-"""The requests that are sent for points, one function each, and the filter as Qdrant's client
-spells it."""
+"""The requests that read points, one function each, and what their answers contain."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from qdrant_client import QdrantClient, models
+import numpy as np
 
 from clipindex.errors import StoreError
 from clipindex.stores.filter import Filter
-from clipindex.stores.points import Point, Vector
+from clipindex.stores.payload import Payload
+from clipindex.stores.points import Vector
+from clipindex.stores.session import Session, path_of
+
+NO_VECTOR: Vector = np.empty(0, np.float32)
 
 
-def upsert(collection: str, batch: Sequence[Point], client: QdrantClient) -> Any:
-    """Write points and wait until they are applied."""
-    records = [
-        models.PointStruct(id=str(p.id), vector=p.vector.tolist(), payload=dict(p.payload))
-        for p in batch
-    ]
-    return client.upsert(collection, points=records, wait=True)
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A point as the server answers it; the id may be another program's."""
+
+    id: object
+    payload: Payload
+    vector: Vector  # empty where none was asked for
 
 
 def retrieve(
-    collection: str, ids: Sequence[Any], client: QdrantClient, *, agreed: bool = False
-) -> Any:
+    collection: str, ids: Sequence[Any], session: Session, *, agreed: bool = False
+) -> list[Record]:
     """Points with vectors and payloads; `agreed`: as most of their replicas have them."""
-    return client.retrieve(
-        collection,
-        ids=list(map(str, ids)),
-        with_payload=True,
-        with_vectors=True,
-        consistency=models.ReadConsistencyType.MAJORITY if agreed else None,
-    )
+    body = {"ids": list(map(str, ids)), "with_payload": True, "with_vector": True}
+    parameters = {"consistency": "majority"} if agreed else {}
+    return [_record(point) for point in session.post(_points(collection), body, **parameters)]
 
 
 def groups(
@@ -41,67 +41,54 @@ def groups(
     vector: Vector,
     limit: int,
     only: Filter,
-    params: models.SearchParams,
-    client: QdrantClient,
-) -> Any:
-    """One point of each content; the other copies are found by a scroll."""
-    return client.query_points_groups(
-        collection,
-        group_by="sha256",
-        query=vector.tolist(),
-        limit=limit,
-        group_size=1,
-        query_filter=rest_filter(only),
-        search_params=params,
-        with_payload=False,
-    ).groups
+    params: Mapping[str, object],
+    session: Session,
+) -> list[tuple[str, float]]:
+    """Digest and score of the best contents; their copies are found by a scroll."""
+    body = {
+        "group_by": "sha256",
+        "query": vector.tolist(),
+        "limit": limit,
+        "group_size": 1,
+        "filter": only.conditions(),
+        "params": params or None,
+        "with_payload": False,
+        "with_vector": False,
+    }
+    answer = session.post(_points(collection, "query", "groups"), body)
+    return [(str(group["id"]), float(group["hits"][0]["score"])) for group in answer["groups"]]
 
 
 def scroll(
-    collection: str,
-    limit: int,
-    offset: Any,
-    only: Filter,
-    payload: bool,
-    client: QdrantClient,
-) -> Any:
+    collection: str, limit: int, offset: object, only: Filter, payload: bool, session: Session
+) -> tuple[list[Record], object]:
     """A page of ids, with `payload` also payloads, and the offset of the next page."""
-    return client.scroll(
-        collection,
-        limit=limit,
-        offset=offset,
-        scroll_filter=rest_filter(only),
-        with_payload=payload,
-        with_vectors=False,
-    )
+    body = {
+        "limit": limit,
+        "offset": offset,
+        "filter": only.conditions(),
+        "with_payload": payload,
+        "with_vector": False,
+    }
+    answer = session.post(_points(collection, "scroll"), body)
+    return [_record(point) for point in answer["points"]], answer["next_page_offset"]
 
 
-def count(collection: str, only: Filter, client: QdrantClient) -> Any:
+def count(collection: str, only: Filter, session: Session) -> int:
     """The exact number of points."""
-    return client.count(collection, count_filter=rest_filter(only), exact=True)
+    body = {"filter": only.conditions(), "exact": True}
+    return int(session.post(_points(collection, "count"), body)["count"])
 
 
-def index(collection: str, name: str, kind: str, client: QdrantClient) -> Any:
-    """Create a payload index and wait for it; `kind` as Qdrant names it."""
-    schema = models.PayloadSchemaType(kind)
-    return client.create_payload_index(collection, name, field_schema=schema, wait=True)
-
-
-def facet(collection: str, name: str, most: int, client: QdrantClient) -> Any:
+def facet(collection: str, name: str, most: int, session: Session) -> list[tuple[Any, int]]:
     """The values of an indexed field, the most frequent first, with their exact counts."""
-    return client.facet(collection, name, limit=most, exact=True).hits
+    answer = session.post(path_of(collection, "facet"), {"key": name, "limit": most, "exact": True})
+    return [(hit["value"], int(hit["count"])) for hit in answer["hits"]]
 
 
-def delete(collection: str, ids: Sequence[Any], client: QdrantClient) -> Any:
-    """Delete points and wait until that is applied."""
-    selector = models.PointIdsList(points=list(map(str, ids)))
-    return client.delete(collection, points_selector=selector, wait=True)
-
-
-def rest_filter(only: Filter) -> models.Filter | None:
-    """A filter as qdrant-client's model, None for the empty filter."""
-    conditions = only.conditions()
-    return None if conditions is None else models.Filter.model_validate(conditions)
+def version(session: Session) -> str:
+    """The server's version."""
+    return str(session.get("/")["version"])
 
 
 def parse_id(name: object, location: str) -> uuid.UUID:
@@ -113,3 +100,17 @@ def parse_id(name: object, location: str) -> uuid.UUID:
             f"{location} contains a point that clipindex did not write: {name}",
             hint="use a --collection that no other program writes to",
         ) from None
+
+
+def _points(collection: str, *rest: str) -> str:
+    return path_of(collection, "points", *rest)
+
+
+def _record(point: Mapping[str, Any]) -> Record:
+    """Raises KeyError, TypeError or ValueError for what no Qdrant answers."""
+    vector = point.get("vector")
+    return Record(
+        point["id"],
+        dict(point.get("payload") or {}),
+        NO_VECTOR if vector is None else np.array(vector, np.float32, ndmin=1),
+    )

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qdrant_client import models
-
 from clipindex.stores.filter import Filter
 from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
 
@@ -50,15 +48,14 @@ def is_narrow(info: CollectionInfo, only: Filter, count: Callable[[Filter], int]
     return only != Filter() and count(only) * NARROW <= info.points
 
 
-def search_params(info: CollectionInfo, method: SearchMethod) -> models.SearchParams:
+def search_params(info: CollectionInfo, method: SearchMethod) -> dict[str, object]:
     """The parameters of a request. Quantised vectors only choose candidates: the scores are those
     of the vectors themselves, so that they are cosines. (Exact searches use no others.)"""
-    quantization = None
-    if info.is_quantised and method != EXACT:
+    if method == EXACT:
+        return {"exact": True}
+    params: dict[str, object] = {"hnsw_ef": method.ef}
+    if info.is_quantised:
         most = info.limits.oversampling
-        quantization = models.QuantizationSearchParams(
-            rescore=True, oversampling=OVERSAMPLING if most is None else min(OVERSAMPLING, most)
-        )
-    return models.SearchParams(
-        exact=True if method == EXACT else None, hnsw_ef=method.ef, quantization=quantization
-    )
+        oversampling = OVERSAMPLING if most is None else min(OVERSAMPLING, most)
+        params["quantization"] = {"rescore": True, "oversampling": oversampling}
+    return params

@@ -14,6 +14,7 @@ from clipindex.collection.opening import Collection, open_for_change
 from clipindex.collection.place import Place
 from clipindex.errors import ClipIndexWarning, UsageError
 from clipindex.files.identity import display_path
+from clipindex.stores.described import own_fields
 from clipindex.stores.filter import Filter
 from clipindex.stores.labels import INDEX_KINDS
 from clipindex.stores.payload import META, Payload
@@ -45,10 +46,11 @@ class Joiner:
     is_new: bool = False  # whether a file differs from what all pictures were joined to
 
     def payload(self, payload: Payload) -> Payload:
-        """A picture's payload with its metadata."""
+        """A picture's payload with its metadata; where the files say nothing of a field, that is
+        what the picture's own file says."""
         fields = self.fields_of(str(payload.get("path", "")))
         kept = {name: value for name, value in payload.items() if name not in self.owned}
-        return {**kept, **fields}
+        return {**own_fields(payload), **kept, **fields}
 
     def fields_of(self, path: str) -> Payload:
         """The fields that the files give the picture at this path, of several the last one."""
@@ -64,7 +66,7 @@ def joiner_for(collection: Collection, *, forgotten: Sequence[MetadataFile] = ()
     unread: set[str] = set()
     for file in collection.catalogue.metadata_files():
         try:
-            data = _read(file.path)
+            data = read_file(file.path)
             table = read_table(data, display_path(file.path), file.key, file.texts)
         except UsageError as error:
             message = f"metadata stays as it is: {error.message} ({display_path(file.path)})"
@@ -133,7 +135,7 @@ def join(
 def check_table(file: Path, key: str | None = None, texts: Sequence[str] = ()) -> bytes:
     """The absolute path of a file of metadata. Raises UsageError for a file that is no table."""
     path = os.fsencode(os.path.abspath(os.path.expanduser(file)))
-    read_table(_read(path), display_path(path), key, texts)
+    read_table(read_file(path), display_path(path), key, texts)
     return path
 
 
@@ -165,7 +167,8 @@ def _known(
     return MetadataFile(path=path, key=key, texts=texts)
 
 
-def _read(path: bytes) -> bytes:
+def read_file(path: bytes) -> bytes:
+    """The bytes of a table. Raises UsageError for a file that cannot be read."""
     try:
         return Path(os.fsdecode(path)).read_bytes()
     except OSError as error:

@@ -85,11 +85,18 @@ def _fits(path: str, name: str, pattern: str) -> bool:
     return fnmatchcase(path, pattern) or fnmatchcase(path, "*/" + pattern)
 
 
-def read_table(data: bytes, name: str, key: str | None = None, texts: Iterable[str] = ()) -> Table:
+def read_table(
+    data: bytes,
+    name: str,
+    key: str | None = None,
+    texts: Iterable[str] = (),
+    *,
+    all_text: bool = False,
+) -> Table:
     """A CSV file (UTF-8; comma, semicolon or tab) or JSON lines, told apart by the name's end.
 
     `key` is the column that names pictures, by default the first of KEYS that there is; columns
-    in `texts` are text, whatever their values look like. Raises UsageError.
+    in `texts`, or all, are text, whatever their values look like. Raises UsageError.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -114,7 +121,9 @@ def read_table(data: bytes, name: str, key: str | None = None, texts: Iterable[s
     shown = [column for column in columns if column != key or not only_names]
     others = {column: _field(column, name) for column in shown}
     kinds = {
-        other: Kind.TEXT if column in texts else _kind(record.get(column) for _, record in records)
+        other: Kind.TEXT
+        if all_text or column in texts
+        else _kind(record.get(column) for _, record in records)
         for column, other in others.items()
     }
     rows = [

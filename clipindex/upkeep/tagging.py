@@ -10,78 +10,77 @@ from clipindex.collection.opening import Collection, open_for_change
 from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.errors import UsageError
-from clipindex.files.identity import display_path, point_id, resolve_root
-from clipindex.stores.filter import Filter
+from clipindex.files.identity import display_path, resolve_root
 from clipindex.stores.payload import TAG, Payload, Tags, check_key, tag_fields, tags_of
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points
 from clipindex.stores.verified import BatchVerified, write_verified
+from clipindex.upkeep.selection import Selection, below
 
 KEYS_SHOWN = 10  # of the tags that there are, in an error about one that there is not
 
 
-def tag(place: Place, tags: Tags, paths: Sequence[AnyPath]) -> int:
-    """Put tags on every indexed picture at or below the paths; returns how many lacked them.
-    Raises UsageError for a key that no tag can have, and for a path with nothing below it."""
+def tag(place: Place, tags: Tags, pictures: Sequence[AnyPath] | Selection) -> int:
+    """Put tags on every indexed picture at or below paths, or on those of a selection; returns
+    how many lacked them. Raises UsageError for a key that no tag can have, and for a path with
+    nothing below it."""
     for key in tags:
         check_key(key)
     with open_for_change(place, "tag") as collection:
-        ids = points_below(collection, paths)
+        ids, _ = _chosen(collection, pictures)
         for key in tags:
             collection.points.index_field(TAG + key)
         return sum(batch.points for batch in put_tags(collection.points, ids, tags))
 
 
-def untag(place: Place, keys: Sequence[str], paths: Sequence[AnyPath]) -> int:
-    """Take tags off every indexed picture at or below the paths; returns how many had them.
+def untag(place: Place, keys: Sequence[str], pictures: Sequence[AnyPath] | Selection) -> int:
+    """Take tags off every indexed picture at or below paths, or off those of a selection; returns
+    how many had them.
 
     Raises as `tag` does, and for a key that none of these pictures has; then nothing is changed.
     """
     for key in keys:
         check_key(key)
     with open_for_change(place, "untag") as collection:
-        ids, present = _below(collection, paths)
+        ids, present = _chosen(collection, pictures)
         for key in keys:
             if key not in present:
-                names = sorted(present)
                 raise UsageError(
-                    f"no picture at or below {'this path' if len(paths) == 1 else 'these paths'} "
-                    f"has the tag '{key}'",
-                    path=display_path(resolve_root(paths[0])) if len(paths) == 1 else "",
-                    hint=f"their tags: {', '.join(names[:KEYS_SHOWN])}"
-                    + (", ..." if len(names) > KEYS_SHOWN else "")
-                    if names
-                    else "they have no tags",
+                    f"{_none_of(pictures)} has the tag '{key}'",
+                    path=_only_path(pictures),
+                    hint=_listed(sorted(present)),
                 )
         return sum(batch.points for batch in take_tags(collection.points, ids, keys))
 
 
-def points_below(collection: Collection, paths: Sequence[AnyPath]) -> list[uuid.UUID]:
-    """Points of this source at or below any of the paths, whether these still exist or not.
-    Raises UsageError for a path at or below which nothing is indexed."""
-    return _below(collection, paths)[0]
-
-
-def _below(collection: Collection, paths: Sequence[AnyPath]) -> tuple[list[uuid.UUID], set[str]]:
-    """The points at or below the paths, and the keys of all their tags."""
-    ids: dict[uuid.UUID, None] = {}
+def _chosen(
+    collection: Collection, pictures: Sequence[AnyPath] | Selection
+) -> tuple[list[uuid.UUID], set[str]]:
+    """The points that are meant, and the keys of all their tags."""
     keys: set[str] = set()
-    for path in paths:
-        name = resolve_root(path)
-        itself = collection.points.retrieve([point_id(collection.source, name)])
-        only = Filter().also(("source", collection.source), ("folders", display_path(name)))
-        below = {point.id: None for point in itself.values()}
-        keys.update(*(tags_of(point.payload) for point in itself.values()))
-        for point, payload in collection.points.scroll(only):
-            below[point] = None
-            keys.update(tags_of(payload))
-        if not below:
-            raise UsageError(
-                "nothing is indexed at or below this path",
-                path=display_path(name),
-                hint="correct the path, or ingest it first; `clipindex status` lists the folders",
-            )
-        ids |= below
-    return list(ids), keys
+    if isinstance(pictures, Selection):
+        keys.update(*(picture.tags for picture in pictures.pictures))
+        return [picture.id for picture in pictures.pictures], keys
+    payloads = below(collection.points, collection.source, pictures)
+    keys.update(*map(tags_of, payloads.values()))
+    return list(payloads), keys
+
+
+def _none_of(pictures: Sequence[AnyPath] | Selection) -> str:
+    if isinstance(pictures, Selection):
+        return "none of these pictures"
+    paths = "this path" if len(pictures) == 1 else "these paths"
+    return f"no picture at or below {paths}"
+
+
+def _only_path(pictures: Sequence[AnyPath] | Selection) -> str:
+    if isinstance(pictures, Selection) or len(pictures) != 1:
+        return ""
+    return display_path(resolve_root(pictures[0]))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > KEYS_SHOWN else ""
+    return f"their tags: {', '.join(names[:KEYS_SHOWN])}{more}" if names else "they have no tags"
 
 
 def put_tags(points: Points, ids: Iterable[uuid.UUID], tags: Tags) -> Iterator[BatchVerified]:

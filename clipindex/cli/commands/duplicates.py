@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from clipindex.cli import options
 from clipindex.cli.results import show_count
 from clipindex.cli.session import Session, command
+from clipindex.cli.sheet_option import Html
 from clipindex.errors import UsageError
 
 WHAT = "What to do"
@@ -28,7 +30,14 @@ class Action(StrEnum):
     VERDICTS = "verdicts"
 
 
-@command(writes=True, rivals=(("json", "paths"), ("json", "null")))
+@command(
+    writes=True,
+    rivals=(
+        ("json", "paths"),
+        ("json", "null"),
+        *product(("json", "only_paths", "null"), ("html",)),
+    ),
+)
 def duplicates(
     session: Session,
     words: Annotated[
@@ -57,6 +66,15 @@ def duplicates(
     mirrored: Annotated[
         bool,
         typer.Option("--mirrored", help="Also mirror images.", rich_help_panel=WHICH),
+    ] = False,
+    pairs: Annotated[
+        bool,
+        typer.Option(
+            "--pairs",
+            help="A camera raw file and the JPEG beside it (or HEIC and JPEG) are one picture: "
+            "they are kept together.",
+            rich_help_panel=WHICH,
+        ),
     ] = False,
     min_score: Annotated[
         float | None,
@@ -88,6 +106,7 @@ def duplicates(
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,
+    html: Html = None,
 ) -> int:
     """Find copies, and the same picture resized, re-encoded or cropped.
 
@@ -101,6 +120,7 @@ def duplicates(
         clipindex duplicates
         clipindex duplicates ~/Pictures/2019 --mirrored
         clipindex duplicates different a.jpg b.jpg
+        clipindex duplicates --html duplicates.html
         clipindex duplicates -0 | xargs -0 mv -t ~/to-look-at
     """
     action, paths = _parsed(words or [])
@@ -115,10 +135,12 @@ def duplicates(
     how = DuplicatesOptions(
         exact=exact,
         mirrored=mirrored,
+        pairs=pairs,
         min_score=LEAST_COSINE if min_score is None else min_score,
     )
     events = session.index().duplicates_events(paths, how)
-    return show_duplicates(events, session.output, paths=only_paths or null, zero=null)
+    listing = only_paths or null
+    return show_duplicates(events, session.output, paths=listing, zero=null, html=html)
 
 
 def _parsed(words: list[Path]) -> tuple[Action, list[Path]]:
@@ -131,7 +153,7 @@ def _parsed(words: list[Path]) -> tuple[Action, list[Path]]:
 def _check(session: Session, action: Action, paths: list[Path], *, everything: bool) -> None:
     """Raises UsageError for options and paths that the action has no use for, or lacks."""
     if action is not Action.LIST:
-        only_list = ("exact", "mirrored", "min_score", "only_paths", "null")
+        only_list = ("exact", "mirrored", "pairs", "min_score", "only_paths", "null", "html")
         session.refuse_typed(only_list, f"`duplicates {action}` lists no groups")
     if action is not Action.FORGET:
         session.refuse_typed(("everything",), "only with `duplicates forget`")

@@ -150,6 +150,7 @@ def ingest(
         ),
     ] = None,
     part: options.PartText = None,
+    reread: options.Reread = False,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = BATCH_SIZE,
@@ -175,9 +176,10 @@ def ingest(
 ) -> int | None:
     """Index all pictures in folders, or bring their index up to date.
 
-    JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC files are recognised by their content. Links to
-    files are read, links to folders are not followed; hidden names and folders that programs keep
-    for themselves (@eaDir, lost+found, ...) are excluded and counted.
+    JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC files are recognised by their content,
+    camera raw and JPEG XL with the extras raw and jxl. Links to files are read, links to folders
+    are not followed; hidden names and folders that programs keep for themselves (@eaDir,
+    lost+found, ...) are excluded and counted.
 
     Safe to interrupt at any time: finished batches stay, the next run goes on. Nothing is
     deleted because a file is missing, unless you say --prune.
@@ -209,6 +211,7 @@ def ingest(
     share, tags = values.part(part), parse_tags(tag) if tag else None
     how = IngestOptions(
         batch_size=batch_size,
+        reread=reread,
         limit=limit,
         workers=workers,
         max_seconds=values.seconds(max_duration),
@@ -255,6 +258,7 @@ def _refuse_what_would_be_ignored(
     if not dry_run:
         session.refuse_typed(("checksum",), "only with --dry-run")
     else:
+        session.refuse_typed(("reread",), "not with --dry-run")
         session.refuse_typed(("prune",), "not with --dry-run; see `clipindex prune --dry-run`")
         session.refuse_typed(("remember", "metadata"), "not with --dry-run, which stores nothing")
     if not paths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -13,23 +14,21 @@ import typer
 from clipindex.cli import options
 from clipindex.cli.filter_options import WHICH, PictureOptions, picture_filter
 from clipindex.cli.hit_options import MOST_HITS, HitOptions
-from clipindex.cli.results import remarks, show_hits, show_paths
+from clipindex.cli.results import remarks
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
 
 SEARCH = "What to search for"
 
 
-def _refuse_nan(option: typer.CallbackParam, number: float | None) -> float | None:
-    if number is not None and number != number:  # which no range excludes
-        least, most = getattr(option.type, "min", None), getattr(option.type, "max", None)
-        raise typer.BadParameter(f"nan is not a number from {least:g} to {most:g}")
-    return number
-
-
 @command(
     without=("source",),
-    rivals=(("json", "paths"), ("json", "null"), ("exact", "approximate")),
+    rivals=(
+        ("json", "paths"),
+        ("json", "null"),
+        ("exact", "approximate"),
+        *product(("json", "paths", "null"), ("show",)),
+    ),
     groups=(PictureOptions, HitOptions),
 )
 def query(
@@ -110,7 +109,7 @@ def query(
             min=-1.0,
             max=1.0,
             metavar="SCORE",
-            callback=_refuse_nan,
+            callback=options.refuse_nan,
             envvar="CLIPINDEX_MIN_SCORE",
             help="Leave out pictures below this score, -1 to 1.",
             show_default=False,
@@ -123,7 +122,7 @@ def query(
             min=-1000.0,
             max=1000.0,
             metavar="Z",
-            callback=_refuse_nan,
+            callback=options.refuse_nan,
             envvar="CLIPINDEX_MIN_Z",
             help="Leave out pictures that stand out less than this: z counts standard deviations "
             "above what the query scores on the collection's pictures in general.",
@@ -185,14 +184,17 @@ def query(
         clipindex query cat.jpg --limit 20
         clipindex query "a dog" beach.jpg --minus people
         clipindex query "a dog" --taken 2024-06 --near 48.858,2.294 --within 10km
+        clipindex query sunset -n 100 --html sunsets.html
         clipindex query sunset --under ~/Pictures/2019 -0 | xargs -0 ls -l
     """
-    from clipindex.cli.query_terms import read_terms
+    from clipindex.cli.presenting import check, present
+    from clipindex.cli.query_terms import question_of, read_terms
     from clipindex.search.judge import at_least
     from clipindex.search.known_pictures import is_known
     from clipindex.search.query import QueryOptions, find
     from clipindex.stores.search_method import Accuracy
 
+    check(session, only_paths=paths, null=null)
     for folder in under or ():
         if not os.path.lexists(folder):
             session.output.note(f"there is no folder '{folder}'; searching what was indexed there")
@@ -210,6 +212,7 @@ def query(
         group_by=session.more["group_by"],
         exclude_self=session.more["exclude_self"],
         copies=session.more["copies"],
+        pairs=session.more["pairs"],
         accuracy=accuracy,
         ensemble=ensemble,
     )
@@ -220,6 +223,7 @@ def query(
             raise UsageError("--batch takes its queries from the file, not from the command line")
         if paths or null:
             raise UsageError("--batch prints JSON, not paths")
+        session.refuse_typed(("show", "open_hits", "html"), "--batch prints JSON")
         wanted = replace(wanted, min_z=min_z)
         return answer_batch(session.index(model=model), batch, wanted, session.output)
     reading = read_terms(
@@ -229,10 +233,8 @@ def query(
         session.output.note(note)
     judged = find(session.place(), reading.terms, wanted, model=model)
     hits = at_least(judged, min_z)
-    for remark in remarks(judged, hits, min_z):
+    said = list(remarks(judged, hits, min_z))
+    for remark in said:
         session.output.say(remark)
-    if paths or null:
-        show_paths(hits, zero=null)
-    else:
-        show_hits(hits, session.output)
+    present(hits, session, question_of(reading.terms), said, only_paths=paths, null=null)
     return None

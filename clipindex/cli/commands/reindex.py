@@ -17,6 +17,7 @@ def reindex(
     fail_on_vanished: options.FailOnVanished = False,
     model: options.Model = None,
     part: options.PartText = None,
+    reread: options.Reread = False,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = BATCH_SIZE,
@@ -37,6 +38,7 @@ def reindex(
 
     how = IngestOptions(
         batch_size=batch_size,
+        reread=reread,
         limit=limit,
         workers=workers,
         max_seconds=values.seconds(max_duration),

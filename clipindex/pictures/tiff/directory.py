@@ -80,10 +80,14 @@ class Directory:
     def blob(self, tag: int) -> bytes:
         """A tag's values as bytes; b"" if absent or cut off."""
         entry = self.entries.get(tag)
-        if entry is None or entry.kind not in (1, 7):
+        return b"" if entry is None or entry.kind not in (1, 7) else self.content(tag)
+
+    def content(self, tag: int) -> bytes:
+        """The bytes of a tag's values, whatever their type; b"" if absent or cut off."""
+        entry = self.entries.get(tag)
+        if entry is None or entry.place + entry.size > len(self.data):
             return b""
-        end = entry.place + entry.count
-        return self.data[entry.place : end] if end <= len(self.data) else b""
+        return self.data[entry.place : entry.place + entry.size]
 
     @property
     def is_reduced(self) -> bool:

@@ -30,6 +30,7 @@ class Versions:
     extra: str = ""
 
 
+SERVICE = "clipindex serve: pip install 'clipindex[serve]'"
 LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "dhash": Versions("1.4", "1.4"),
     "filelock": Versions("4.2", "4.3.1"),
@@ -50,6 +51,12 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "tqdm": Versions("4.66", "4.70.1"),
     "typer": Versions("0.26.1", "0.28.0", below="0.29"),
     "rawpy": Versions("0.25", "0.28.0", extra="camera raw files: pip install 'clipindex[raw]'"),
+    "python-multipart": Versions("0.0.18", "0.0.34", extra=SERVICE),
+    "starlette": Versions("0.49.1", "1.10.0", extra=SERVICE),
+    "uvicorn": Versions("0.34", "0.54.0", extra=SERVICE),
+    "imagecodecs": Versions(
+        "2024.12.30", "2026.3.6", extra="JPEG XL: pip install 'clipindex[jxl]'"
+    ),
     "openvino": Versions("2026.3", "2026.4.1", extra="Intel: pip install 'clipindex[openvino]'"),
 }
 # Builds of onnxruntime for other devices bring the module under a name of their own.

@@ -10,7 +10,7 @@ import numpy as np
 from clipindex.errors import ClipIndexError, FileFault
 from clipindex.model.bundle import TEXT, VISION, Bundle
 from clipindex.model.encoder import Encoder
-from clipindex.pictures import heic, raw
+from clipindex.pictures import heic, jxl, raw
 from clipindex.pictures.decode import Pixels, decode, library_versions
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
 from clipindex.stores.points import Vector, is_unit
@@ -126,7 +126,7 @@ def _known(name: str, bundle: Bundle, file: str, vector: Vector, where: str) -> 
 def _decoders() -> Iterator[Check]:
     """A picture of each common format, and which others can be read."""
     versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
-    more = {"HEIC": heic.version(), "camera raw": raw.version()}
+    more = {"HEIC": heic.version(), "camera raw": raw.version(), "JPEG XL": jxl.version()}
     names = [*PICTURES, *(name for name, version in more.items() if version)]
     hint = "python -m pip install --force-reinstall pillow"
     for name, data in PICTURES.items():

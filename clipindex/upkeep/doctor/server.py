@@ -1,4 +1,4 @@
-"""A server: reachable, its version, the collection's state. Loads qdrant-client."""
+"""A server: reachable, its version, the collection's state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import closing
 from clipindex.collection.place import Health, Place
 from clipindex.collection.server_place import ServerPlace
 from clipindex.files.identity import escaped
+from clipindex.stores import server_requests
 from clipindex.stores.address import Server
 from clipindex.stores.connection import READING, Connection
 from clipindex.stores.server_collections import OLDEST, describe
@@ -37,8 +38,7 @@ def is_reached(checks: Iterable[Check]) -> bool:
 
 
 def _version(connection: Connection, address: Server) -> Iterator[Check]:
-    answer = connection.call("asking for the version", lambda client: client.info().version)
-    version = escaped(str(answer))
+    version = escaped(connection.call("asking for the version", server_requests.version))
     numbers = re.match(r"(\d+)\.(\d+)", version)
     needed = ".".join(map(str, OLDEST))
     if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from clipindex.collection.contract import bundle_for_query
 from clipindex.collection.folder_place import FolderPlace
+from clipindex.collection.own_bundle import bundle_for_query
 from clipindex.collection.place import Located, Place
 from clipindex.errors import ClipIndexError
 from clipindex.model.bundle import DEFAULT_MODEL, Bundle, find_bundle

@@ -27,6 +27,7 @@ class Role(StrEnum):
     COPY = "copy"  # the same bytes as the best
     NEAR = "near"  # the same picture
     MIRRORED = "mirrored"  # the same picture, mirrored
+    PAIR = "pair"  # the same shot as the best, beside it: a camera raw file's JPEG
 
 
 class Unread(StrEnum):
@@ -41,10 +42,12 @@ class Unread(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicatesOptions:
     """How duplicates are searched. `exact`: only files with the same bytes; no picture is opened.
-    `min_score`: pictures whose embeddings have a lower cosine are not compared."""
+    `min_score`: pictures whose embeddings have a lower cosine are not compared. `pairs`: a camera
+    raw file and the JPEG beside it are one shot; neither is a duplicate of the other."""
 
     exact: bool = False
     mirrored: bool = False
+    pairs: bool = False
     min_score: float = LEAST_COSINE
 
 

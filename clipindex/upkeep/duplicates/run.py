@@ -45,6 +45,7 @@ from clipindex.upkeep.duplicates.groups import (
 )
 from clipindex.upkeep.duplicates.hashing import Hashed, hashed
 from clipindex.upkeep.duplicates.nearest import near_pairs
+from clipindex.upkeep.duplicates.pairs import without_pairs
 from clipindex.upkeep.verify.points import reader
 
 Events = Generator[DuplicatesEvent, None, None]
@@ -76,6 +77,8 @@ def duplicates(
                 with suppress(DiskFull, StoreError):  # they are dropped another time
                     catalogue.drop_likenesses(contents.digests)
     groups = _groups(contents, verdicts, looked, located.place.source)
+    if options.pairs:
+        groups = without_pairs(groups)
     yield from groups
     spare = [file for group in groups for file in group.files if file.spare]
     summary = DuplicatesSummary(

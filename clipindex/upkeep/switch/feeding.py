@@ -6,8 +6,8 @@ import time
 import warnings
 from contextlib import closing
 
-from clipindex.collection.contract import bundle_for
 from clipindex.collection.opening import Collection
+from clipindex.collection.own_bundle import bundle_for
 from clipindex.collection.place import Beside, is_shared
 from clipindex.collection.switch_progress import note_progress
 from clipindex.errors import ClipIndexError, ClipIndexWarning

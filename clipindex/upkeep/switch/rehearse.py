@@ -14,7 +14,8 @@ from heapq import nsmallest
 
 import numpy as np
 
-from clipindex.collection.contract import bundle_for, recipe_of
+from clipindex.collection.contract import recipe_of
+from clipindex.collection.own_bundle import bundle_for
 from clipindex.collection.place import Place, is_shared
 from clipindex.errors import UsageError
 from clipindex.files.identity import display_path

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
-from clipindex.collection.contract import Contract, StoredContract, bundle_for, contract_of
+from clipindex.collection.contract import Contract, StoredContract, contract_of
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.kept import Kept
 from clipindex.collection.lock import locked
 from clipindex.collection.noted import computed_with
+from clipindex.collection.own_bundle import bundle_for
 from clipindex.collection.place import Beside, Located, Place, is_shared
 from clipindex.collection.switch_progress import note_progress
 from clipindex.errors import ContractMismatch, DiskFull, Refused, StoreError, UsageError

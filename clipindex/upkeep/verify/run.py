@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
 
-from clipindex.collection.contract import bundle_for, recipe_of
+from clipindex.collection.contract import recipe_of
 from clipindex.collection.folder_place import FolderPlace
 from clipindex.collection.noted import computed_with
+from clipindex.collection.own_bundle import bundle_for
 from clipindex.collection.place import Located, Place
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder

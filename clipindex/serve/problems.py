@@ -1,0 +1,106 @@
+"""Errors as answers: a status and `{"error": words, "hint": words or null}`, never a traceback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from clipindex.errors import (
+    ClipIndexError,
+    CollectionBusy,
+    DiskFull,
+    FileFault,
+    OverBudget,
+    Refused,
+    StoreError,
+    UsageError,
+)
+from clipindex.serve.threads import QueueFull
+
+STATUSES: tuple[tuple[type[ClipIndexError], int], ...] = (  # the first that fits
+    (UsageError, 400),
+    (CollectionBusy, 503),
+    (StoreError, 503),
+    (DiskFull, 507),
+    (Refused, 403),
+    (ClipIndexError, 500),
+)
+RETRY = {"retry-after": "1"}
+USAGE, SERVER_ERROR = "invalid_request_error", "server_error"  # OpenAI's types of errors
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+OPTION = re.compile(r"--([a-z][a-z-]*)")
+
+
+class Problem(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+        *,
+        parameter: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        """`parameter`: the one at fault; `code`: a name of the error for programs. Both are told
+        in OpenAI's shape alone."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.hint = hint
+        self.headers = dict(headers or {})
+        self.parameter = parameter
+        self.code = code
+
+    def answer(self, path: str = "") -> JSONResponse:
+        """The answer to a request for this path; below /v1/ in OpenAI's shape."""
+        content: dict[str, Any] = {"error": self.message, "hint": self.hint or None}
+        if path.startswith("/v1/"):
+            content = {
+                "error": {
+                    "message": self.message + (f" ({self.hint})" if self.hint else ""),
+                    "type": TYPES.get(self.status, SERVER_ERROR if self.status >= 500 else USAGE),
+                    "param": self.parameter,
+                    "code": self.code,
+                }
+            }
+        return JSONResponse(content, self.status, self.headers)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Any error as a problem."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ClipIndexError):
+        status = next(status for kind, status in STATUSES if isinstance(error, kind))
+        retry = RETRY if status == 503 else None
+        return Problem(status, _in_parameters(error.message), _in_parameters(error.hint), retry)
+    if isinstance(error, OverBudget):
+        return Problem(413, f"the picture is too large: {error.reason}")
+    if isinstance(error, FileFault):
+        return Problem(422, f"the picture cannot be read: {error.reason}")
+    if isinstance(error, QueueFull):
+        return Problem(503, "too many requests wait", "try again in a second", RETRY)
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, error.detail, headers=error.headers)
+    return Problem(500, f"unexpected {type(error).__name__}", "the log of the service has more")
+
+
+def _in_parameters(text: str) -> str:
+    """Options named in a message, as the parameters of a request."""
+    return OPTION.sub(lambda match: match[1].replace("-", "_"), text)
+
+
+async def _answered(request: Request, error: Exception) -> JSONResponse:
+    return problem_of(error).answer(request.url.path)
+
+
+ANSWERED = (Problem, ClipIndexError, FileFault, QueueFull, HTTPException, Exception)
+HANDLERS: Mapping[Any, Callable[..., Any]] = dict.fromkeys(ANSWERED, _answered)
