@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clipindex.collection.contract import StoredContract, bundle_for_query, recipe_of
+from clipindex.collection.contract import StoredContract, recipe_of
 from clipindex.collection.opening import open_for_change
+from clipindex.collection.own_bundle import bundle_for_query
 from clipindex.collection.place import Place
 from clipindex.errors import UsageError
 from clipindex.files.identity import display_path, path_from_payload, resolve_root

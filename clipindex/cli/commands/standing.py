@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import options
-from clipindex.cli.filter_options import WHICH, PictureOptions, date, picture_filter
+from clipindex.cli.filter_options import WHICH, PictureOptions, picture_filter
 from clipindex.cli.origins import checked
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
+from clipindex.search.filter_texts import date
 from clipindex.stores.payload import parse_tag
 
 WHAT = "What to do"

@@ -16,8 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clipindex.collection.contract import Contract, bundle_for_query
+from clipindex.collection.contract import Contract
 from clipindex.collection.opening import Collection
+from clipindex.collection.own_bundle import bundle_for_query
 from clipindex.collection.place import Located
 from clipindex.collection.questions import FROM_THE_FIRST, FoundContent, StandingQuestion
 from clipindex.collection.verdicts import now
