@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +15,6 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 import httpx
-from PIL import Image
 
 import clipindex
 from clipindex import Condition, Hit, PictureFilter, QueryOptions, Sort
@@ -28,7 +26,7 @@ from clipindex.serve.options import Limits
 from clipindex.serve.parameters import PARAMETERS
 from clipindex.serve.wanted import wanted
 from clipindex.stores.search_method import Accuracy
-from conftest import TINY, make_pictures, picture, picture_bytes
+from conftest import TINY, make_pictures, picture_bytes
 from serving import Caller, calling, listening
 
 pytestmark = pytest.mark.usefixtures("one_load")
@@ -349,20 +347,6 @@ def test_a_picture_by_its_id(caller: Caller) -> None:
         f"/original/{result['id']}", headers={"if-none-match": original.headers["etag"]}
     )
     assert again.status_code == 304
-
-
-def test_a_picture_that_browsers_do_not_show_becomes_a_jpeg(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    picture(1, (3000, 20)).save(tmp_path / "pictures" / "wide.tif")
-    picture(2).save(tmp_path / "pictures" / "small.png")
-    index = clipindex.Index(tmp_path / "store", model=str(TINY))
-    index.ingest(tmp_path / "pictures")
-    with calling(index) as caller:
-        results = caller.get("/search", params={"q": "a cat"}).json()["results"]
-        shown = {result["name"]: caller.get(f"/original/{result['id']}") for result in results}
-    assert shown["small.png"].headers["content-type"] == "image/png"
-    assert shown["wide.tif"].headers["content-type"] == "image/jpeg"
-    assert Image.open(io.BytesIO(shown["wide.tif"].content)).size == (2048, 14)
 
 
 def test_facets_count_what_there_is(caller: Caller, folder: Path) -> None:

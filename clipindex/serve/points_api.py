@@ -19,7 +19,6 @@ from clipindex.serve.pictures_json import indexed_json
 from clipindex.serve.problems import Problem
 from clipindex.serve.service import Service, service_of
 
-LARGEST = 2048  # pixels of a picture that is converted
 MEDIA_TYPES = {  # what browsers show as it is
     "JPEG": "image/jpeg",
     "PNG": "image/png",
@@ -28,6 +27,8 @@ MEDIA_TYPES = {  # what browsers show as it is
     "AVIF": "image/avif",
     "BMP": "image/bmp",
 }
+
+LARGEST_SHOWN = 2048  # pixels of the longer side
 
 
 def routes() -> list[Route]:
@@ -72,7 +73,7 @@ async def point(request: Request) -> Response:
 
 async def original(request: Request) -> Response:
     """The picture's own bytes, as they were indexed; of a format that browsers do not show, a
-    JPEG of it."""
+    JPEG of up to LARGEST_SHOWN pixels."""
     picture = await visible_picture(request)
     headers = {"etag": f'"{picture.sha256}"', "cache-control": "private, max-age=86400"}
     if request.headers.get("if-none-match") == headers["etag"]:
@@ -81,7 +82,7 @@ async def original(request: Request) -> Response:
     media = MEDIA_TYPES.get(str(picture.payload.get("format")))
     if media is not None:
         return Response(content.data, media_type=media, headers=headers)
-    shown = await service_of(request).handle_picture(thumbnail, content.data, LARGEST)
+    shown = await service_of(request).handle_picture(thumbnail, content.data, LARGEST_SHOWN)
     return Response(shown, media_type="image/jpeg", headers=headers)
 
 
