@@ -497,6 +497,7 @@ def test_an_answer_is_one_json_document(caller: Caller) -> None:
     assert json.loads(answer.content).keys() == {"object", "data", "model", "usage"}
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_work(folder: Path, tmp_path: Path) -> None:
     """Against a service that was started as the page says, but for its port."""
     pytest.importorskip("openai")
