@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from clipindex._version import __version__ as __version__
 
 if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test holds them equal)
+    from clipindex.collection.questions import StandingQuestion as StandingQuestion
     from clipindex.collection.root_options import RootOptions as RootOptions
     from clipindex.collection.status import CollectionStatus as CollectionStatus
     from clipindex.errors import ClipIndexError as ClipIndexError
@@ -60,6 +61,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.scope import Part as Part
     from clipindex.model.providers import Provider as Provider
     from clipindex.pictures.preprocessing import Preprocessing as Preprocessing
+    from clipindex.search.classifying import Label as Label
     from clipindex.search.filters import Condition as Condition
     from clipindex.search.filters import PictureFilter as PictureFilter
     from clipindex.search.order import Sort as Sort
@@ -72,6 +74,8 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.stores.search_method import Accuracy as Accuracy
     from clipindex.stores.verified import BatchVerified as BatchVerified
     from clipindex.upkeep.backup import Backup as Backup
+    from clipindex.upkeep.classify import Classified as Classified
+    from clipindex.upkeep.classify import ClassifyOptions as ClassifyOptions
     from clipindex.upkeep.compact import Compaction as Compaction
     from clipindex.upkeep.doctor.checks import Check as Check
     from clipindex.upkeep.duplicates.findings import DuplicateFile as DuplicateFile
@@ -91,6 +95,10 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.selection import Selected as Selected
     from clipindex.upkeep.selection import Selection as Selection
     from clipindex.upkeep.selection import SelectOptions as SelectOptions
+    from clipindex.upkeep.standing.asking import QuestionUnasked as QuestionUnasked
+    from clipindex.upkeep.standing.asking import StandingHit as StandingHit
+    from clipindex.upkeep.standing.editing import QuestionOptions as QuestionOptions
+    from clipindex.upkeep.standing.editing import StandingFound as StandingFound
     from clipindex.upkeep.tag_table import TagReport as TagReport
     from clipindex.upkeep.verify.findings import Finding as Finding
     from clipindex.upkeep.verify.findings import Sample as Sample
@@ -98,6 +106,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.verify.findings import VerifyOptions as VerifyOptions
 
 _EXPORTS = {  # module -> its public names
+    "collection.questions": "StandingQuestion",
     "collection.root_options": "RootOptions",
     "collection.status": "CollectionStatus",
     "errors": (
@@ -119,6 +128,7 @@ _EXPORTS = {  # module -> its public names
     "ingest.scope": "Part",
     "model.providers": "Provider",
     "pictures.preprocessing": "Preprocessing",
+    "search.classifying": "Label",
     "search.filters": "Condition PictureFilter",
     "search.order": "Sort",
     "search.query": "Hit QueryOptions",
@@ -128,6 +138,7 @@ _EXPORTS = {  # module -> its public names
     "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
     "upkeep.backup": "Backup",
+    "upkeep.classify": "Classified ClassifyOptions",
     "upkeep.compact": "Compaction",
     "upkeep.duplicates.findings": (
         "DuplicateFile DuplicateGroup DuplicatesFinished DuplicatesOptions DuplicatesProgress "
@@ -140,6 +151,8 @@ _EXPORTS = {  # module -> its public names
     "upkeep.quarantine": "Quarantined",
     "upkeep.selection": "Selected SelectOptions Selection",
     "upkeep.tag_table": "TagReport",
+    "upkeep.standing.asking": "QuestionUnasked StandingHit",
+    "upkeep.standing.editing": "QuestionOptions StandingFound",
     "upkeep.verify.findings": "Finding Sample Verification VerifyOptions",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}

@@ -32,7 +32,7 @@ SUMMARY_FIELDS = {
     *("type", "found", *STATUSES, "newly_quarantined", "deferred", "left_out", "vanished"),
     *("points", "embedded", "written", "seconds", "pictures_per_second", "model", "provider"),
     *("store", "collection", "exit_code", "tagged", "newly_vanished", "vanished_notes"),
-    *("pruned", "accepted", "quarantine_reasons", "skip_reasons"),
+    *("pruned", "accepted", "quarantine_reasons", "skip_reasons", "standing"),
 }
 HIT_FIELDS = {
     *("rank", "score", "path", "paths", "id", "width", "height", "taken", "tags", "search", "ef"),
@@ -606,7 +606,7 @@ def forty(photos: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -
     return seen
 
 
-@pytest.mark.parametrize("command", ["query", "status", "help"])
+@pytest.mark.parametrize("command", ["status", "help"])
 def test_tables_fit_a_terminal_of_40_columns(forty: dict[str, str], command: str) -> None:
     lines = ESCAPE.sub("", forty[command]).splitlines()
     assert lines

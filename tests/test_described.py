@@ -324,6 +324,17 @@ def test_what_a_picture_says_is_searched_listed_and_shown(
     assert {("keywords", "beach"), ("keywords", "Ännchen"), ("rating", 4.0)} <= listed
 
 
+def test_a_picture_is_in_the_group_of_each_of_its_keywords(
+    library: clipindex.Index, photos: Path
+) -> None:
+    (photos / "001.xmp").write_bytes(xmp(words("beach", "dog")))
+    library.reindex()
+    own = str(photos / "001.jpg")
+    hits = library.query(own, QueryOptions(group_by="keywords"))
+    found = [(hit.group, Path(hit.path).name) for hit in hits]
+    assert found == [("beach", "001.jpg"), ("dog", "001.jpg"), ("Ännchen", "000.jpg")]
+
+
 def test_the_command_line_filters_by_them(library: clipindex.Index) -> None:
     store = ("--store", library.place.name)
     ended = run_clipindex(

@@ -21,6 +21,7 @@ from clipindex import (
     DuplicatesSummary,
     Finding,
     NotCompared,
+    StandingHit,
     Verdict,
     Verification,
 )
@@ -56,6 +57,7 @@ NOT_RUN = {  # why a block of a page is not run here
     "changes the crontab",
     "downloads a model",
     "needs a cluster",
+    "runs until it is ended",
     "needs a server of that name",
     "needs photographs that are not in the repository",
     "needs torch and a checkpoint",
@@ -289,7 +291,7 @@ def test_every_variable_is_in_the_reference_and_every_one_there_exists() -> None
         if parameter.envvar
     }
     listed = first_cells(section(DOCS["reference.md"], "Environment")) - {"NO_COLOR"}
-    assert known | {values.API_KEY, values.TOKEN} == listed  # secrets are never options
+    assert known | {values.API_KEY, values.TOKEN, values.PICTURES} == listed  # never options
     everywhere = "".join([README, *DOCS.values()])
     named = set(re.findall(r"\bCLIPINDEX_[A-Z_]+\b", everywhere))
     assert {name for name in named if "_TEST_" not in name} == listed
@@ -315,6 +317,8 @@ def names_of(kind: type, *left_out: str) -> set[str]:
         ("file", {"type", "path", "status", "id", "reason"}),
         ("batch", {"type", "points", "ids", "verified"}),
         ("summary", {"type"} | names_of(Summary, "unreadable")),
+        ("standing", {"type"} | names_of(StandingHit)),
+        ("answer", {"type", "line", "id", "query", "hits", "notes"}),
         ("preview", {"type"} | names_of(DryRun)),
         ("hit", names_of(Hit, "sha256", "exact_path")),
         ("status", {"type"} | names_of(CollectionStatus)),

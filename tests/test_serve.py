@@ -29,6 +29,8 @@ from clipindex.stores.search_method import Accuracy
 from conftest import TINY, make_pictures, picture_bytes
 from serving import Caller, calling, listening
 
+pytestmark = pytest.mark.usefixtures("one_load")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -106,6 +108,7 @@ NOT_OF_A_REQUEST = (
     | {"store", "url", "collection", "timeout", "config", "model"}  # the service's own
     | {"batch"}  # a request asks one thing
     | {"json", "paths", "null", "quiet", "verbose", "log_file"}  # how a terminal is written to
+    | {"show", "open_hits", "html"}  # for who sits before it: the page has its own ways
 )
 
 
@@ -139,6 +142,7 @@ def test_every_parameter_reaches_the_query() -> None:
         "exclude_self": [""],
         "group_by": ["sku"],
         "copies": ["true"],
+        "pairs": ["1"],
         "sort": ["taken"],
         "after": ["2024-02"],
         "before": ["2024-05"],
@@ -175,6 +179,7 @@ def test_every_parameter_reaches_the_query() -> None:
         group_by="sku",
         exclude_self=True,
         copies=True,
+        pairs=True,
     )
 
 

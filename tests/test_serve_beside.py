@@ -109,6 +109,7 @@ def test_a_switch_to_another_model_is_followed(store: Path, other: str) -> None:
         assert caller.paths(like=first["id"], limit=1) == [first["name"]]
 
 
+@pytest.mark.filterwarnings("default::clipindex.ClipIndexWarning")  # of a machine that is busy
 @pytest.mark.usefixtures("one_load")
 def test_a_collection_of_a_server_is_searched_too(double: Double, tmp_path: Path) -> None:
     make_pictures(tmp_path / "pictures", 12)

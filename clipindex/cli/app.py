@@ -26,6 +26,8 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "embed": "Search",
     "serve": "Search",
     "duplicates": "Search",
+    "standing": "Search",
+    "classify": "Search",
     "status": "Search",
     "tag": "Tags",
     "untag": "Tags",

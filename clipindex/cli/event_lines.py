@@ -26,6 +26,7 @@ from clipindex.ingest.events import (
     Undescribed,
 )
 from clipindex.stores.verified import BatchVerified
+from clipindex.upkeep.standing.asking import QuestionUnasked, StandingHit
 
 
 def log_line(event: Event) -> str | None:
@@ -95,6 +96,16 @@ def fed_line(event: OldCollectionFed) -> str:
     )
 
 
+def standing_line(event: StandingHit) -> str:
+    z = "" if event.z is None else f", z {event.z:.1f}"
+    tagged = f"; tagged {event.tag}" if event.tag else ""
+    return f"'{event.question}' found {event.path} (score {event.score:.4f}{z}){tagged}"
+
+
+def unasked_line(event: QuestionUnasked) -> str:
+    return f"the standing question '{event.question}' waits for the next run: {event.reason}"
+
+
 def note_line(event: Event) -> str | None:
     """What a person should know although nothing is wrong; None: this is no such event."""
     match event:
@@ -106,6 +117,8 @@ def note_line(event: Event) -> str | None:
             return undescribed_line(event)
         case OldCollectionFed() if event.embedded or event.lacking:
             return fed_line(event)
+        case QuestionUnasked():
+            return unasked_line(event)
     return None
 
 
@@ -138,6 +151,8 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     EmbeddingOn: embedding_line,
     Undescribed: undescribed_line,
     OldCollectionFed: fed_line,
+    StandingHit: standing_line,
+    QuestionUnasked: unasked_line,
     SlowFile: lambda event: f"still reading {event.path} after {event.seconds:.0f} s",
     RunFinished: lambda event: f"finished: {totals(event.summary)}",
 }

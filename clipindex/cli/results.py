@@ -39,6 +39,8 @@ def show_summary(summary: Summary, output: Output) -> None:
             _show_reasons(summary.quarantine_reasons, width, output)
         elif meaning.startswith("skipped"):
             _show_reasons(summary.skip_reasons, width, output)
+    for name, count in summary.standing.items():
+        output.result(f"{count:>{width},}  found by the standing question '{name}'")
     if summary.points == 0:
         output.result("no pictures found")
         return

@@ -48,6 +48,7 @@ from clipindex.ingest.events import (
     Untouched,
 )
 from clipindex.stores.verified import BatchVerified
+from clipindex.upkeep.standing.asking import StandingHit
 
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal: a cron mail wants few lines
 STEPS = 1000  # of the bar
@@ -153,6 +154,8 @@ class JsonView:
         elif isinstance(event, BatchVerified):
             batch = {"points": event.points, "ids": event.ids, "verified": True}
             self._output.record({"type": "batch", **batch})
+        elif isinstance(event, StandingHit):
+            self._output.record({"type": "standing", **asdict(event)})
         elif isinstance(event, RunFinished):
             summary = asdict(event.summary)
             del summary["unreadable"]  # a count for the exit code; no promised field

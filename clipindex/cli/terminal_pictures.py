@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from clipindex.cli import streams
+from clipindex.cli import streams, values
 from clipindex.cli.console import Terminal, half_blocks
 from clipindex.cli.results import hit_text
 from clipindex.cli.sixel import sixels
@@ -26,10 +26,9 @@ from clipindex.errors import FileFault, UsageError
 from clipindex.pictures.thumbnails import samples, size_of, thumbnail_of_file
 from clipindex.search.query import Hit
 
-CHOICE = "CLIPINDEX_TERMINAL"  # the environment's variable that overrides what is recognised
 LARGEST = (36, 12)  # a picture's columns and lines
 CELL = (10, 20)  # pixels of a character, where the terminal does not say
-LONGEST = 400  # pixels of a thumbnail
+LONGEST = 300  # pixels of a thumbnail: what is sent for each through an ssh connection
 INDENT = 2
 SHADES = " ░▒▓█"
 CHUNK = 4096  # characters of a part of a picture, in kitty's protocol
@@ -60,9 +59,11 @@ def protocol_of(environment: Mapping[str, str]) -> Protocol:
 
     Raises UsageError for a choice that there is not.
     """
-    if choice := environment.get(CHOICE, ""):
+    if choice := environment.get(values.PICTURES, ""):
         if choice not in set(Protocol):
-            raise UsageError(f"{CHOICE} is '{choice}'", hint=f"one of {', '.join(Protocol)}")
+            raise UsageError(
+                f"{values.PICTURES} is '{choice}'", hint=f"one of {', '.join(Protocol)}"
+            )
         return Protocol(choice)
     terminal, program = environment.get("TERM", ""), environment.get("TERM_PROGRAM", "")
     if "TMUX" in environment or "STY" in environment or terminal.startswith(("tmux", "screen")):

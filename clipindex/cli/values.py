@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clipindex.ingest.scope import Part
     from clipindex.upkeep.verify.findings import Sample
 
+PICTURES = "CLIPINDEX_TERMINAL"  # how pictures are drawn, a matter of the terminal in use
 API_KEY = "CLIPINDEX_API_KEY"  # never an option: every user of a machine can read those
 TOKEN = "CLIPINDEX_TOKEN"  # the same
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -16,6 +16,7 @@ from typing import Any
 from clipindex.collection.marks import QUARANTINED as QUARANTINED
 from clipindex.collection.marks import Marks
 from clipindex.collection.metadata_files import MetadataFiles
+from clipindex.collection.questions import QuestionTables
 from clipindex.collection.run_history import NOTHING_DONE, RunHistory
 from clipindex.collection.schema import transaction
 from clipindex.collection.verdicts import VerdictTables
@@ -111,7 +112,7 @@ def _values(row: Row) -> Values:
     )
 
 
-class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles):
+class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles, QuestionTables):
     """The remembered files of one collection and source; one writer, many threads reading."""
 
     # --- files -----------------------------------------------------------------------------
@@ -192,10 +193,12 @@ class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles):
         gone: Iterable[bytes] = (),
         newest: Sequence[bytes] = (),
         *,
+        new: Iterable[bytes] = (),
         done: Mapping[str, int] = NOTHING_DONE,
     ) -> None:
         """Write rows, delete paths, and forget the moves of those, in one durable transaction.
-        `newest`: those of the rows whose points were written just now. `done` is added to the
+        `newest`: those of the rows whose points were written just now; `new`: pictures that the
+        standing questions, if there are any, are still to be asked of. `done` is added to the
         counts of the run under way."""
         written, deletions = list(rows), list(gone)
         values = list(map(_values, written))
@@ -211,6 +214,7 @@ class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles):
             )
             marks = ((row.path, row.size, row.mtime_ns, row.state) for row in written)
             self._mark(database, marks, deletions)
+            self._let_wait(database, new)
             if newest:
                 paths = zip(newest[-NEWEST:], strict=False)
                 database.executemany("INSERT INTO newest (path) VALUES (?)", paths)

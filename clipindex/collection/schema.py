@@ -87,6 +87,15 @@ STEPS: tuple[Step, ...] = (
         "ALTER TABLE files ADD COLUMN described INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE files ADD COLUMN sidecars TEXT",
     ),
+    (
+        # Standing questions, what they found, and the pictures that were not asked yet.
+        "CREATE TABLE questions (name TEXT NOT NULL UNIQUE, about TEXT NOT NULL)",
+        """CREATE TABLE answers (
+            name TEXT NOT NULL, sha256 BLOB NOT NULL, score REAL NOT NULL, z REAL,
+            found TEXT NOT NULL, PRIMARY KEY (name, sha256)
+        ) WITHOUT ROWID""",
+        "CREATE TABLE unasked (path BLOB PRIMARY KEY) WITHOUT ROWID",
+    ),
 )
 
 WAIT_FOR_JOURNAL = 5.0  # seconds

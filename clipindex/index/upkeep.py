@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from clipindex.collection.places import AnyPath
+from clipindex.collection.questions import StandingQuestion
 from clipindex.index.held import Held
 from clipindex.ingest import prune as pruning
 from clipindex.ingest.cores import usable_cores
@@ -15,13 +16,18 @@ from clipindex.ingest.prunable import PrunePlan
 from clipindex.ingest.prune import PruneReport
 from clipindex.ingest.scope import Part
 from clipindex.search import tag_list
+from clipindex.search.classifying import Label
 from clipindex.search.tag_list import KeyValue
+from clipindex.search.terms import Term
+from clipindex.stores.verified import BatchVerified
+from clipindex.upkeep import classify as classifying
 from clipindex.upkeep import compact as compacting
 from clipindex.upkeep import metadata as joining
 from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tag_table, tagging, transfer
 from clipindex.upkeep import selection as selecting
+from clipindex.upkeep.classify import Classified, ClassifyOptions
 from clipindex.upkeep.compact import Compaction
 from clipindex.upkeep.duplicates import run as duplicating
 from clipindex.upkeep.duplicates import verdicts
@@ -35,6 +41,9 @@ from clipindex.upkeep.metadata import MetadataReport
 from clipindex.upkeep.quarantine import Quarantined
 from clipindex.upkeep.roots import Below
 from clipindex.upkeep.selection import EVERYTHING, Selection, SelectOptions
+from clipindex.upkeep.standing import editing as questions
+from clipindex.upkeep.standing.asking import StandingEvent
+from clipindex.upkeep.standing.editing import QuestionOptions, StandingFound
 from clipindex.upkeep.tag_table import TagReport
 from clipindex.upkeep.transfer import Progress
 from clipindex.upkeep.verify import run as verifying
@@ -217,3 +226,43 @@ class Upkeep(Held):
         """
         progress = progress or transfer.no_progress
         return compacting.compact(self.place, progress, yielding=only_if_worthwhile)
+
+    def add_standing(
+        self, name: str, terms: Sequence[Term], options: QuestionOptions = QuestionOptions()
+    ) -> StandingQuestion:
+        """Ask this of every picture that later runs index. Raises UsageError for a name that is
+        taken, and where nothing says which pictures are hits."""
+        return questions.add(self.place, name, terms, options, self._loaded)
+
+    def remove_standing(self, name: str) -> None:
+        """Forget a standing question and what it found; its tags stay. Raises UsageError for an
+        unknown one."""
+        questions.remove(self.place, name)
+
+    def standing(self, name: str | None = None) -> list[StandingQuestion]:
+        """The standing questions of the collection, or the one of this name. Raises UsageError
+        for an unknown one."""
+        return questions.questions_of(self.place, name)
+
+    def standing_hits(self, name: str, since: str | None = None) -> list[StandingFound]:
+        """What a standing question found, as far as it is still indexed; `since`: from this time
+        on (ISO 8601). Raises UsageError for an unknown one."""
+        return questions.found_by(self.place, name, since)
+
+    def run_standing(self, names: Sequence[str] = ()) -> Generator[StandingEvent, None, None]:
+        """Ask standing questions (without names all) of every picture, step by step: the work is
+        done while the events are read. Raises UsageError for an unknown one."""
+        return questions.run(self.place, names, self._loaded)
+
+    def classify(
+        self,
+        labels: Sequence[Label],
+        files: Sequence[Path] = (),
+        options: ClassifyOptions = ClassifyOptions(),
+    ) -> Generator[Classified | BatchVerified, None, None]:
+        """The label of each picture of the collection, or of `files`, indexed or not. With a
+        `tag` in the options labels are written as the results are read."""
+        model = self._settings.model
+        return classifying.classify(
+            self.place, labels, files, options, model=model, load=self._loaded
+        )

@@ -14,6 +14,7 @@ from clipindex.collection.catalogue import INDEXED, Row
 from clipindex.collection.opening import Collection
 from clipindex.files.identity import path_from_payload, point_id
 from clipindex.ingest.describing import index_described
+from clipindex.ingest.events import Status
 from clipindex.ingest.labels import Label
 from clipindex.ingest.outcomes import Embedded, Known
 from clipindex.ingest.scope import Scope
@@ -32,6 +33,9 @@ from clipindex.upkeep.metadata import Joiner
 # Points asked for the vector of a known content. The first nearly always has it; the others are
 # for a point that another machine replaced. With them a batch of 25 is still one request of 250.
 COPIES_ASKED = 4
+
+# What a standing question is asked of; a moved picture took its tags along.
+TO_BE_ASKED = (Status.NEW, Status.CHANGED, Status.DUPLICATE)
 
 Stored = Mapping[uuid.UUID, Point]
 
@@ -130,8 +134,9 @@ class BatchWriter:
             self._points.flush()
         newest = [path_from_payload(point.payload) for point in points]
         rows = [_row(ready.picture) for ready in batch]
+        new = [ready.picture.record.path for ready in batch if ready.label.status in TO_BE_ASKED]
         done = {"done": len(batch), "written": len(points)}
-        self._catalogue.write(rows, moves, newest, done=done)
+        self._catalogue.write(rows, moves, newest, new=new, done=done)
         return BatchVerified(len(points), tuple(str(point.id) for point in points))
 
     def _is_stored(self, point: Point, stored: Stored) -> bool:

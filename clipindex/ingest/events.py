@@ -11,6 +11,7 @@ from clipindex.collection.root_options import RootOptions
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path, point_id
 from clipindex.stores.verified import BatchVerified
+from clipindex.upkeep.standing.asking import QuestionUnasked, StandingHit
 
 
 class Status(StrEnum):
@@ -205,6 +206,7 @@ class Summary:
     exit_code: int = 0
     quarantine_reasons: dict[str, int] = field(default_factory=dict)  # group -> files
     skip_reasons: dict[str, int] = field(default_factory=dict)
+    standing: dict[str, int] = field(default_factory=dict)  # question -> new hits
 
     def needs_attention(self, *, fail_on_vanished: bool) -> bool:
         """Whether the run ends with exit code 3."""
@@ -244,6 +246,8 @@ Event = (
     | EmbeddingOn
     | SlowFile
     | BatchVerified
+    | StandingHit
+    | QuestionUnasked
     | OldCollectionFed
     | RunFinished
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -45,6 +46,7 @@ from clipindex.pictures.decode import decoders
 from clipindex.stores.payload import TAG
 from clipindex.upkeep.fill_in import fill_in
 from clipindex.upkeep.metadata import join_all, joiner_for
+from clipindex.upkeep.standing.asking import StandingHit, ask_new
 from clipindex.upkeep.tagging import put_tags
 
 
@@ -98,6 +100,7 @@ def ingest(
         yield Untouched(source=collection.source, deferred=late)
 
     describer.warn()
+    standing = yield from _ask_standing(collection, model)
     newly_vanished = yield from note_vanished(collection, files, recorder.tally.moved_from)
     yield from renamed
     points = count_points(collection)
@@ -108,6 +111,7 @@ def ingest(
         points=points,
         start=start,
         fail_on_vanished=options.fail_on_vanished,
+        standing=standing,
     )
     summary = _summary(collection, model, files, recorder.tally, counts)
     end_run(collection, number, points, asdict(summary))
@@ -187,6 +191,16 @@ def _tag_unchanged(
     return tagged
 
 
+def _ask_standing(collection: Collection, model: Encoder) -> Generator[Event, None, Counter[str]]:
+    """Ask the standing questions of what is new; returns how many hits each has."""
+    hits: Counter[str] = Counter()
+    for event in ask_new(collection, lambda _bundle: model):
+        if isinstance(event, StandingHit):
+            hits[event.question] += 1
+        yield event
+    return hits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counts:
     """What a run knows beside the survey and the tally; `start` is a time.monotonic() value."""
@@ -197,6 +211,7 @@ class _Counts:
     points: PointCount
     start: float
     fail_on_vanished: bool
+    standing: Counter[str]  # hits of the standing questions
 
 
 def _summary(
@@ -237,6 +252,7 @@ def _summary(
         collection=collection.place.collection,
         quarantine_reasons=grouped(why for status, why in reasons if status is Status.QUARANTINED),
         skip_reasons=grouped(why for status, why in reasons if status is Status.SKIPPED),
+        standing=dict(counts.standing),
     )
     attention = summary.needs_attention(fail_on_vanished=counts.fail_on_vanished)
     return replace(summary, exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE))

@@ -13,8 +13,6 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-import numpy as np
-
 from clipindex.collection.catalogue import Catalogue
 from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
@@ -23,6 +21,7 @@ from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.describing import Describer
 from clipindex.ingest.events import EmbeddingOn, SlowFile
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, Said
+from clipindex.model.averaging import encode_pictures
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.content import read_content
 from clipindex.pictures.decode import Pixels, decode, decoders
@@ -199,7 +198,7 @@ class Workers:
 
     def _embed(self, batch: Sequence[_Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()
-        vectors = self._encoder.encode_images(np.stack([picture.pixels for picture in batch]))
+        vectors = encode_pictures(self._encoder, [picture.pixels for picture in batch])
         return [_outcome(picture, vector) for picture, vector in zip(batch, vectors, strict=True)]
 
     def _model_ready(self) -> Future[None]:
@@ -236,7 +235,7 @@ class _Prepared:
     record: FileRecord
     sha256: bytes
     facts: PictureFacts
-    pixels: Pixels  # uint8 [size, size, 3]
+    pixels: Pixels  # as `decode` gives them
     said: Said
 
 

@@ -29,6 +29,7 @@ from clipindex.pictures.colours import to_rgb
 from clipindex.pictures.exif import PictureFacts
 from clipindex.pictures.fitting import Box, Pixels, fit, resized_middle, upright
 from clipindex.pictures.formats import RAW_FORMATS, picture_format
+from clipindex.pictures.frames import with_later_frames
 from clipindex.pictures.opening import Opened, open_picture
 from clipindex.pictures.plugins import open_jpeg
 from clipindex.pictures.preprocessing import Geometry, Preprocessing
@@ -90,7 +91,8 @@ class Decoded:
 def decode(
     data: bytes, geometry: Geometry, preprocessing: Preprocessing
 ) -> tuple[Pixels, PictureFacts]:
-    """Pixels [size, size, 3] uint8 and facts of one picture file's bytes.
+    """Pixels and facts of one picture file's bytes: uint8 [size, size, 3], and of an animation,
+    with the preprocessing `frames`, [frames, size, size, 3].
 
     Raises FileFault when it is damaged, cut short, over the budget or not decodable.
     """
@@ -101,7 +103,10 @@ def decode(
             image = resized_middle(image, picture.box, picture.declared, geometry)
         return fit(to_rgb(upright(image, picture.orientation)), geometry)
 
-    return decode_into(fitted, data, geometry.short, preprocessing)
+    pixels, facts = decode_into(fitted, data, geometry.short, preprocessing)
+    if preprocessing is Preprocessing.FRAMES:
+        pixels = with_later_frames(pixels, data, facts.format, geometry)
+    return pixels, facts
 
 
 def decode_into(

@@ -35,11 +35,13 @@ def plugin(kind: str) -> Callable[[io.BytesIO], Any]:
 
 
 def _lean(webp_image_file: Any) -> Any:
-    """A class that gives the decoder's two pictures back before Pillow makes a third."""
+    """A class that gives the decoder's two pictures back before Pillow makes a third, but for an
+    animation, of which more frames may be wanted."""
 
     class LeanWebPImageFile(webp_image_file):  # type: ignore[misc]
         def load_prepare(self) -> None:
-            self._decoder = None
+            if self.n_frames == 1:
+                self._decoder = None
             super().load_prepare()
 
     return LeanWebPImageFile

@@ -18,11 +18,12 @@ class Preprocessing(StrEnum):
 
     EXACT = "exact"
     DCT_SCALED = "dct-scaled"
+    FRAMES = "frames"  # as dct-scaled, and of an animation several frames, see `frames`
 
     @property
     def version(self) -> int:
         """Rises with any change of a pixel."""
-        return {Preprocessing.EXACT: 1, Preprocessing.DCT_SCALED: 2}[self]
+        return {"exact": 1, "dct-scaled": 2, "frames": 1}[self]
 
 
 @dataclass(frozen=True, slots=True)

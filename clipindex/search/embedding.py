@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipindex.errors import FileFault, ModelError, UsageError
+from clipindex.model.averaging import encode_pictures, first_frame
 from clipindex.model.encoder import Embeddings, Encoder, unit_length
 from clipindex.pictures.preprocessing import Preprocessing
 
@@ -78,7 +79,7 @@ def embed(
 def _merged(
     encoder: Encoder,
     texts: list[str] | None,
-    pixels: Pixels | None,
+    pixels: list[Pixels] | None,
     kind: EmbeddingType | None,
     sequences: Sequences | None,
 ) -> list[Embeddings]:
@@ -87,16 +88,17 @@ def _merged(
     if not isinstance(encoder, MergedModel):
         raise ModelError("an encoder of this kind cannot run a vision-language model")
     kind = kind or EmbeddingType(encoder.spec.pooling)
-    return encoder.embed(texts=texts, pixels=pixels, kind=kind, sequences=sequences)
+    stills = None if pixels is None else np.stack(list(map(first_frame, pixels)))
+    return encoder.embed(texts=texts, pixels=stills, kind=kind, sequences=sequences)
 
 
-def _separate(encoder: Encoder, texts: list[str] | None, pixels: Pixels | None) -> Embeddings:
+def _separate(encoder: Encoder, texts: list[str] | None, pixels: list[Pixels] | None) -> Embeddings:
     sides = [] if texts is None else [encoder.encode_texts(texts)]
-    sides += [] if pixels is None else [encoder.encode_images(pixels)]
+    sides += [] if pixels is None else [encode_pictures(encoder, pixels)]
     return sides[0] if len(sides) == 1 else unit_length(sides[0] + sides[1])
 
 
-def _pixels(batch: Sequence[Item], encoder: Encoder, preprocessing: Preprocessing) -> Pixels:
+def _pixels(batch: Sequence[Item], encoder: Encoder, preprocessing: Preprocessing) -> list[Pixels]:
     from clipindex.pictures.decode import decode  # a text needs no image library
 
     geometry = encoder.bundle.image.geometry
@@ -110,4 +112,4 @@ def _pixels(batch: Sequence[Item], encoder: Encoder, preprocessing: Preprocessin
                 path=item.name,
                 hint="leave it out; clipindex ingest puts such files into quarantine",
             ) from fault
-    return np.stack(pixels)
+    return pixels

@@ -16,6 +16,7 @@ import numpy as np
 from clipindex.errors import FileFault, ModelError, UsageError
 from clipindex.files.access import exists, is_file, is_folder
 from clipindex.files.identity import display_path, resolve_root
+from clipindex.model.averaging import encode_pictures
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Embeddings
 from clipindex.pictures.formats import HEAD, picture_format
@@ -216,7 +217,7 @@ def _embed_bytes(
         pixels, _ = decode(data, encoder.bundle.image.geometry, preprocessing)
     except FileFault as fault:
         raise _unreadable(fault, name) from fault
-    (vector,) = encoder.encode_images(pixels[np.newaxis])
+    (vector,) = encode_pictures(encoder, [pixels])
     digest = hashlib.sha256(data).digest()
     return _checked(Query(vector, digest, contents=frozenset((digest,))))
 

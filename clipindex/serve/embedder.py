@@ -16,6 +16,7 @@ import numpy as np
 
 from clipindex.errors import FileFault, ModelError
 from clipindex.ingest.cores import usable_cores
+from clipindex.model.averaging import encode_pictures, first_frame
 from clipindex.model.encoder import Embedding, Encoder, unit_length
 from clipindex.model.merged import EmbeddingType, MergedModel, Sequences
 from clipindex.model.providers import CPU_BATCH
@@ -137,7 +138,7 @@ class Embedder:
         return decode(data, self.encoder.bundle.image.geometry, self.preprocessing)[0]
 
     def _embed_pictures(self, batch: Sequence[Pixels]) -> list[Embedding]:
-        vectors = self.encoder.encode_images(np.stack(batch))
+        vectors = encode_pictures(self.encoder, batch)
         if not all(map(is_unit, vectors)):
             raise FileFault("the model gave no embedding")
         return list(map(Embedding, vectors))
@@ -149,7 +150,7 @@ class Embedder:
         assert self.merged is not None
         (one,) = batch
         texts = None if one.text is None else [one.text]
-        pixels = None if one.pixels is None else one.pixels[np.newaxis]
+        pixels = None if one.pixels is None else first_frame(one.pixels)[np.newaxis]
         made = self.merged.read(texts, pixels, one.pooling.kind, one.pooling.sequences)
         return list(map(_valid, made))
 

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from clipindex.errors import FileFault, UsageError
 from clipindex.pictures.content import Content
+from clipindex.pictures.thumbnails import thumbnail
 from clipindex.search.indexed import IndexedPicture, content_of
 from clipindex.search.scoped import Scope
 from clipindex.search.similar import id_of
@@ -26,6 +27,8 @@ MEDIA_TYPES = {  # what browsers show as it is
     "AVIF": "image/avif",
     "BMP": "image/bmp",
 }
+
+LARGEST_SHOWN = 2048  # pixels of the longer side
 
 
 def routes() -> list[Route]:
@@ -69,14 +72,18 @@ async def point(request: Request) -> Response:
 
 
 async def original(request: Request) -> Response:
-    """The picture's own bytes, as they were indexed."""
+    """The picture's own bytes, as they were indexed; of a format that browsers do not show, a
+    JPEG of up to LARGEST_SHOWN pixels."""
     picture = await visible_picture(request)
     headers = {"etag": f'"{picture.sha256}"', "cache-control": "private, max-age=86400"}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
     content = await picture_content(request, picture)
-    media = MEDIA_TYPES.get(str(picture.payload.get("format")), "application/octet-stream")
-    return Response(content.data, media_type=media, headers=headers)
+    media = MEDIA_TYPES.get(str(picture.payload.get("format")))
+    if media is not None:
+        return Response(content.data, media_type=media, headers=headers)
+    shown = await service_of(request).handle_picture(thumbnail, content.data, LARGEST_SHOWN)
+    return Response(shown, media_type="image/jpeg", headers=headers)
 
 
 async def facets(request: Request) -> Response:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from clipindex.errors import (
     ClipIndexError,
@@ -30,10 +33,31 @@ STATUSES: tuple[tuple[type[ClipIndexError], int], ...] = (  # the first that fit
     (Refused, 403),
     (ClipIndexError, 500),
 )
+LINGER = 1.0  # seconds
 RETRY = {"retry-after": "1"}
 USAGE, SERVER_ERROR = "invalid_request_error", "server_error"  # OpenAI's types of errors
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 OPTION = re.compile(r"--([a-z][a-z-]*)")
+
+
+class LastAnswer(JSONResponse):
+    """The answer to a request that is not read to its end. What still arrives is thrown away for
+    a moment: a connection that is closed at once takes the answer with it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI's."""
+
+        async def send_open(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "more_body": True}
+            await send(message)
+
+        await super().__call__(scope, receive, send_open)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
 
 
 class Problem(Exception):
@@ -71,7 +95,8 @@ class Problem(Exception):
                     "code": self.code,
                 }
             }
-        return JSONResponse(content, self.status, self.headers)
+        kind = LastAnswer if self.headers.get("connection") == "close" else JSONResponse
+        return kind(content, self.status, self.headers)
 
 
 def problem_of(error: Exception) -> Problem:

@@ -84,6 +84,7 @@ def wanted(fields: Fields, pictures: Sequence[Term], scope: Scope) -> Wanted:
         group_by=values["group_by"],
         exclude_self=values["exclude_self"],
         copies=values["copies"],
+        pairs=values["pairs"],
         scope=scope,
     )
     return Wanted(terms=terms, options=options, offset=values["offset"])

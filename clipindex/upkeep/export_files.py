@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipindex.collection.questions import standing_to_json
 from clipindex.errors import DiskFull, StoreError, UsageError, VerificationFailed
 from clipindex.files.durable import write_durably
 from clipindex.stores.points import Point
@@ -119,6 +120,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             ],
             "keep": [[one.hex(), made] for one, made in manifest.verdicts.keep.items()],
         },
+        "standing": standing_to_json(manifest.standing),
         "points": manifest.points,
         "files": [asdict(pair) for pair in manifest.files],
     }

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from clipindex.collection.contract import StoredContract, foreign_contract
+from clipindex.collection.questions import Standing, standing_from_json
 from clipindex.collection.verdicts import Verdicts, apart
 from clipindex.errors import StoreError, UsageError, VerificationFailed
 from clipindex.files.identity import escaped
@@ -57,6 +58,7 @@ class Manifest:
     roots: dict[bytes, dict[str, Any]]
     accepted: tuple[Accepted, ...]
     verdicts: Verdicts
+    standing: Standing
     points: int
     files: tuple[FilePair, ...]
 
@@ -92,6 +94,7 @@ def read_manifest(folder: Path) -> Manifest:
             roots=dict(map(_root, raw["roots"])),
             accepted=tuple(map(_accepted, raw.get("accepted", ()))),  # earlier versions: none
             verdicts=_verdicts(raw.get("verdicts", {})),
+            standing=standing_from_json(raw.get("standing", {})),
             points=_int(raw["points"]),
             files=tuple(map(_pair, raw["files"])),
         )

@@ -16,6 +16,7 @@ from clipindex.collection.agreement import reconcile
 from clipindex.collection.contract import StoredContract
 from clipindex.collection.opening import Collection, open_for_import
 from clipindex.collection.place import Located, Place
+from clipindex.collection.questions import Standing
 from clipindex.collection.status import open_catalogue, remembered_roots
 from clipindex.collection.verdicts import Verdicts
 from clipindex.errors import UsageError, VerificationFailed
@@ -46,6 +47,7 @@ class Transfer:
     roots: dict[bytes, dict[str, Any]]
     accepted: Sequence[Accepted]
     verdicts: Verdicts
+    standing: Standing
     count: int
     is_complete: bool  # `count` is exact; a collection that is read may be written meanwhile
     batches: Iterable[Sequence[Point]]
@@ -89,6 +91,7 @@ def write_export(
         roots=remembered_roots(located),
         accepted=_accepted(located),
         verdicts=_verdicts(located),
+        standing=_standing(located),
         points=written,
         files=tuple(files),
     )
@@ -112,6 +115,7 @@ def import_(folder: Path, place: Place, progress: Progress = no_progress) -> int
         roots=manifest.roots,
         accepted=manifest.accepted,
         verdicts=manifest.verdicts,
+        standing=manifest.standing,
         count=manifest.points,
         is_complete=True,
         batches=read_points(folder, manifest),
@@ -138,6 +142,7 @@ def copy(origin: Place, target: Place, progress: Progress = no_progress) -> int:
             roots=roots,
             accepted=_accepted(located),
             verdicts=_verdicts(located),
+            standing=_standing(located),
             count=points.count(),
             is_complete=False,
             batches=_all_points(points, stored, POINTS_AT_ONCE),
@@ -209,6 +214,12 @@ def _verdicts(located: Located) -> Verdicts:
         return Verdicts() if catalogue is None else catalogue.verdicts()
 
 
+def _standing(located: Located) -> Standing:
+    """The standing questions with what they found."""
+    with open_catalogue(located) as catalogue:
+        return () if catalogue is None else catalogue.standing()
+
+
 def _remember(collection: Collection, transfer: Transfer) -> None:
     reconcile(collection)
     for path, options in transfer.roots.items():
@@ -216,6 +227,7 @@ def _remember(collection: Collection, transfer: Transfer) -> None:
     if transfer.accepted:
         collection.catalogue.accept(transfer.accepted)
     collection.catalogue.add_verdicts(transfer.verdicts)
+    collection.catalogue.add_standing(transfer.standing)
 
 
 def _adopt(point: Point, origin_source: str, target_source: str) -> Point:

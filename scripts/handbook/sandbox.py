@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 HOME = "/home/ann"
 PROGRAM = f"{HOME}/.local/bin/clipindex"  # where pip puts it, in the pages
 SERVER = "http://localhost:6333"  # in the pages; a test's server is elsewhere
+SERVICE = "http://localhost:8420"  # `clipindex serve`; here at a port that is free
 COLUMNS = 96
 BLOCK_SECONDS = 300
 OWN_SETTINGS = re.compile(r"CLIPINDEX_|XDG_|VIRTUAL_ENV$|PYTEST_|COV_|NO_COLOR|COLUMNS|LINES")
@@ -98,11 +100,15 @@ class Sandbox:
         keep = f'trap \'export -p > "{memory}"; echo "cd \\"$PWD\\"" >> "{memory}"\' EXIT'
         return f'[ ! -f "{memory}" ] || . "{memory}"\n{keep}\n{script}'
 
+    @property
+    def _service(self) -> str:
+        return f"http://localhost:{self.env['CLIPINDEX_PORT']}"
+
     def _command(self, text: str) -> str:
-        return text.replace(SERVER, self.server)
+        return text.replace(SERVER, self.server).replace(SERVICE, self._service)
 
     def _as_in_the_page(self, line: str) -> str:
-        return line.replace(self.server, SERVER)
+        return line.replace(self.server, SERVER).replace(self._service, SERVICE)
 
 
 @contextmanager
@@ -125,8 +131,14 @@ def sandbox(server: str = SERVER) -> Iterator[Sandbox]:
             "PYTHONPATH": str(ROOT),
             "TERM": "xterm-256color",
             "TZ": "UTC",
+            "CLIPINDEX_PORT": str(_free_port()),
         }
         yield box
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _program(path: Path, body: str) -> None:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 ROWS = 40
 TAB = 8
-TOKEN = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b\][^\x07]*\x07|(.)", re.DOTALL)
+TOKEN = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|(.)", re.DOTALL)
 WEB_FONTS = re.compile(r"@font-face \{\{.*?\}\}", re.DOTALL)  # a picture that loads nothing
 
 
@@ -45,7 +45,7 @@ def run_on_terminal(
 
 class Screen:
     """What a terminal shows: carriage returns, erased lines and colours are carried out; no
-    line is folded."""
+    line is folded, and links are their text."""
 
     def __init__(self) -> None:
         self.rows: list[list[tuple[str, str]]] = [[]]  # of characters with their style

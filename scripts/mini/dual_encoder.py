@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from .grid_head import GridHead
 from .towers import (
     FEATURES,
     WIDTH,
@@ -21,11 +22,12 @@ TRAINED_LAYERS = 4  # of MiniLM's six: the first two stay as they were
 class DualEncoder(nn.Module):
     """Both towers, their heads and the learned temperatures."""
 
-    def __init__(self, hidden: int, dropout: float):
+    def __init__(self, hidden: int, dropout: float, *, grid: bool = False):
         super().__init__()
         self.backbone: EfficientNetLite2 = load_efficientnet()[0]
         self.encoder: MiniLM = load_minilm()
         self.vision_head = Head(FEATURES, hidden, dropout)
+        self.grid_head = GridHead(dropout=dropout) if grid else None
         self.text_head = Head(WIDTH, hidden, dropout)
         self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
         self.log_class_scale = nn.Parameter(torch.tensor(math.log(20.0)))

@@ -35,6 +35,7 @@ from exporter.parity import (
 
 from .dual_encoder import DualEncoder
 from .features import SIZE, open_picture, read_manifest, squash
+from .grid_head import VisionTower
 from .texts import load_tokenizer
 from .towers import (
     CONTEXT_LENGTH,
@@ -43,7 +44,6 @@ from .towers import (
     PIXEL_SCALE,
     SameConv,
     TextTower,
-    VisionTower,
 )
 
 
@@ -125,16 +125,18 @@ def to_int8(module: nn.Module) -> None:
 def load_towers(run: Path) -> tuple[VisionTower, TextTower]:
     """The towers of a run, their weights rounded to what the bundle stores."""
     options = json.loads((run / "options.json").read_text())
-    model = DualEncoder(options["hidden"], options["dropout"])
+    model = DualEncoder(options["hidden"], options["dropout"], grid=options.get("grid", False))
     model.load_state_dict(torch.load(run / "weights.pt"))
     keep = CONTEXT_LENGTH
     positions = nn.Embedding(keep, model.encoder.positions.embedding_dim)
     positions.weight.data = model.encoder.positions.weight.data[:keep].clone()
     model.encoder.positions = positions
-    vision = VisionTower(model.backbone, model.vision_head).eval()
+    vision = VisionTower(model.backbone, model.vision_head, model.grid_head).eval()
     text = TextTower(model.encoder, model.text_head).eval()
     to_half(vision.backbone)
     to_int8(vision.head)
+    if vision.grid_head is not None:
+        to_int8(vision.grid_head)
     to_int8(text)
     return vision.requires_grad_(False), text.requires_grad_(False)
 

@@ -20,6 +20,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
 
+from .bundle_weights import read_bundle
 from .data import held_out_pattern, stable_fraction
 from .features import read_manifest
 from .towers import CONTEXT_LENGTH, MiniLM, load_minilm, package_folder
@@ -114,6 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for option in ("cache", "words", "heldout", "classes"):
         parser.add_argument(f"--{option}", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, help="whose text tower embeds, not MiniLM's own")
     options = parser.parse_args()
     held_out = held_out_pattern(list(json.loads(options.heldout.read_text())))
     first_names = [
@@ -154,7 +156,12 @@ def main() -> None:
     )
     tokens = tokenize(bank.texts, load_tokenizer())
     np.save(options.cache / "tokens.npy", tokens)
-    np.save(options.cache / "minilm.npy", embed(tokens, load_minilm()))
+    encoder = load_minilm()
+    if options.bundle:
+        state = read_bundle(options.bundle).items()
+        own = {name.removeprefix("encoder."): value for name, value in state if "encoder." in name}
+        encoder.load_state_dict(own)
+    np.save(options.cache / "minilm.npy", embed(tokens, encoder))
     print(f"{len(bank.texts)} texts, {len(bank.texts) - first_free} of them free nouns")
 
 

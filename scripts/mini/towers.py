@@ -254,17 +254,6 @@ def scale_pixels(pixels: Tensor) -> Tensor:
     return (pixels.to(torch.float32).permute(0, 3, 1, 2) - PIXEL_MEAN) * (1.0 / PIXEL_SCALE)
 
 
-class VisionTower(nn.Module):
-    """uint8 pixels (N, 224, 224, 3) -> (N, 512)."""
-
-    def __init__(self, backbone: EfficientNetLite2, head: nn.Module):
-        super().__init__()
-        self.backbone, self.head = backbone, head
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(self.backbone(scale_pixels(pixels)))
-
-
 class TextTower(nn.Module):
     """int64 token ids (N, S) -> (N, 512)."""
 

@@ -241,6 +241,20 @@ class Trainer:
         self.step = state["step"]
         return float(state["seconds"])
 
+    def run(self, run: Path, before: float, every: int) -> None:
+        """Train to the end; each `every` steps a checkpoint, and a line in the log."""
+        started = time.monotonic()
+        with open(run / "log.jsonl", "a") as log:
+            while self.step < self.options.steps:
+                losses = self.train_step()
+                if self.step % every == 0 or self.step == self.options.steps:
+                    seconds = round(before + time.monotonic() - started, 1)
+                    self.save(run, seconds)
+                    line = {"step": self.step, "seconds": seconds, **losses, **self.validate()}
+                    log.write(json.dumps(line) + "\n")
+                    log.flush()
+                    print(json.dumps(line), flush=True)
+
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -280,17 +294,7 @@ def main() -> None:
         trainer.model.load_state_dict(torch.load(arguments.start / "weights.pt"))
         trainer.averages = [parameter.detach().clone() for parameter in trainer.trained]
     (run / "options.json").write_text(json.dumps(chosen, indent=1))
-    started = time.monotonic()
-    with open(run / "log.jsonl", "a") as log:
-        while trainer.step < arguments.steps:
-            losses = trainer.train_step()
-            if trainer.step % arguments.every == 0 or trainer.step == arguments.steps:
-                seconds = round(before + time.monotonic() - started, 1)
-                trainer.save(run, seconds)
-                line = {"step": trainer.step, "seconds": seconds, **losses, **trainer.validate()}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                print(json.dumps(line), flush=True)
+    trainer.run(run, before, arguments.every)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,8 @@ def ingest(
         typer.Option(
             envvar="CLIPINDEX_PREPROCESSING",
             help="For a new collection: dct-scaled (the default, several times faster on large "
-            "JPEGs) or exact (CLIP's own, to the pixel).",
+            "JPEGs), exact (CLIP's own, to the pixel) or frames (dct-scaled, and the mean of up to "
+            "four frames of an animation).",
             show_default=False,
             rich_help_panel=options.MODEL,
         ),

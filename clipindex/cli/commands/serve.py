@@ -200,7 +200,7 @@ def _check_address(session: Session, host: str, tokens: Tokens) -> None:
     if not tokens:
         raise UsageError(
             f"without a token nobody else may ask: {host} can be reached from other machines",
-            hint="put one into a file (openssl rand -hex 32), set CLIPINDEX_TOKEN to it or name a "
-            "file of several with --tokens; or leave --host out",
+            hint="set CLIPINDEX_TOKEN to one (openssl rand -hex 32), or name a file of tokens "
+            "with --tokens",
         )
     session.output.note("it speaks plain HTTP: put a proxy with TLS before it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,27 +31,23 @@ class Body:
     receive: Receive
     size: int = 0
     is_complete: bool = False
-    problem: Problem | None = field(default=None)
+    is_refused: bool = False  # what still arrives is thrown away
 
     async def next(self) -> Message:
         """The next piece. Raises Problem 413 or 503 once it is too much."""
         message = await self.receive()
-        if message["type"] != "http.request":
+        if message["type"] != "http.request" or self.is_refused:
             return message
         piece = len(message.get("body", b""))
         self.size += piece
         self.held.now += piece
+        self.is_refused = self.size > self.limits.body or self.held.now > self.held.most
         if self.size > self.limits.body:
-            raise self._refused(too_large(self.limits.body))
-        if self.held.now > self.held.most:
-            retry = {**RETRY, **CLOSE}
-            raise self._refused(Problem(503, "too many large requests", "try again", retry))
+            raise too_large(self.limits.body)
+        if self.is_refused:
+            raise Problem(503, "too many large requests", "try again", {**RETRY, **CLOSE})
         self.is_complete = not message.get("more_body", False)
         return message
-
-    def _refused(self, problem: Problem) -> Problem:
-        self.problem = problem  # also where a library on the way makes its own error of it
-        return problem
 
 
 def too_large(most: int) -> Problem:

@@ -49,6 +49,7 @@ PICTURE = {
     "format": maybe(TEXT),
     "bytes": maybe(INTEGER),
     "orientation": maybe(TEXT),
+    "sha256": maybe(TEXT),
     "tags": {"type": "object", "additionalProperties": TEXT},
     "meta": {"type": "object"},
     "thumbnail": TEXT,
@@ -61,7 +62,7 @@ RESULT = {
     "group": ANYTHING,
 }
 SCHEMAS: Mapping[str, Schema] = {
-    "Picture": record(PICTURE | dict.fromkeys(("sha256", "source", "indexed_at"), maybe(TEXT))),
+    "Picture": record(PICTURE | dict.fromkeys(("source", "indexed_at"), maybe(TEXT))),
     "Results": record(
         {
             "results": many(record(PICTURE | RESULT)),

@@ -110,7 +110,7 @@ export class Drawer {
       const wanted = `${key}=${value}`;
       const words = value === "" ? "(empty)" : String(value);
       const line = this.check({ words, number }, () => has("where", wanted), () => this.flip("where", wanted));
-      const without = button("not", () => this.flip("where_not", wanted), { class: "link not", "aria-label": `Without ${key} ${words}` });
+      const without = button("not", () => this.flip("where_not", wanted), { class: "link not", "aria-label": `not ${key} ${words}` });
       this.syncs.push(() => without.setAttribute("aria-pressed", has("where_not", wanted)));
       return make("div", { class: "pair" }, line, without);
     });

@@ -8,6 +8,8 @@ import { similarity } from "./words.js";
 const SIDES = [160, 320, 640, 1280]; // of thumbnails
 const AHEAD = "1500px"; // below the window, the next page is fetched
 const AT_ONCE = 6; // pictures that are loaded before the others
+const FEW = 40; // of so many the reader has hardly seen the first
+const PAUSE = 300; // milliseconds
 
 const list = byId("hits");
 const end = byId("end");
@@ -25,6 +27,7 @@ export class Results {
   }
 
   clear() {
+    for (const picture of list.querySelectorAll("img")) if (!picture.complete) picture.removeAttribute("src"); // or it is loaded to its end
     this.hits = [];
     this.items = [];
     this.ratios = [];
@@ -51,7 +54,7 @@ export class Results {
 
   item(hit, index) {
     const words = [hit.name, hit.group !== null && hit.group !== undefined ? `${hit.group}` : "", hit.fits === false ? "weak" : ""];
-    const picture = make("img", { alt: "", decoding: "async", loading: index < AT_ONCE ? "eager" : "lazy" });
+    const picture = make("img", { alt: "", decoding: "async", ...(index < AT_ONCE ? { fetchpriority: "high" } : { loading: "lazy" }) });
     const link = make("a", { class: "open", href: this.actions.address(hit), tabindex: index === this.current ? 0 : -1,
       "aria-label": `${words.filter(Boolean).join(", ")}, similarity ${similarity(hit.similarity)}` }, picture);
     const similar = button(icon("similar"), undefined, { class: "round similar", title: "More like this", tabindex: -1,
@@ -93,10 +96,11 @@ export class Results {
     }
   }
 
-  /** Watch for the end of the list, or stop. */
+  /** Watch for the end of the list, or stop. The pictures in sight come first. */
   watch(more) {
     this.watcher.disconnect();
-    if (more) this.watcher.observe(end);
+    clearTimeout(this.watching);
+    if (more) this.watching = setTimeout(() => this.watcher.observe(end), this.hits.length > FEW ? 0 : PAUSE);
   }
 
   focused(item) {

@@ -9,15 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from clipindex.errors import FileFault
 from clipindex.files.access import file_system_of
 from clipindex.files.identity import path_from_payload
+from clipindex.model.averaging import encode_pictures
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import Pixels, decode
-from clipindex.pictures.preprocessing import Geometry, Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.points import Point, Vector, is_unit
 
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
@@ -90,9 +89,7 @@ class Embedding:
             except FileFault as fault:
                 result.faults[digest] = fault.reason
         if pixels:
-            for digest, vector in zip(
-                names, self._ready().encode_images(np.stack(pixels)), strict=True
-            ):
+            for digest, vector in zip(names, encode_pictures(self._ready(), pixels), strict=True):
                 if is_unit(vector):
                     result.vectors[digest] = vector
                 else:
@@ -111,8 +108,7 @@ class Embedding:
                     if hashlib.sha256(data).hexdigest() != digest:
                         reason = CHANGED
                         continue
-                    image = self._ready().bundle.image
-                    geometry = Geometry(image.size, image.fit)
+                    geometry = self._ready().bundle.image.geometry
                     return decode(data, geometry, self._preprocessing)[0]
                 except FileFault as fault:
                     reason = GONE if fault.skipped else fault.reason

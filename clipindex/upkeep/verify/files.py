@@ -14,6 +14,7 @@ from clipindex.errors import FileFault
 from clipindex.files.access import file_system_of
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path, path_from_payload
+from clipindex.model.averaging import encode_pictures
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import Pixels, decode
 from clipindex.pictures.preprocessing import Preprocessing
@@ -105,7 +106,7 @@ class Comparer:
                 decoded.append((len(results), result.bytes or 0, pixels))
             results.append(result)
         if decoded and self._embedder is not None:
-            vectors = self._embedder.encoder.encode_images(np.stack([p for _, _, p in decoded]))
+            vectors = encode_pictures(self._embedder.encoder, [p for _, _, p in decoded])
             for (position, size, _), vector in zip(decoded, vectors, strict=True):
                 results[position] = self._embedder.compare(targets[position], size, vector)
         return results

@@ -1,0 +1,1 @@
+"""Standing questions: asked of each new picture, their hits tagged and remembered."""
