@@ -606,7 +606,7 @@ def forty(photos: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -
     return seen
 
 
-@pytest.mark.parametrize("command", ["query", "status", "help"])
+@pytest.mark.parametrize("command", ["status", "help"])
 def test_tables_fit_a_terminal_of_40_columns(forty: dict[str, str], command: str) -> None:
     lines = ESCAPE.sub("", forty[command]).splitlines()
     assert lines

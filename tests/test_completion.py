@@ -184,9 +184,9 @@ def test_in_zsh(shell_env: dict[str, str]) -> None:
     (home / "completion.zsh").write_text(SCRIPTS["zsh"])
     (home / ".zshrc").write_text(f". {home}/completion.zsh\nPS1='> '\n")
     ask = (
-        "zmodload zsh/zpty; zpty z 'HOME=$HOME ZDOTDIR=$HOME exec zsh -i';"
-        " sleep 2; zpty -w -n z $'clipindex status --collection s\\t'; sleep 2;"
-        ' zpty -r -t z a; zpty -r -t z b; zpty -r -t z c; print -r -- "$a$b$c"'
+        "zmodload zsh/zpty; zpty z 'HOME=$HOME ZDOTDIR=$HOME exec zsh -i'; zpty -r z a '*> *';"
+        " zpty -w -n z $'clipindex status --collection s\\t'; zpty -r z b '*tion second*';"
+        ' print -r -- "$b"'
     )
     seen = run_shell(shell_env, "zsh", "-f", "-c", ask)
     assert "--collection second" in seen

@@ -250,6 +250,12 @@ def test_a_hole_is_refused(name: str, place: float, length: int) -> None:
     refused_or_the_same(name, data[:start] + bytes(length) + data[start + length :])
 
 
+def test_a_reason_says_what_is_wrong_in_plain_words() -> None:
+    data = whole("lossy")
+    assert "cut short" in fault(data[: len(data) // 2]).reason
+    assert "is broken" in fault(data[:2000] + bytes(range(1, 200)) + data[2199:]).reason
+
+
 def test_zeros_behind_a_whole_picture_change_nothing() -> None:
     assert np.array_equal(read(whole("lossy") + bytes(5000))[0], pixels_of("lossy"))
 

@@ -142,6 +142,7 @@ def test_a_picture_that_is_gone_changed_or_damaged_is_a_card_that_says_so(tmp_pa
     page = written(sheet(*cards), tmp_path / "sheet.html")
     assert len(page.find("img")) == 1
     assert len(page.find("span", "missing")) == 3
+    assert "No picture: deleted, moved, or its disk is not mounted" in page.words
     assert "No picture: edited since it was indexed" in page.words
     assert len(page.find("a", "open")) == 4
 

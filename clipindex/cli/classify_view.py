@@ -41,6 +41,7 @@ def show_labels(
     *,
     tag: str | None,
     dry_run: bool,
+    always: bool,
 ) -> None:
     """A line each, or on a terminal how many pictures each label has."""
     counts: Counter[str | None] = Counter()
@@ -60,7 +61,7 @@ def show_labels(
         elif in_lines:
             output.fields(result.label or NONE, f"{result.score:.4f}", result.path)
     by_label = {label.name: counts[label.name] for label in labels if counts[label.name]}
-    if unjudged and not output.json:
+    if unjudged == counts.total() > counts[None] and not (output.json or always):
         output.note("nothing tells whether a label stands out; each picture gets the nearest")
     if output.json:
         total = {"pictures": counts.total(), "labels": by_label, "none": counts[None]}

@@ -214,10 +214,7 @@ class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles, QuestionTables)
             )
             marks = ((row.path, row.size, row.mtime_ns, row.state) for row in written)
             self._mark(database, marks, deletions)
-            database.executemany(
-                "INSERT OR IGNORE INTO unasked SELECT ? WHERE EXISTS (SELECT 1 FROM questions)",
-                zip(new),
-            )
+            self._let_wait(database, new)
             if newest:
                 paths = zip(newest[-NEWEST:], strict=False)
                 database.executemany("INSERT INTO newest (path) VALUES (?)", paths)

@@ -11,12 +11,15 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipindex.collection.schema import Database, transaction
 from clipindex.stores.points import Vector
+
+if TYPE_CHECKING:
+    import sqlite3
 
 FROM_THE_FIRST = ""  # `since` of a question that was asked of all pictures
 
@@ -186,6 +189,13 @@ class QuestionTables(Database):
         """Paths of pictures that are still to be asked."""
         with self._held() as database:
             return [path for (path,) in database.execute("SELECT path FROM unasked").fetchall()]
+
+    def _let_wait(self, database: sqlite3.Connection, paths: Iterable[bytes]) -> None:
+        """Note new pictures that are to be asked, in the transaction that writes their rows."""
+        database.executemany(
+            "INSERT OR IGNORE INTO unasked SELECT ? WHERE EXISTS (SELECT 1 FROM questions)",
+            zip(paths),
+        )
 
     def asked(self, paths: Sequence[bytes]) -> None:
         """These wait no longer."""

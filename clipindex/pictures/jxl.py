@@ -30,9 +30,16 @@ def pixels(data: bytes) -> Values:
     """The first picture, turned upright: [height, width] or [height, width, 2 to 4]; for grey
     with channels that are not alpha [channels, height, width]. Integers are not rescaled.
 
-    One thread: clipindex decodes several files side by side. Other threads go on meanwhile.
+    Raises ValueError where it is damaged. One thread: clipindex decodes several files side by
+    side. Other threads go on meanwhile.
     """
-    decoded: Values = _imagecodecs().jpegxl_decode(data, index=0, numthreads=1)
+    imagecodecs = _imagecodecs()
+    try:
+        decoded: Values = imagecodecs.jpegxl_decode(data, index=0, numthreads=1)
+    except imagecodecs.JpegxlError as error:
+        if "NEED_MORE_INPUT" in str(error):
+            raise ValueError("cut short: its data ends before the picture does") from None
+        raise ValueError("the coded data of the picture is broken") from None
     return decoded
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from clipindex.errors import FileFault
+from clipindex.files.access import exists
 from clipindex.pictures import exif
 from clipindex.pictures.colours import to_rgb
 from clipindex.pictures.content import read_content
@@ -54,6 +55,8 @@ def thumbnail(data: bytes, longest: int) -> bytes:
 def thumbnail_of_file(path: bytes, sha256: str, longest: int) -> bytes:
     """The same of the file at `path`, which must have that SHA-256 still: what was indexed, not
     what lies there now. Raises FileFault also when it is gone, changed or not readable."""
+    if not exists(path):
+        raise FileFault("deleted, moved, or its disk is not mounted")
     content = read_content(path)
     if content.sha256.hex() != sha256:
         raise FileFault("edited since it was indexed")

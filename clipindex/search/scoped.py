@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from clipindex.search.filters import Condition, PictureFilter, filter_of
 from clipindex.stores.filter import Filter, Value
-from clipindex.stores.labels import Kind, is_label, kind_of, values_by_reading
+from clipindex.stores.labels import Kind, values_by_reading
 from clipindex.stores.payload import Payload
 from clipindex.stores.points import Point, ReadablePoints, ScoredContent, Vector
 from clipindex.stores.search_method import EXACT, Accuracy, SearchMethod
@@ -24,8 +24,8 @@ def scoped(points: ReadablePoints, scope: Scope) -> ReadablePoints:
 
 
 class ScopedPoints:
-    """The points that match a filter. Which labels and values there are is read from the payloads
-    of all of them."""
+    """The points that match a filter. Which values a field has is read from the payloads of all of
+    them."""
 
     def __init__(self, points: ReadablePoints, scope: Filter) -> None:
         self.location = points.location
@@ -67,14 +67,12 @@ class ScopedPoints:
 
     def labels(self) -> dict[str, Kind]:
         """As `ReadablePoints.labels`."""
-        kinds: dict[str, Kind] = {}
-        for _, payload in self.scroll():
-            for field in filter(is_label, payload):
-                several = payload[field]
-                for value in several if isinstance(several, list) else [several]:
-                    if isinstance(value, str | int | float):
-                        kinds.setdefault(field, kind_of(value))
-        return kinds
+        every, wanted = self.count(), self._scope.wanted()
+        return {
+            field: kind
+            for field, kind in self._points.labels().items()
+            if every and (field in wanted or self.count(Filter(absent=(field,))) < every)
+        }
 
     def values(self, field: str) -> dict[Value, int]:
         """As `ReadablePoints.values`."""

@@ -128,4 +128,4 @@ def classify(
         pictures=picture_filter(session.more),
     )
     results = session.index(model=model).classify(known, files or (), chosen)
-    show_labels(results, known, session.output, tag=tag, dry_run=dry_run)
+    show_labels(results, known, session.output, tag=tag, dry_run=dry_run, always=always)
