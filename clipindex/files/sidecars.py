@@ -8,7 +8,7 @@ compared in any case.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from clipindex.files.access import file_system_of
 from clipindex.files.file_system import FileRecord
@@ -26,19 +26,24 @@ def is_sidecar(path: bytes) -> bool:
 def sidecars_in(files: Sequence[FileRecord]) -> dict[bytes, Sidecars]:
     """Those of the pictures of one folder, by the picture's path; pictures without one are left
     out. `files` are all of the folder's."""
-    by_name: dict[bytes, list[FileRecord]] = {}
+    by_name: dict[bytes, list[tuple[bytes, FileRecord]]] = {}
+    pictures: list[FileRecord] = []
     for file in files:
         if is_sidecar(file.path):
-            by_name.setdefault(_picture_named(file).lower(), []).append(file)
+            name = os.path.basename(file.path)[: -len(SUFFIX)]
+            by_name.setdefault(name.lower(), []).append((name, file))
+        else:
+            pictures.append(file)
     if not by_name:
         return {}
-    sidecars: dict[bytes, Sidecars] = {}
-    for file in files:
-        names = [name for name in _names(file.path) if name.lower() in by_name]
-        if names and not is_sidecar(file.path):
-            several = (_nearest(by_name[name.lower()], name) for name in names)
-            sidecars[file.path] = tuple(several)
-    return sidecars
+    found = ((file.path, _beside(by_name, file.path)) for file in pictures)
+    return {path: sidecars for path, sidecars in found if sidecars}
+
+
+def _beside(by_name: Mapping[bytes, Sequence[tuple[bytes, FileRecord]]], path: bytes) -> Sidecars:
+    """Of several whose names differ in case alone the one that has the picture's."""
+    pairs = ((name, by_name.get(name.lower())) for name in _names(path))
+    return tuple(dict(several).get(name, several[0][1]) for name, several in pairs if several)
 
 
 def sidecars_of(path: bytes) -> Sidecars:
@@ -56,19 +61,11 @@ def stamp_of(sidecars: Iterable[FileRecord]) -> str:
     )
 
 
-def _names(path: bytes) -> list[bytes]:
+def _names(path: bytes) -> tuple[bytes, ...]:
     """What a sidecar of this picture is called, without its suffix."""
     name = os.path.basename(path)
-    return [*dict.fromkeys((os.path.splitext(name)[0], name))]
-
-
-def _picture_named(sidecar: FileRecord) -> bytes:
-    return os.path.basename(sidecar.path)[: -len(SUFFIX)]
-
-
-def _nearest(sidecars: Sequence[FileRecord], name: bytes) -> FileRecord:
-    """The one whose name has the same case, where there is one."""
-    return next((file for file in sidecars if _picture_named(file) == name), sidecars[0])
+    dot = name.rfind(b".")
+    return (name[:dot], name) if dot > 0 else (name,)
 
 
 def _found(base: bytes) -> FileRecord | None:
