@@ -135,6 +135,11 @@ def test_pictures_wait_until_there_are_enough_to_judge_by(tmp_path: Path, pictur
     (note,) = [event for event in few.events if isinstance(event, QuestionUnasked)]
     assert "too few" in note.reason
     assert few.summary.exit_code == 0
+    index.add_standing("near", [Term("a dog")], QuestionOptions(min_score=-1.0))
+    asked = list(index.run_standing())
+    assert [e.question for e in asked if isinstance(e, QuestionUnasked)] == ["far"]
+    assert index.standing("near")[0].since == ""
+    index.remove_standing("near")
     many = run_ingest(index, pictures)
     assert many.summary.standing == {"far": 39}  # the two that waited among them
 
