@@ -130,6 +130,11 @@ def test_a_canon_raw_file_says_what_its_box_says() -> None:
     assert description_of(data) == SAID
 
 
+def test_a_jpeg_xl_says_what_its_box_says() -> None:
+    box = (len(ALL) + 8).to_bytes(4, "big") + b"xml " + ALL
+    assert description_of(b"\0\0\0\x0cJXL \r\n\x87\n" + box) == SAID
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_iptc_is_read_and_xmp_holds_before_it(kind: str) -> None:
     old = {"keywords": ["old"], "caption": "From IPTC", "title": "Name", "creator": ["Bob"]}
@@ -186,6 +191,7 @@ def test_a_long_dataset_and_a_headline_are_read() -> None:
         (ALL + bytes(100), SAID),  # padded
         (xmp(words("Zürich")).decode().encode("cp1252"), {"keywords": ["Zürich"]}),
         (xmp(words("a\x0bb")), {"keywords": ["a b"]}),
+        (xmp(words("a&#x1b;&#0;b&#228;&#xe4;")), {"keywords": ["a bää"]}),
         (  # the history of a picture has a description of its own
             xmp(f"<photoshop:x><rdf:Description>{words('other')}</rdf:Description></photoshop:x>"),
             {},

@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,7 @@ def test_a_model_is_named_by_any_of_its_names(caller: Caller, folder: Path) -> N
     listed = caller.get("/v1/models").json()["data"]
     assert [model["id"] for model in listed] == ["tiny-clip", "other-clip", NAME]
     assert [model["dimensions"] for model in listed] == [512, 128, WIDTH]
+    assert [model["aliases"] for model in listed] == [["tiny"], ["other"], ["vlm"]]
     assert listed[2]["embedding_types"] == [kind.value for kind in EmbeddingType]
     for name in ("other-clip", "other", str(folder / "other")):
         answer = embed(caller, input="a dog", model=name)
@@ -430,6 +432,7 @@ def test_a_collection_that_is_switched_has_its_new_model(
 ) -> None:
     """While it cannot be asked, the model that it had answers."""
     monkeypatch.setattr(served_models, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(served_models, "PATIENCE", 30.0)
     own: list[Any] = [(loaded(TINY), Preprocessing.DCT_SCALED)]
 
     def ask() -> Any:
@@ -448,6 +451,29 @@ def test_a_collection_that_is_switched_has_its_new_model(
     assert names() == ["other-clip", NAME]
     own.append(None)
     assert names() == ["other-clip", NAME]
+    models.close()
+
+
+def test_nobody_waits_for_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served_models, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(served_models, "PATIENCE", 0.01)
+    answers = threading.Event()
+    answers.set()
+
+    def ask() -> Any:
+        assert answers.wait(30)
+        return loaded(TINY), Preprocessing.DCT_SCALED
+
+    models = Models(ask, ServeOptions())
+    models.load()
+    answers.clear()
+
+    async def names() -> list[str]:
+        asked = [await models.named() for _ in range(10)]
+        answers.set()
+        return [model.name for model in asked]
+
+    assert asyncio.run(names()) == ["tiny-clip"] * 10
     models.close()
 
 

@@ -20,6 +20,7 @@ _GROUPS = [
         (r"install (?:')?clipindex\[raw\]", "camera raw files: install clipindex[raw]"),
         (r"install (?:')?clipindex\[jxl\]", "JPEG XL pictures: install clipindex[jxl]"),
         (r"install pi-heif", "HEIC pictures: install pi-heif"),
+        (r"XMP sidecar", "XMP beside a picture, read with it"),
         (r"^deleted before", GONE),
         (r"^not a picture$", NO_PICTURE),
         (r"has a picture's extension", "named like a picture, but not one"),

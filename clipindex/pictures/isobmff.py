@@ -99,6 +99,8 @@ def xmp(data: bytes) -> bytes:
     for box in _boxes(data, 0, len(data)):
         if box.kind == b"uuid" and data.startswith(_XMP_BOX, box.start):
             return data[box.start + len(_XMP_BOX) : box.end]
+        if box.kind == b"xml ":  # of JPEG XL
+            return data[box.start : box.end]
         if box.kind == b"meta":
             try:
                 meta = _meta(data, box.start + 4, box.end)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from clipindex.errors import ClipIndexError
@@ -21,6 +22,7 @@ from clipindex.serve.threads import QueueFull
 
 MOST_AT_ONCE = 4096  # texts and pictures of all requests that are worked on or wait
 LOOK_AGAIN = 2.0  # seconds after which the collection may have been switched to another model
+PATIENCE = 0.5  # seconds that a request waits for that look; then it takes the model as it was
 Own = Callable[[], tuple[Encoder, Preprocessing]]
 
 
@@ -62,12 +64,14 @@ class Models:
         self._beside: dict[str, Embedder] = {}  # by the name as it was typed
         self._served: list[Served] = []
         self._asked = 0.0
+        self._look: asyncio.Future[None] | None = None
         self._requests = 0
         self._pieces = 0
 
     def load(self) -> None:
         """Load all of them. Raises ModelError, StoreError where there is no collection."""
         self._look_for_own()
+        self._asked = time.monotonic()
         for name, bundle in self._also.items():
             encoder = open_model(bundle, self._options.provider)
             self._beside[name] = self._embedder(encoder, Preprocessing.DCT_SCALED)
@@ -81,8 +85,10 @@ class Models:
 
     async def all(self) -> list[Served]:
         """All models, the collection's own first. Raises Problem (503) before one is loaded."""
-        if not self._served or time.monotonic() > self._asked + LOOK_AGAIN:
-            await self.errands.do(self, self._refresh)
+        is_due = not self._served or time.monotonic() > self._asked + LOOK_AGAIN
+        if is_due and (self._look is None or self._look.done()):
+            self._look = asyncio.ensure_future(self.errands.do(self, self._refresh))
+            await asyncio.wait((self._look,), timeout=PATIENCE)
         if not self._served:
             raise Problem(503, "Model not loaded", headers={"retry-after": "1"})
         return self._served
@@ -117,14 +123,12 @@ class Models:
             self._pieces -= count
 
     def _refresh(self) -> None:
-        try:
+        with suppress(ClipIndexError):  # a store that cannot be reached has the model that it had
             self._look_for_own()
-        except ClipIndexError:  # the store cannot be reached: its model is the one that it had
-            self._asked = time.monotonic()
+        self._asked = time.monotonic()
 
     def _look_for_own(self) -> None:
         encoder, preprocessing = self._ask_for_own()
-        self._asked = time.monotonic()
         before = self._own
         if before is None or (before.encoder, before.preprocessing) != (encoder, preprocessing):
             self._own = self._embedder(encoder, preprocessing)

@@ -240,7 +240,8 @@ def described(served: Served, since: int) -> dict[str, Any]:
         "object": "model",
         "created": since,
         "owned_by": "clipindex",
-        "aliases": list(served.names[1:]),
+        # Where a folder lies on this machine is nobody's business.
+        "aliases": [name for name in served.names[1:] if not {"/", "\\"} & set(name)],
         "revision": manifest.revision,
         "precision": manifest.precision,
         "dimensions": manifest.dimension,

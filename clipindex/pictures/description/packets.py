@@ -14,6 +14,8 @@ from clipindex.pictures.description.iptc import iptc_in
 from clipindex.pictures.description.xmp import MOST_BYTES
 from clipindex.pictures.tiff.directory import first_directory
 
+_JXL = b"\0\0\0\x0cJXL "  # a JPEG XL file with boxes; one without has no metadata
+
 
 class Packets(NamedTuple):
     """An XMP packet and IPTC datasets; b"" where there are none."""
@@ -30,7 +32,7 @@ def packets_in(data: bytes, kind: str | None) -> Packets:
         return Packets(xmp=_in_png(data))
     if kind == "WEBP":
         return Packets(xmp=webp.xmp(data))
-    if kind in ("HEIC", "AVIF", "CR3"):
+    if kind in ("HEIC", "AVIF", "CR3") or data.startswith(_JXL):
         return Packets(xmp=isobmff.xmp(data))
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):  # TIFF, and most of camera raw files
         return _in_tiff(data)

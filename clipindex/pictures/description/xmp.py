@@ -40,6 +40,7 @@ _WANTED = {_SUBJECT, _DESCRIPTION, _TITLE, _CREATOR, _HEADLINE, _STARS, _LABEL, 
     _EXTENSION
 }
 
+_REFERENCE = re.compile("&#(?:x([0-9a-fA-F]{1,8})|([0-9]{1,8}));")
 _NO_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
@@ -122,12 +123,18 @@ def _parsed(packet: bytes, encoding: str | None = None) -> dict[str, Property] |
 
 
 def _repaired(packet: bytes) -> str:
-    """What old programs wrote: Latin-1 that calls itself UTF-8, and control characters."""
+    """What some programs write: Latin-1 that calls itself UTF-8, and control characters, also as
+    references."""
     try:
         text = packet.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = packet.decode("cp1252", "replace")
-    return _NO_XML.sub(" ", text)
+    return _NO_XML.sub(" ", _REFERENCE.sub(_without_control, text))
+
+
+def _without_control(reference: re.Match[str]) -> str:
+    code = int(reference[1], 16) if reference[1] else int(reference[2])
+    return reference[0] if code >= ord(" ") else " "
 
 
 class _Reader:
