@@ -76,6 +76,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.upkeep.backup import Backup as Backup
     from clipindex.upkeep.classify import Classified as Classified
     from clipindex.upkeep.classify import ClassifyOptions as ClassifyOptions
+    from clipindex.upkeep.classify import Unclassified as Unclassified
     from clipindex.upkeep.compact import Compaction as Compaction
     from clipindex.upkeep.doctor.checks import Check as Check
     from clipindex.upkeep.duplicates.findings import DuplicateFile as DuplicateFile
@@ -138,7 +139,7 @@ _EXPORTS = {  # module -> its public names
     "stores.search_method": "Accuracy",
     "stores.verified": "BatchVerified",
     "upkeep.backup": "Backup",
-    "upkeep.classify": "Classified ClassifyOptions",
+    "upkeep.classify": "Classified ClassifyOptions Unclassified",
     "upkeep.compact": "Compaction",
     "upkeep.duplicates.findings": (
         "DuplicateFile DuplicateGroup DuplicatesFinished DuplicatesOptions DuplicatesProgress "

@@ -168,6 +168,10 @@ def test_on_the_command_line(index: clipindex.Index, tmp_path: Path) -> None:
     assert sum(end["labels"].values()) == 40  # type: ignore[attr-defined]
     assert {line["type"] for line in done} == {"label", "batch", "classified"}
     assert "40 tagged" not in clip("classify", "--labels", file, "--tag", "kind", *store).err
+    (tmp_path / "broken.jpg").write_text("no picture")
+    some = clip("classify", "--labels", file, tmp_path / "broken.jpg", tmp_path / "no", *store)
+    assert (some.code, some.out) == (3, "")
+    assert "broken.jpg: the query picture cannot be read" in some.err
     for wrong in (
         (),
         ("--labels", tmp_path / "no"),

@@ -320,7 +320,7 @@ def names_of(kind: type, *left_out: str) -> set[str]:
         ("standing", {"type"} | names_of(StandingHit)),
         ("answer", {"type", "line", "id", "query", "hits", "notes"}),
         ("preview", {"type"} | names_of(DryRun)),
-        ("hit", names_of(Hit, "sha256", "exact_path")),
+        ("hit", names_of(Hit, "sha256", "exact_path", "payload")),
         ("status", {"type"} | names_of(CollectionStatus)),
         ("finding", {"type"} | names_of(Finding)),
         ("verify", {"type", "exit_code"} | names_of(Verification)),

@@ -45,17 +45,24 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-@pytest.fixture(params=["embedded", "server"])
-def index(request: pytest.FixtureRequest, tmp_path: Path) -> clipindex.Index:
-    if request.param == "server":
-        server = Server(request.getfixturevalue("double").url)
-        return clipindex.Index(server=server, source="a", model=str(TINY))
+@pytest.fixture
+def index(tmp_path: Path) -> clipindex.Index:
     return clipindex.Index(tmp_path / "store", model=str(TINY))
 
 
+@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.slow)])
+def either(request: pytest.FixtureRequest, index: clipindex.Index) -> clipindex.Index:
+    """Embedded, and on a server."""
+    if request.param == "embedded":
+        return index
+    server = Server(request.getfixturevalue("double").url)
+    return clipindex.Index(server=server, source="a", model=str(TINY))
+
+
 def test_new_pictures_are_asked_and_older_ones_when_it_is_run(
-    index: clipindex.Index, pictures: Path
+    either: clipindex.Index, pictures: Path
 ) -> None:
+    index = either
     index.ingest([pictures])
     borders = sorted(index.query("a dog", QueryOptions(limit=500)), key=lambda hit: -(hit.z or 0))
     border = (borders[5].z or 0.0) - 0.01
@@ -127,14 +134,20 @@ def test_an_interrupted_run_leaves_no_picture_unasked(
     assert len(tagged(index)) == 44
 
 
-def test_pictures_wait_until_there_are_enough_to_judge_by(tmp_path: Path, pictures: Path) -> None:
-    index = clipindex.Index(tmp_path / "store", model=str(TINY))
+def test_pictures_wait_until_there_are_enough_to_judge_by(
+    index: clipindex.Index, pictures: Path
+) -> None:
     index.ingest([pictures / "000.jpg"])
     index.add_standing("far", [Term("a dog")], QuestionOptions(tag=TAG, min_z=-100.0))
     few = run_ingest(index, pictures / "001.jpg", pictures / "002.jpg")
     (note,) = [event for event in few.events if isinstance(event, QuestionUnasked)]
     assert "too few" in note.reason
     assert few.summary.exit_code == 0
+    index.add_standing("near", [Term("a dog")], QuestionOptions(min_score=-1.0))
+    asked = list(index.run_standing())
+    assert [e.question for e in asked if isinstance(e, QuestionUnasked)] == ["far"]
+    assert index.standing("near")[0].since == ""
+    index.remove_standing("near")
     many = run_ingest(index, pictures)
     assert many.summary.standing == {"far": 39}  # the two that waited among them
 

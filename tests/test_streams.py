@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -234,3 +235,47 @@ def test_counts_agree_with_their_nouns() -> None:
     assert count_of(1, "picture") == "1 picture"
     assert count_of(0, "picture") == "0 pictures"
     assert count_of(2_000, "copy", "copies") == "2,000 copies"
+
+
+SIGNALLED = """
+import os, signal, sys, threading, time
+from clipindex.cli import streams
+streams.prepare()
+class Interrupted(Exception): pass
+def stop(*_): raise Interrupted
+signal.signal(signal.SIGUSR1, stop)
+main, done = os.getpid(), threading.Event()
+def shoot():
+    while not done.is_set():
+        os.kill(main, signal.SIGUSR1)
+        time.sleep(0.0001)
+thread = threading.Thread(target=shoot)
+number = 0
+def work():
+    global number
+    while number < 4000:
+        try:
+            number += 1
+            print(f"line {number}", flush=True)
+        except Interrupted:
+            pass
+while True:
+    try:
+        if not thread.is_alive(): thread.start()
+        work()
+        break
+    except Interrupted:
+        pass
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+done.set()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_a_signal_while_a_line_is_written_does_not_write_it_twice() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=60, check=True
+    )
+    numbers = [int(word) for word in re.findall(r"line (\d+)", done.stdout)]
+    assert len(numbers) > 1000
+    assert len(set(numbers)) == len(numbers)

@@ -56,9 +56,18 @@ def _rules(question: StandingQuestion) -> str:
     rules += [] if question.min_score is None else [f"score at least {question.min_score:g}"]
     rules = rules or ["what fits"]
     rules += [f"below {' or '.join(question.under)}"] if question.under else []
-    rules += [f"{name.replace('_', ' ')} {value}" for name, value in question.filters.items()]
+    rules += [f"{name.replace('_', ' ')} {_shown(v)}" for name, v in question.filters.items()]
     rules += [] if question.tag is None else [f"tagged {'='.join(question.tag)}"]
     return ", ".join(rules)
+
+
+def _shown(value: object) -> str:
+    """A filter's value: of a list each; a condition is key, sign and value."""
+    if not isinstance(value, list | tuple):
+        return str(value)
+    return " or ".join(
+        "".join(part) if isinstance(part, list | tuple) else str(part) for part in value
+    )
 
 
 def show_found(

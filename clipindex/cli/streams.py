@@ -24,46 +24,54 @@ if TYPE_CHECKING:
 NOBODY_READS = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ENOTCONN, errno.ECONNRESET}
 
 
-class _Raw(io.RawIOBase):
-    """A descriptor to write to; the first error is kept, and everything after it dropped."""
+class _Tolerant(io.BufferedWriter):
+    """A descriptor to write to; the first error is kept, and everything after it dropped.
+
+    The descriptor itself is written to by Python's own file: a signal that arrives then is handled
+    once the buffer knows what was written. Below a `write` of ours it would not, and write again.
+    """
 
     def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
+        super().__init__(io.FileIO(descriptor, "w", closefd=False))
         self.fault: OSError | None = None
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Raises nothing; a signal handler's exception passes through."""
-        if self.fault is None:
+        rest = memoryview(data)
+        size = len(rest)
+        while self.fault is None:
             try:
-                return os.write(self._descriptor, data)
-            except BlockingIOError:
-                return 0 if self._wait() else len(memoryview(data))
+                super().write(rest)
+                break
+            except BlockingIOError as error:
+                rest = rest[error.characters_written :]
+                self._wait()
             except OSError as error:
                 self.fault = error
-        return len(memoryview(data))
+        return size
 
-    def _wait(self) -> bool:
+    def flush(self) -> None:
+        """As `write`."""
+        while self.fault is None:
+            try:
+                super().flush()
+                break
+            except BlockingIOError:
+                self._wait()
+            except OSError as error:
+                self.fault = error
+
+    def _wait(self) -> None:
         """Wait for a descriptor that another program made non-blocking."""
         import select
 
         try:
-            select.select((), (self._descriptor,), ())
+            select.select((), (self.fileno(),), ())
         except OSError as error:
             self.fault = error
-        return self.fault is None
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        return os.isatty(self._descriptor)
 
 
-_raws: dict[int, _Raw] = {}
+_buffers: dict[int, _Tolerant] = {}
 
 
 def prepare() -> None:
@@ -92,12 +100,12 @@ def _tolerant(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
     if os.name == "nt" and isinstance(stream, io.TextIOWrapper) and stream.isatty():
         stream.reconfigure(errors="backslashreplace")  # Windows' console is no plain descriptor
         return stream
-    raw = _raws[descriptor] = _Raw(descriptor)
+    buffer = _buffers[descriptor] = _Tolerant(descriptor)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        buffer,
         encoding=getattr(stream, "encoding", None) or "utf-8",
         errors="backslashreplace",
-        line_buffering=descriptor == 2 or raw.isatty(),
+        line_buffering=descriptor == 2 or buffer.isatty(),
     )
 
 
@@ -111,7 +119,7 @@ def flush() -> None:
 def output_fault() -> OSError | None:
     """Why results are missing from standard output; None where all arrived, or nobody reads."""
     flush()
-    fault = _raws[1].fault if 1 in _raws else None
+    fault = _buffers[1].fault if 1 in _buffers else None
     return None if fault is None or fault.errno in NOBODY_READS else fault
 
 

@@ -19,7 +19,6 @@ from clipindex.search import tag_list
 from clipindex.search.classifying import Label
 from clipindex.search.tag_list import KeyValue
 from clipindex.search.terms import Term
-from clipindex.stores.verified import BatchVerified
 from clipindex.upkeep import classify as classifying
 from clipindex.upkeep import compact as compacting
 from clipindex.upkeep import metadata as joining
@@ -27,7 +26,7 @@ from clipindex.upkeep import quarantine as refused
 from clipindex.upkeep import relocate as relocating
 from clipindex.upkeep import roots, tag_table, tagging, transfer
 from clipindex.upkeep import selection as selecting
-from clipindex.upkeep.classify import Classified, ClassifyOptions
+from clipindex.upkeep.classify import ClassifyOptions
 from clipindex.upkeep.compact import Compaction
 from clipindex.upkeep.duplicates import run as duplicating
 from clipindex.upkeep.duplicates import verdicts
@@ -259,7 +258,7 @@ class Upkeep(Held):
         labels: Sequence[Label],
         files: Sequence[Path] = (),
         options: ClassifyOptions = ClassifyOptions(),
-    ) -> Generator[Classified | BatchVerified, None, None]:
+    ) -> classifying.Results:
         """The label of each picture of the collection, or of `files`, indexed or not. With a
         `tag` in the options labels are written as the results are read."""
         model = self._settings.model

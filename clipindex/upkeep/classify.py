@@ -61,6 +61,17 @@ class Classified:
     tagged: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Unclassified:
+    """A file that was named and cannot be read as a picture."""
+
+    path: str
+    reason: str
+
+
+Results = Generator[Classified | Unclassified | BatchVerified, None, None]
+
+
 def classify(
     place: Place,
     labels: Sequence[Label],
@@ -69,11 +80,11 @@ def classify(
     *,
     model: str | None,
     load: Callable[[Bundle], Encoder],
-) -> Generator[Classified | BatchVerified, None, None]:
+) -> Results:
     """Label every picture that the options leave; or these files, indexed or not.
 
-    Raises UsageError for a key that no tag can have, a file that is no picture, a tag for files
-    that need not be indexed; as a query does besides.
+    Raises UsageError for a key that no tag can have, and a tag for files that need not be indexed;
+    as a query does besides.
     """
     if options.tag is not None:
         check_key(options.tag)
@@ -180,9 +191,13 @@ def _files(
     encoder: RememberingEncoder,
     stored: StoredContract,
     options: ClassifyOptions,
-) -> Iterator[Classified]:
+) -> Iterator[Classified | Unclassified]:
     for file in files:
-        query = embed_picture(file, encoder, recipe_of(stored.contract))
+        try:
+            query = embed_picture(file, encoder, recipe_of(stored.contract))
+        except UsageError as error:
+            yield Unclassified(error.path or str(file), error.message)
+            continue
         (label,) = made.classify(query.vector[np.newaxis])
         yield _result(display_path(resolve_root(file)), None, label, options)
 

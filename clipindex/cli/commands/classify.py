@@ -97,7 +97,7 @@ def classify(
         ),
     ] = None,
     model: options.Model = None,
-) -> None:
+) -> int:
     """Give each picture the label of a list that describes it best, or "none of these".
 
     The label whose text is nearest wins. It counts only if it stands out from what it scores on
@@ -128,4 +128,4 @@ def classify(
         pictures=picture_filter(session.more),
     )
     results = session.index(model=model).classify(known, files or (), chosen)
-    show_labels(results, known, session.output, tag=tag, dry_run=dry_run, always=always)
+    return show_labels(results, known, session.output, tag=tag, dry_run=dry_run, always=always)

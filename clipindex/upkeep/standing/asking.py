@@ -90,9 +90,10 @@ class Asker:
 
     def ask(
         self, questions: Sequence[StandingQuestion], ids: Iterable[uuid.UUID]
-    ) -> Generator[StandingEvent, None, bool]:
-        """Ask questions of points, read once in blocks. Returns whether all could be asked."""
-        remaining, can_tell = iter(ids), True
+    ) -> Generator[StandingEvent, None, set[str]]:
+        """Ask questions of points, read once in blocks. Returns the names of those that could be
+        asked."""
+        remaining, unable = iter(ids), set[str]()
         for question in questions:
             if question.tag is not None:
                 self.collection.points.index_field(TAG + question.tag[0])
@@ -102,11 +103,11 @@ class Asker:
             for question in questions if block else ():
                 calibration = self.calibration if question.is_text else None
                 found = answers(question, block, self.sample, calibration)
-                can_tell &= found is not None
+                if found is None:
+                    unable.add(question.name)
                 yield from self._settle(question, self._wanted(question, found or []))
-        if not can_tell:
-            yield from (QuestionUnasked(question.name, TOO_FEW) for question in questions)
-        return can_tell
+        yield from (QuestionUnasked(name, TOO_FEW) for name in sorted(unable))
+        return {question.name for question in questions} - unable
 
     def embedded(self, question: StandingQuestion) -> StandingQuestion:
         """The question as the collection's model embeds it. Raises ClipIndexError."""
@@ -187,24 +188,26 @@ def ask_new(collection: Collection, load: Load) -> Generator[StandingEvent, None
         return
     asker = Asker(collection, load)
     ids = [point_id(collection.source, path) for path in waiting]
-    done = yield from asker.ask(current, ids)
+    able = yield from asker.ask(current, ids)
     for question in questions:
         if question.model != model:
-            done &= yield from _ask_again(asker, question)
-    if done:
+            able |= yield from _ask_again(asker, question)
+    if len(able) == len(questions):
         catalogue.asked(waiting)
 
 
-def _ask_again(asker: Asker, question: StandingQuestion) -> Generator[StandingEvent, None, bool]:
+def _ask_again(
+    asker: Asker, question: StandingQuestion
+) -> Generator[StandingEvent, None, set[str]]:
     try:
         made = asker.embedded(question)
     except ClipIndexError as error:  # such as a picture in it that is gone
         yield QuestionUnasked(question.name, error.message)
-        return False
-    done = yield from asker.ask([made], since(asker.collection, question.since))
-    if done:
+        return set()
+    able = yield from asker.ask([made], since(asker.collection, question.since))
+    if able:
         asker.collection.catalogue.save_question(made)
-    return done
+    return able
 
 
 def since(collection: Collection, time: str) -> Iterator[uuid.UUID]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from clipindex.collection.catalogue import Catalogue
 from clipindex.collection.names import check_name
-from clipindex.collection.opening import Collection, open_for_change
+from clipindex.collection.opening import open_for_change
 from clipindex.collection.place import Place
 from clipindex.collection.questions import FROM_THE_FIRST, StandingQuestion
 from clipindex.collection.status import open_catalogue
@@ -139,21 +139,16 @@ def run(place: Place, names: Sequence[str], load: Load) -> Generator[StandingEve
         catalogue = collection.catalogue
         chosen = [_named(catalogue, name) for name in names] or catalogue.questions()
         waiting = catalogue.waiting()
-        if (yield from _ask_all(collection, chosen, load)) and not names:
+        if not chosen:
+            return
+        asker = Asker(collection, load)
+        made = [replace(asker.embedded(question), since=FROM_THE_FIRST) for question in chosen]
+        able = yield from asker.ask(made, since(collection, FROM_THE_FIRST))
+        for question in made:
+            if question.name in able:
+                catalogue.save_question(question)
+        if len(able) == len(catalogue.questions()):
             catalogue.asked(waiting)
-
-
-def _ask_all(
-    collection: Collection, questions: Sequence[StandingQuestion], load: Load
-) -> Generator[StandingEvent, None, bool]:
-    if not questions:
-        return True
-    asker = Asker(collection, load)
-    made = [replace(asker.embedded(question), since=FROM_THE_FIRST) for question in questions]
-    done = yield from asker.ask(made, since(collection, FROM_THE_FIRST))
-    for question in made if done else ():
-        collection.catalogue.save_question(question)
-    return done
 
 
 def _named(catalogue: Catalogue | None, name: str) -> StandingQuestion:
