@@ -11,7 +11,7 @@ from clipindex.errors import UsageError
 from clipindex.model.providers import Provider
 
 
-@command(without=("source",))
+@command()
 def mcp(
     session: Session, model: options.Model = None, provider: options.Provider = Provider.AUTO
 ) -> None:
