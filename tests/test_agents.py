@@ -27,7 +27,7 @@ from clipindex.cli.commands import mcp as command
 from clipindex.serve.agents import Agents, server_for
 from clipindex.serve.options import ServeOptions
 from clipindex.serve.parameters import PARAMETERS
-from conftest import TINY, make_pictures, picture
+from conftest import TINY, make_pictures, picture, run_clipindex
 from serving import calling
 
 NOBODY = "00000000-0000-5000-8000-000000000000"
@@ -213,3 +213,10 @@ def test_an_agents_program_starts_it_and_asks(index: clipindex.Index, tmp_path: 
     assert not found.is_error
     assert any(isinstance(part, types.ImageContent) for part in shown.content)
     assert (tmp_path / "errors").read_text() == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="descriptors are closed otherwise")
+def test_without_standard_input_the_command_says_so() -> None:
+    done = run_clipindex("mcp", preexec_fn=lambda: os.close(0))
+    assert done.code == 2
+    assert "standard input or output is closed" in done.err
