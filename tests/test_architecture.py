@@ -42,6 +42,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "tqdm": {"cli.run_view", "cli.download_bar"},
     "prometheus_client": {"cli.metrics", "serve.health"},
     "starlette": {"serve"},
+    "mcp": {"serve.agents"},
     "uvicorn": {"serve.running", "serve.guard.connections"},
     "typer": {"cli"},
     "sqlite3": {

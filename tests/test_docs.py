@@ -56,6 +56,7 @@ NOT_RUN = {  # why a block of a page is not run here
     "a file of another program",
     "changes the crontab",
     "downloads a model",
+    "needs Docker",
     "needs a cluster",
     "runs until it is ended",
     "needs a server of that name",

@@ -25,6 +25,7 @@ COMMANDS = {  # command -> panel of the help; its module and function in `comman
     "query": "Search",
     "embed": "Search",
     "serve": "Search",
+    "mcp": "Search",
     "duplicates": "Search",
     "standing": "Search",
     "classify": "Search",

@@ -174,7 +174,6 @@ HITS = (
     ),
     Parameter(name="group_by", words="The best picture of each value of this tag or metadata."),
     Parameter(name="copies", words="Each copy of a picture by itself.", **_flag("copies")),
-    Parameter(name="pairs", words="A raw file and its JPEG as one hit.", **_flag("pairs")),
     Parameter(
         name="pairs", words="A raw file and the JPEG beside it are one picture.", **_flag("pairs")
     ),

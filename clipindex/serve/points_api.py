@@ -28,6 +28,7 @@ MEDIA_TYPES = {  # what browsers show as it is
     "BMP": "image/bmp",
 }
 
+NO_PICTURE = "no picture has this id"
 LARGEST_SHOWN = 2048  # pixels of the longer side
 
 
@@ -43,20 +44,23 @@ def routes() -> list[Route]:
 async def visible_picture(request: Request) -> IndexedPicture:
     """The picture that the path of a request names, if its sender may see it. Raises Problem 404:
     what may not be seen is said not to be there."""
+    scope = access_of(request).scope
+    return await picture_named(service_of(request), request.path_params["id"], scope)
+
+
+async def picture_named(service: Service, text: str, scope: Scope = ()) -> IndexedPicture:
+    """The picture of an id, within a scope. Raises Problem 404, also for what is no id."""
     try:
-        name = id_of(request.path_params["id"])
+        picture = await service.search(service.index.picture, id_of(text), scope)
     except UsageError:
-        raise Problem(404, "no picture has this id") from None
-    service = service_of(request)
-    picture = await service.search(service.index.picture, name, access_of(request).scope)
+        raise Problem(404, NO_PICTURE) from None
     if picture is None:
-        raise Problem(404, "no picture has this id")
+        raise Problem(404, NO_PICTURE)
     return picture
 
 
-async def picture_content(request: Request, picture: IndexedPicture) -> Content:
+async def picture_content(service: Service, picture: IndexedPicture) -> Content:
     """The bytes that were indexed, read from the file now. Raises Problem where they are gone."""
-    service = service_of(request)
     own = service.index.place.source
     if picture.payload.get("source") not in (None, own):
         raise Problem(404, "the file is on another machine", f"its source is not '{own}'")
@@ -78,7 +82,7 @@ async def original(request: Request) -> Response:
     headers = {"etag": f'"{picture.sha256}"', "cache-control": "private, max-age=86400"}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
-    content = await picture_content(request, picture)
+    content = await picture_content(service_of(request), picture)
     media = MEDIA_TYPES.get(str(picture.payload.get("format")))
     if media is not None:
         return Response(content.data, media_type=media, headers=headers)

@@ -45,22 +45,25 @@ class Thumbnails:
     async def answer(self, request: Request) -> Response:
         """A thumbnail; in place of one that cannot be made, a neutral picture and the status that
         says why."""
-        side = _side(request.query_params.get("side", str(SIDE)))
+        side = side_of(request.query_params.get("side", str(SIDE)))
         picture = await visible_picture(request)
         headers = _headers(picture, side, request.query_params.get("v", ""))
         if request.headers.get("if-none-match") == headers["etag"]:
             return Response(status_code=304, headers=headers)
-        service, key = service_of(request), f"{picture.sha256}-{side}.jpg"
-        cache = _cache_of(service)
-        data = await service.search(cache.get, key)
-        if data is None:
-            try:
-                data = await self._once(key, lambda: _made(request, picture, side, key))
-            except Problem as problem:
-                return _placeholder(problem.status)
-            except FileFault:
-                return _placeholder(422)
+        try:
+            data = await self.of(service_of(request), picture, side)
+        except Problem as problem:
+            return _placeholder(problem.status)
+        except FileFault:
+            return _placeholder(422)
         return Response(data, media_type="image/jpeg", headers=headers)
+
+    async def of(self, service: Service, picture: IndexedPicture, side: int) -> bytes:
+        """The thumbnail of a picture as a JPEG, `side` one of SIDES. Raises Problem where the
+        file is gone, FileFault where it cannot be decoded, QueueFull."""
+        key = f"{picture.sha256}-{side}.jpg"
+        data = await service.search(_cache_of(service).get, key)
+        return data or await self._once(key, lambda: _made(service, picture, side, key))
 
     async def _once(self, key: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """The thumbnail of `key`, made for all who ask meanwhile; whoever gives up stops no
@@ -82,9 +85,8 @@ def routes() -> list[Route]:
     return [Route("/thumb/{id}", Thumbnails().answer, methods=["GET"])]
 
 
-async def _made(request: Request, picture: IndexedPicture, side: int, key: str) -> bytes:
-    service = service_of(request)
-    content = await picture_content(request, picture)
+async def _made(service: Service, picture: IndexedPicture, side: int, key: str) -> bytes:
+    content = await picture_content(service, picture)
 
     def make() -> bytes:
         data = thumbnail(content.data, side)
@@ -101,8 +103,8 @@ def _cache_of(service: Service) -> BoundedCache:
     return BoundedCache(folder, MOST_BYTES)
 
 
-def _side(text: str) -> int:
-    """The next larger of the sides that there are."""
+def side_of(text: str) -> int:
+    """The next larger of the sides that there are. Raises Problem for what is no number."""
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text)):
         raise Problem(400, f"side is a number of pixels, not {text[:40]!r}")
     return next((side for side in SIDES if side >= int(text)), SIDES[-1])

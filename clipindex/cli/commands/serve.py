@@ -23,7 +23,7 @@ LIMITS = "Limits"
 NEEDED = ("starlette", "uvicorn", "python_multipart")
 
 
-@command(without=("source",))
+@command()
 def serve(
     session: Session,
     host: Annotated[

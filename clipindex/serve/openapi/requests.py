@@ -34,15 +34,20 @@ def answers(kind: str, schema: Schema, errors: Sequence[int], error: str = "Erro
     }
 
 
-def _in_query(parameter: Parameter) -> Operation:
+def schema_of(parameter: Parameter) -> Schema:
+    """The value of a parameter: a list of those that may be given several times."""
     schema: Schema = dict(parameter.schema)
     if parameter.default is not None:
         schema["default"] = parameter.default
+    return many(schema) if parameter.many else schema
+
+
+def _in_query(parameter: Parameter) -> Operation:
     return {
         "name": parameter.name,
         "in": "query",
         "description": parameter.words,
-        "schema": many(schema) if parameter.many else schema,
+        "schema": schema_of(parameter),
     }
 
 

@@ -52,6 +52,7 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "typer": Versions("0.26.1", "0.28.0", below="0.29"),
     "rawpy": Versions("0.25", "0.28.0", extra="camera raw files: pip install 'clipindex[raw]'"),
     "python-multipart": Versions("0.0.18", "0.0.34", extra=SERVICE),
+    "mcp": Versions("2.0", "2.3.0", extra="clipindex mcp: pip install 'clipindex[mcp]'"),
     "starlette": Versions("0.49.1", "1.10.0", extra=SERVICE),
     "uvicorn": Versions("0.34", "0.54.0", extra=SERVICE),
     "imagecodecs": Versions(
