@@ -136,7 +136,7 @@ def test_a_lone_text_tower_needs_no_other_bundle_for_texts(tmp_path: Path, pictu
     voice = text_only(tmp_path / "voice")
     assert asked(index, voice) == expected
     with pytest.raises(ModelError, match="has only a text tower") as caught:
-        asked(index, voice, str(pictures / "001.jpg"))
+        asked(index, voice, str(make_pictures(tmp_path / "others", 1, 90)[0]))
     assert "ingest with --model tiny-clip" in caught.value.hint
 
 

@@ -401,7 +401,7 @@ def test_a_picture_minus_itself_is_a_usage_error(asked: tuple[Path, list[str]]) 
 
 
 def test_kinds_of_terms_are_closed() -> None:
-    assert {kind.value for kind in TermKind} == {"auto", "text", "image"}
+    assert {kind.value for kind in TermKind} == {"auto", "text", "image", "point"}
 
 
 # --- the rest of the shell -------------------------------------------------------------------

@@ -402,4 +402,5 @@ def test_the_decoders_name_the_extras_that_are_there(
     )
     assert "rawpy" not in told
     assert "rawpy" in decoders()
-    assert told.strip() in decoders()
+    with_rawpy = decoders().split(", ")
+    assert told.strip().split(", ") == [name for name in with_rawpy if "rawpy" not in name]

@@ -344,7 +344,7 @@ def test_a_list_of_files_may_come_from_windows_and_a_folder_in_it_is_told(tmp_pa
     assert len(stored(clipindex.Index(tmp_path / "store"))) == 1
 
 
-@pytest.mark.parametrize("text", ['stroe = "x"', '[ingest]\nexcldue = "x"', "[tag]\nlimit = 3"])
+@pytest.mark.parametrize("text", ['stroe = "x"', '[ingest]\nexcldue = "x"', "[tags]\nlimit = 3"])
 def test_a_misspelt_setting_is_refused_by_every_command(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.toml").write_text(text)
     result = RUNNER.invoke(app, ["status", "--config", str(tmp_path / "config.toml")])
