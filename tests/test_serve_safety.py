@@ -211,7 +211,7 @@ def test_no_token_is_ever_logged(
         (f"[[token]]\nvalue = '{ALL}'\nwhere = ['client']", "is not a condition"),
         (f"[[token]]\nvalue = '{ALL}'\nwhere = 'client=a'", "list of conditions"),
         (f"[[token]]\nvalue = '{ALL}'\nwere = ['client=a']", "other keys"),
-        (f"[[token]]\nvalue = '{ALL}'\nwrite = 'yes'", "true or false"),
+        (f"[[token]]\nvalue = '{ALL}'\nwrite = true", "other keys"),
         (f"[[token]]\nvalue = '{ALL}'\n[[token]]\nvalue = '{ALL}'", "listed twice"),
         ("[[token", "cannot be read"),
     ],

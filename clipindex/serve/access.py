@@ -1,4 +1,4 @@
-"""Who may see and do what."""
+"""Who may see what."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from clipindex.search.scoped import Scope
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What a caller may do. `scope`: conditions without which a picture does not exist for it."""
+    """What a caller may see. `scope`: conditions without which a picture does not exist for it."""
 
     name: str = ""  # of its token; empty without one
     scope: Scope = ()
-    may_write: bool = False
 
 
 ANYBODY = Access()  # where no token is set
 
 
 def access_of(request: HTTPConnection) -> Access:
-    """What the sender of a request may do, as the guard found out."""
+    """What the sender of a request may see, as the guard found out."""
     access = request.scope.get("state", {}).get("access", ANYBODY)
     assert isinstance(access, Access)
     return access

@@ -1,4 +1,4 @@
-"""Tokens: who may ask, see what, and write.
+"""Tokens: who may ask, and see what.
 
 They come from a TOML file, or a single one from the environment; never from the command line, which
 every user of a machine can read. Only their SHA-256 is kept in memory.
@@ -19,12 +19,12 @@ from clipindex.serve.access import ANYBODY, Access
 
 SHORTEST = 16  # characters: about what nobody guesses
 MAKE_ONE = "make one with: openssl rand -hex 32"
-KEYS = {"name", "value", "sha256", "where", "write"}
+KEYS = {"name", "value", "sha256", "where"}
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token by its digest [32 bytes], and what its bearer may do."""
+    """A token by its digest [32 bytes], and what its bearer may see."""
 
     digest: bytes
     access: Access
@@ -55,7 +55,7 @@ def digest_of(text: str) -> bytes:
 
 
 def read_tokens(file: Path | None, own: str | None) -> Tokens:
-    """The tokens of a file, and one from the environment that sees everything and writes nothing.
+    """The tokens of a file, and one from the environment that sees everything.
     Raises UsageError."""
     tokens = [] if file is None else _from_file(file)
     if own is not None:
@@ -95,15 +95,14 @@ def _token(number: int, entry: Any) -> Token:
         raise UsageError(f"token {number} has other keys than {', '.join(sorted(KEYS))}")
     name = entry.get("name", f"token {number}")
     where = entry.get("where", [])
-    may_write = entry.get("write", False)
-    if not (isinstance(name, str) and name.isprintable() and isinstance(may_write, bool)):
-        raise UsageError(f"token {number}: name is a text, write is true or false")
+    if not (isinstance(name, str) and name.isprintable()):
+        raise UsageError(f"token {number}: its name is a text in one line")
     if not (isinstance(where, list) and all(isinstance(text, str) for text in where)):
         raise UsageError(f"the token '{name}': where is a list of conditions")
     if where == [] and "where" in entry:
         raise UsageError(f"the token '{name}': where is empty, and would let everything through")
     scope = tuple(map(condition, where))
-    return Token(_digest(name, entry), Access(name=name, scope=scope, may_write=may_write))
+    return Token(_digest(name, entry), Access(name=name, scope=scope))
 
 
 def _digest(name: str, entry: dict[str, Any]) -> bytes:
