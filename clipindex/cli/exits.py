@@ -22,7 +22,8 @@ from clipindex.cli.output import Output
 from clipindex.errors import ClipIndexError, ClipIndexWarning, DiskFull, ExitCode
 from clipindex.files.durable import MORE_ROOM, NO_ROOM
 
-ONLY_READ = ("query", "status")  # commands that leave nothing unfinished
+# commands that leave nothing unfinished
+ONLY_READ = ("doctor", "embed", "mcp", "query", "serve", "status", "tags")
 FAREWELL = "finished batches are safe, the next run goes on from there"
 FAREWELLS = {"models": "what has arrived is kept, the same command goes on from there"}
 TRUE = {"1", "true", "t", "yes", "y", "on"}  # as click reads a flag's variable
