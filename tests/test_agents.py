@@ -7,8 +7,10 @@ import base64
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -220,3 +222,27 @@ def test_without_standard_input_the_command_says_so() -> None:
     done = run_clipindex("mcp", preexec_fn=lambda: os.close(0))
     assert done.code == 2
     assert "standard input or output is closed" in done.err
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_ends_it_at_once_and_nothing_was_to_be_saved(
+    start_clipindex: Callable[..., subprocess.Popen[str]],
+    number: signal.Signals,
+    code: int,
+    word: str,
+) -> None:
+    process = start_clipindex("mcp", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}}
+    hello["clientInfo"] = {"name": "a test", "version": "1"}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    print(json.dumps(request), file=process.stdin, flush=True)
+    assert '"serverInfo"' in process.stdout.readline()
+    process.send_signal(number)
+    assert process.wait(30) == code
+    assert process.stderr is not None
+    assert process.stderr.read() == f"{word}\n"
