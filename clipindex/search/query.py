@@ -66,7 +66,9 @@ class Hit:
     ef: int | None = None  # how many candidates an approximate search kept
     z: float | None = None  # standard deviations above what the query scores in the collection
     fits: bool | None = None  # whether it is a picture of what was asked; None: nobody can say
-    payload: Payload = field(default_factory=dict, repr=False)  # of the point, as it is stored
+    payload: Payload = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of the point, as it is stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
