@@ -165,7 +165,10 @@ def test_colours_are_what_the_profile_of_a_jpeg_means() -> None:
     assert max(abs(a - b) for a, b in zip(got, (0x20, 0x20, 0xD0), strict=True)) < 25  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("broken", [b"no profile", SRGB[:200], profile("LAB")])
+# Names, because a profile has the time at which it was made, and workers are to see the same tests.
+@pytest.mark.parametrize(
+    "broken", [b"no profile", SRGB[:200], profile("LAB")], ids=["none", "cut short", "of LAB"]
+)
 def test_a_profile_that_does_not_fit_costs_no_picture(broken: bytes) -> None:
     red = Image.new("RGB", (400, 300), "#d02020")
     small = shown(encoded(red, icc_profile=broken))
