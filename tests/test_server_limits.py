@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -451,7 +452,7 @@ def test_an_interrupted_load_does_not_wait_for_a_server_that_is_down(
     store = opened(strict)
 
     def interrupted() -> None:
-        with store.bulk_load(3):
+        with closing(store), store.bulk_load(3):
             strict.fail("503", times=999)
             raise KeyboardInterrupt
 
