@@ -157,7 +157,8 @@ def search(points: ReadablePoints, query: Query, options: QueryOptions) -> list[
         check_group(points, options.group_by)
         hits = best_of_groups(fetch, options.group_by, options.limit)
     elif options.pairs:
-        hits = best_of_pairs(fetch, options.limit)
+        own = _asked_with(points, query) if options.exclude_self else []
+        hits = best_of_pairs(fetch, options.limit, own)
     else:
         hits = fetch(options.limit)
     if not hits:
@@ -233,6 +234,15 @@ def _best_contents(
         for content, score in scores.items()
         if score >= least and (score >= last or content in own)
     }
+
+
+def _asked_with(points: ReadablePoints, query: Query) -> list[Hit]:
+    """The indexed pictures that are terms of the query themselves."""
+    digests = sorted(digest.hex() for digest in query.contents)
+    copies = _copies(points, Filter(), digests)
+    return [
+        hit for digest in copies for hit in _hits(query, copies[digest], digest, 1.0, apart=False)
+    ]
 
 
 def _copies(points: ReadablePoints, only: Filter, contents: Iterable[str]) -> dict[str, list[Copy]]:
