@@ -16,12 +16,11 @@ from clipindex.pictures.heif_items import IN_FILE, IN_IDAT, MOST_PROPERTIES, Ite
 Part = tuple[float, float, float, float]  # left, top, right, bottom, from 0 to 1
 
 _CODED = (b"hvc1", b"hev1")
-_TURNS = (b"irot", b"imir")
 # Properties that change no pixel beside these; with any other an item is left alone.
 _HARMLESS = {b"ispe", b"hvcC", b"colr", b"pixi", b"pasp", b"clli", b"mdcv", b"cclv", b"amve"}
 _GRID_HEAD = 20  # bytes at most
 _LOW, _HIGH = 0.25, 0.75  # the tile that is compared has its middle there, across and down
-MOST_BYTES = 64 << 20  # of a file; a larger one is not copied
+_MOST_PIXELS = 8_000_000  # of a tile
 _NO_KIND = b"free"
 
 
@@ -47,13 +46,13 @@ def find(data: bytes, shortest: int) -> Preview | None:
     `shortest` pixels; None where there is none, or anything is not as it should be."""
     try:
         meta = heif_items.directory(data)
-        if meta is None or not meta.whole or len(data) > MOST_BYTES:
+        if meta is None or not meta.whole:
             return None
         items = heif_items.read(data, meta)
         if not all(_is_inside(data, items, item) for item in items.items.values()):
             return None
         return _found(data, items, shortest)
-    except (LookupError, ValueError):  # the directory is broken
+    except (LookupError, ValueError, ArithmeticError):  # the directory is broken
         return None
 
 
@@ -123,6 +122,8 @@ def _middle_tile(data: bytes, items: Items, grid: Item) -> tuple[int, Part]:
     head = heif_items.content(data, items, grid, _GRID_HEAD)
     rows, columns = head[2] + 1, head[3] + 1
     wide, high = items.items[grid.made_of[0]].size
+    if wide * high > _MOST_PIXELS:
+        raise ValueError("large tiles")
     tiles = []
     for row, column in product(range(rows), range(columns)):
         left, right = (wide * n / grid.size[0] for n in (column, column + 1))

@@ -17,6 +17,7 @@ _NAME = b"MPF\0"
 _ENTRIES = 0xB002
 _ENTRY = 16  # bytes: attributes, size, offset, and two that it depends on
 _PREVIEWS = (0x010001, 0x010002)  # "large thumbnails", VGA and full HD
+_MOST_LISTED = 8  # pictures; each is looked at
 _LONGEST_GAP = 4096  # bytes of padding behind the first picture
 _FORMAT, _TYPE = 0x07000000, 0x00FFFFFF  # of the attributes; format 0 is JPEG
 
@@ -42,7 +43,7 @@ def _previews(stream: Stream, directory: bytes, base: int) -> tuple[tuple[int, i
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(directory[:4])
     entries = list(_entries(directory, order)) if order else []
     ends = [segment.end for segment in stream.segments if segment.marker == _EOI]
-    if not entries or not ends:
+    if not ends or not 0 < len(entries) <= _MOST_LISTED:
         return ()
     spans = tuple(
         (base + offset, base + offset + size)
@@ -64,6 +65,7 @@ def _entries(directory: bytes, order: str) -> Iterator[tuple[int, int, int]]:
         if tag == _ENTRIES:
             for entry in range(place, min(place + length, len(directory)), _ENTRY):
                 yield struct.unpack_from(order + "LLL", directory, entry)
+            return
 
 
 def first_rows(stream: Stream, frame: Frame) -> tuple[bytes, int]:

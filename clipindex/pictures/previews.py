@@ -55,6 +55,7 @@ _MOST = 12.0  # mean difference
 _DETAIL, _DETAIL_SHARE = 3.0, 0.5  # once each has lost its mean colour; of what there is to see
 _HUE, _HUE_SHARE = 1.5, 0.75  # once each pixel has lost its brightness
 
+MOST_BYTES = 32 << 20  # of a file: it is copied some times
 # Smaller previews in JPEGs are far from the picture: soft, or of another shape.
 SMALLEST_JPEG = 448
 MOST_SQUEEZED = 0.006
@@ -90,7 +91,9 @@ def find(data: bytes, opened: Opened, size: int) -> Preview | None:
     """The preview of a picture file of which `opened` was made, if it has one with a short side of
     at least `size` pixels. May raise anything where the file is odd."""
     image = opened.image
-    if opened.kind not in ("HEIC", "JPEG") or is_edited(image.getexif(), image.size):
+    if opened.kind not in ("HEIC", "JPEG") or len(data) > MOST_BYTES:
+        return None
+    if is_edited(image.getexif(), image.size):
         return None
     return _of_heic(data, size) if opened.kind == "HEIC" else _of_jpeg(opened, size)
 
