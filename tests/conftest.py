@@ -122,6 +122,19 @@ def _own_environment(
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Emptied after a test that passed; its name stays taken, for what is cached by path."""
+    failed = request.session.testsfailed
+    yield tmp_path
+    if request.session.testsfailed == failed:
+        for entry in tmp_path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> Model:
     """The tiny random CLIP of tests/data/tiny, loaded."""
