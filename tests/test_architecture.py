@@ -19,6 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {  # library -> the modules (or the room) that may import it
     "PIL": {"pictures"},
+    "obstore": {"files.stores"},
+    "botocore": {"files.aws"},
     "pi_heif": {"pictures.heic"},
     "rawpy": {"pictures.raw"},
     "imagecodecs": {"pictures.jxl"},

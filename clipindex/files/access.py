@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord, FileSystem, FolderRecord
 from clipindex.files.local import LocalFileSystem
 
 LOCAL_FILE_SYSTEM: FileSystem = LocalFileSystem()
 
 
-def file_system_of(path: bytes) -> FileSystem:  # noqa: ARG001 - one file system so far
+def file_system_of(path: bytes) -> FileSystem:
     """The file system that keeps what is at `path`."""
-    return LOCAL_FILE_SYSTEM
+    if path[:1] == b"/" or not is_address(path):
+        return LOCAL_FILE_SYSTEM
+    return _object_stores()
+
+
+@cache
+def _object_stores() -> FileSystem:
+    from clipindex.files.objects import ObjectFileSystem  # a folder needs nothing of them
+    from clipindex.files.stores import bucket_of  # neither
+
+    return ObjectFileSystem(bucket_of)
 
 
 def exists(path: bytes) -> bool:

@@ -66,11 +66,15 @@ def folders_of(path: bytes) -> list[bytes]:
 
     >>> folders_of(b"/a/b/c.jpg")
     [b'/a/b', b'/a', b'/']
+    >>> folders_of(b"s3://cats/2024/1.jpg")
+    [b's3://cats/2024', b's3://cats']
     """
     folders = []
     while (parent := os.path.dirname(path)) != path:
         folders.append(parent)
         path = parent
+    if not path and folders:  # an address: of `s3://cats` the scheme is no folder
+        del folders[-2:]
     return folders
 
 

@@ -106,7 +106,7 @@ class _Rules:
         policy = root.policy
         self.root = root
         self.policy = policy
-        self.files: FileSystem = file_system_of(root.path)
+        self.files: FileSystem = file_system_of(root.path).for_walk(root.path)
         self._excluded_folder = excluded_folder
         self.exclude = Globs(policy.exclude) if policy.exclude else None
         self.include = Globs(policy.include, contents=True) if policy.include else None

@@ -1,0 +1,81 @@
+"""Where S3's credentials, region and endpoint come from: the chain of the AWS command line.
+
+The only module that imports botocore: environment, profiles of ~/.aws, single sign-on, roles,
+and what a container or a machine in AWS is given. They go to the store's library and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from clipindex.errors import UsageError
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
+
+CREDENTIALS_FAIL = "the credentials cannot be renewed: sign in again"
+RENEWED = timedelta(minutes=5)  # after which botocore is asked again, which renews them in time
+
+
+def aws_settings() -> dict[str, Any]:
+    """What obstore needs to know of S3, beside what it finds in the environment by itself.
+
+    Raises UsageError when there are no credentials, or they cannot be read.
+    """
+    from botocore.exceptions import BotoCoreError, ProfileNotFound
+    from botocore.session import Session
+
+    session = Session()
+    try:
+        settings: dict[str, Any] = {"region": _region(session)}
+        endpoint = _endpoint(session)
+    except ProfileNotFound as error:
+        raise UsageError(str(error), hint="correct AWS_PROFILE, or ~/.aws/config") from None
+    if endpoint:
+        settings["endpoint"] = endpoint
+    if os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes"):
+        return settings  # a public bucket
+    try:
+        credentials = session.get_credentials()
+    except BotoCoreError as error:  # a file that cannot be read, a role that is not complete
+        raise UsageError(f"{CREDENTIALS_FAIL} ({type(error).__name__})") from None
+    if credentials is None:
+        raise UsageError(
+            "no credentials for S3 are found",
+            hint="sign in as for the AWS command line (`aws configure`, AWS_PROFILE, "
+            "AWS_ACCESS_KEY_ID); for a public bucket set AWS_SKIP_SIGNATURE=true",
+        )
+    return {**settings, "credential_provider": _Provider(credentials)}
+
+
+def _region(session: Any) -> str:
+    return os.environ.get("AWS_REGION") or session.get_config_variable("region") or "us-east-1"
+
+
+def _endpoint(session: Any) -> str | None:
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if os.environ.get(name):
+            return os.environ[name]
+    configured: str | None = session.get_scoped_config().get("endpoint_url")
+    return configured
+
+
+class _Provider:
+    """Credentials as obstore asks for them, before they expire."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def __call__(self) -> dict[str, Any]:
+        try:
+            now = self._credentials.get_frozen_credentials()
+        except Exception:  # a plug-in or a program of the user's may raise anything, with anything
+            raise RuntimeError(CREDENTIALS_FAIL) from None
+        return {
+            "access_key_id": now.access_key,
+            "secret_access_key": now.secret_key,
+            "token": now.token,
+            "expires_at": datetime.now(UTC) + RENEWED,
+        }

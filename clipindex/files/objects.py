@@ -1,0 +1,264 @@
+"""Objects in a store as files: what a bucket's listing and its answers mean to a walk and a read.
+
+A store knows no folders, only keys. A walk takes all keys below its root in one listing, a
+thousand a request, and finds the folders in them. What a listing says of an object tells whether
+it is unchanged: its size, the second it was written, and its ETag in the place of the change time.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import NamedTuple, Protocol, Self
+
+from clipindex.errors import FileFault
+from clipindex.files.addresses import canonical, key_fault, parts_of
+from clipindex.files.file_system import UNKNOWN_CHANGE, Entry, FileRecord, FileSystem, FolderRecord
+from clipindex.files.local import fault_of
+
+SECOND = 1_000_000_000  # nanoseconds
+
+
+class Listed(NamedTuple):
+    """What a store says of an object. `written`: seconds since 1970; `tag`: its ETag, which is
+    another one once the object is."""
+
+    key: str
+    size: int
+    written: float
+    tag: str
+
+
+class Download(Protocol):
+    """An object that is being read. Methods raise OSError."""
+
+    @property
+    def listed(self) -> Listed:
+        """The object that these very bytes are of."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes, once, in order."""
+
+
+class Bucket(Protocol):
+    """One bucket of a store. Methods raise OSError: FileNotFoundError when nothing is there,
+    PermissionError when it may not be read. What they say holds no credentials."""
+
+    def keys(self, prefix: str) -> Iterator[Listed]:
+        """Every object below a prefix that ends with a slash or is empty, in any order."""
+
+    def holds(self, prefix: str) -> bool:
+        """Whether any object is below such a prefix."""
+
+    def head(self, key: str) -> Listed:
+        """One object, without its bytes."""
+
+    def get(self, key: str) -> Download:
+        """One object, in one request."""
+
+
+class Opener(Protocol):
+    """How a bucket is found by its scheme and its name."""
+
+    def __call__(self, scheme: str, name: str) -> Bucket: ...
+
+
+class ObjectFileSystem:
+    """Buckets as folders. Nothing is ever written."""
+
+    def __init__(self, bucket_of: Opener) -> None:
+        self._bucket_of = bucket_of
+        self._seen: set[bytes] = set()  # folders that a listing showed
+
+    def for_walk(self, root: bytes) -> FileSystem:
+        """The objects below a root, listed once."""
+        return _Listing(self._bucket_of, root, self._seen)
+
+    def list(self, folder: bytes) -> list[Entry]:
+        return _Listing(self._bucket_of, folder, self._seen).list(folder)
+
+    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
+        scheme, name, key = parts_of(path)
+        if key and path not in self._seen:
+            try:
+                return record_of(path, self._bucket_of(scheme, name).head(key))
+            except FileNotFoundError:
+                if not self._holds_objects(path):
+                    raise
+        return folder_record(path)
+
+    def open(self, path: bytes) -> ObjectFile:
+        scheme, name, key = parts_of(path)
+        return ObjectFile(path, self._bucket_of(scheme, name), key)
+
+    def exists(self, path: bytes) -> bool:
+        return not self.is_gone(path)
+
+    def is_gone(self, path: bytes) -> bool:
+        """Only if the store says so: one that does not answer has deleted nothing."""
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return not parts_of(path)[2] and not self.is_folder(path)
+
+    def is_file(self, path: bytes) -> bool:
+        try:
+            return isinstance(self.stat(path), FileRecord)
+        except OSError:
+            return False
+
+    def is_folder(self, path: bytes) -> bool:
+        """Also where the store does not say so: the listing that follows fails with the reason."""
+        try:
+            return self._holds_objects(path)
+        except OSError:
+            return True
+
+    def resolve(self, path: bytes) -> bytes:
+        return canonical(path)
+
+    def _holds_objects(self, folder: bytes) -> bool:
+        """Whether an object is below a folder. Raises OSError where that cannot be said."""
+        if folder in self._seen:
+            return True
+        scheme, name, key = parts_of(folder)
+        try:
+            holds = self._bucket_of(scheme, name).holds(key and key + "/")
+        except FileNotFoundError:  # no such bucket
+            return False
+        if holds:
+            self._seen.add(folder)
+        return holds
+
+
+class _Listing(ObjectFileSystem):
+    """The folders and objects below one folder, by one listing of all their keys, which is taken
+    when the folder itself is listed. A listing that breaks off is none."""
+
+    def __init__(self, bucket_of: Opener, root: bytes, seen: set[bytes]) -> None:
+        super().__init__(bucket_of)
+        self._seen = seen
+        self._root = root
+        self._objects: dict[bytes, list[FileRecord]] = {}  # by the folder they are directly in
+        self._below: dict[bytes, set[bytes]] = {}  # folder -> names of the folders directly in it
+        self._odd: dict[bytes, str] = {}  # keys that are no paths, as paths below the root, and why
+
+    def list(self, folder: bytes) -> list[Entry]:
+        if folder == self._root:
+            self._take_listing()
+        below = self._below.get(folder, set())
+        entries = [Entry(name, folder + b"/" + name, "folder") for name in below]
+        start = len(folder) + 1
+        for record in self._objects.pop(folder, ()):
+            name = record.path[start:]
+            if record.size or name not in below:  # else it only marks a folder
+                entries.append(Entry(name, record.path, "file", record))
+        if folder == self._root:
+            entries += [Entry(path.rpartition(b"/")[2], path, "file") for path in self._odd]
+        entries.sort(key=lambda entry: entry.name)
+        return entries
+
+    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
+        if path in self._odd:
+            raise OSError(errno.EINVAL, self._odd[path])
+        return folder_record(path)
+
+    def _take_listing(self) -> None:
+        scheme, name, prefix = parts_of(self._root)
+        bucket, below = f"{scheme}://{name}/".encode(), self._root + b"/"
+        self._objects, self._below, self._odd = {self._root: []}, {}, {}
+        for listed in self._bucket_of(scheme, name).keys(prefix and prefix + "/"):
+            key = listed.key.encode("utf-8", "surrogateescape")
+            if not key.endswith(b"/") or listed.size:  # else it only marks a folder
+                self._add(bucket + key, key_fault(key), listed)
+        gone = [path for path in self._seen if path == self._root or path.startswith(below)]
+        self._seen.difference_update(gone)
+        if any(self._objects.values()) or self._below:
+            self._seen.update(self._objects, self._below)
+
+    def _add(self, path: bytes, fault: str | None, listed: Listed) -> None:
+        if fault is not None:
+            self._odd[path] = fault
+            return
+        folder = path.rpartition(b"/")[0]
+        records = self._objects.get(folder)
+        if records is None:
+            records = self._objects[folder] = []
+            while folder != self._root:
+                folder, _, name = folder.rpartition(b"/")
+                names = self._below.setdefault(folder, set())
+                if name in names:
+                    break
+                names.add(name)
+        records.append(record_of(path, listed))
+
+
+def record_of(path: bytes, listed: Listed) -> FileRecord:
+    """An object as a file. A listing may know its time to the millisecond where an answer to a
+    read knows only the second, so the second is what is kept."""
+    tag = listed.tag.strip('"').encode()
+    version = _number(tag) if tag else UNKNOWN_CHANGE
+    return FileRecord(path, listed.size, int(listed.written) * SECOND, version)
+
+
+def folder_record(path: bytes) -> FolderRecord:
+    """A folder of a store is known by its name alone."""
+    return FolderRecord(path, 0, _number(path))
+
+
+def _number(text: bytes) -> int:
+    """63 bits that stand for a text: what a column of the catalogue holds."""
+    digest = hashlib.sha1(text, usedforsecurity=False).digest()
+    return int.from_bytes(digest[:8]) >> 1
+
+
+class ObjectFile:
+    """One object, read in one request; after its head the rest may be left unread."""
+
+    def __init__(self, path: bytes, bucket: Bucket, key: str) -> None:
+        self._path = path
+        try:
+            download = bucket.get(key)
+        except (MemoryError, OSError) as error:
+            raise fault_of(error) from error
+        self._listed = download.listed
+        self._pieces = download.pieces()
+        self._data = BytesIO()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        del self._pieces  # which closes the connection, if it is not at its end
+        if isinstance(error, MemoryError | OSError):
+            raise fault_of(error) from error
+
+    @property
+    def size(self) -> int:
+        return self._listed.size
+
+    def head(self, size: int) -> bytes:
+        while self._data.tell() < size:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            self._data.write(piece)
+        return self._data.getvalue()[:size]
+
+    def is_hole_after(self, size: int) -> bool:  # noqa: ARG002 - only a disk has holes
+        return False
+
+    def read(self) -> tuple[FileRecord, bytes]:
+        for piece in self._pieces:
+            self._data.write(piece)
+        if self._data.tell() != self.size:
+            raise FileFault(
+                f"could not be read: {self._data.tell()} of {self.size} bytes arrived",
+                transient=True,
+            )
+        return record_of(self._path, self._listed), self._data.getvalue()
