@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,14 +11,23 @@ from pathlib import Path
 import pytest
 
 import clipindex
-from clipindex.files import access, stores
+from clipindex.errors import DiskNotMounted, Refused, UsageError
+from clipindex.files import access, addresses, stores
+from clipindex.ingest.events import FolderFault
+from clipindex.ingest.options import PruneOptions
 from clipindex.search.query import QueryOptions
-from conftest import ingest, picture_bytes, reconciles
+from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
 
 pytest.importorskip("obstore")
 s3 = pytest.importorskip("s3_double")  # it needs botocore
 Fault = s3.Fault
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+    b'syntax-ns#"><rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+    b"<dc:subject><rdf:Bag><rdf:li>tabby</rdf:li></rdf:Bag></dc:subject></rdf:Description>"
+    b"</rdf:RDF></x:xmpmeta>"
+)
 CATS = ("1.jpg", "2024/2.jpg", "2024/june/3.jpg", "with space/\u00fc%41+.jpg")
 
 
@@ -174,3 +185,184 @@ def test_a_trouble_that_passes_is_not_noticed(
     bucket.faults["1.jpg"] = [*PASSING[name], Fault(after=10**9)]
     run = ingest(index, "s3://cats")
     assert (run.summary.new, run.summary.exit_code) == (4, 0)
+
+
+class Swapped(dict[str, s3.Stored]):
+    """A bucket in which another object takes the key's place after its first answer."""
+
+    def __init__(self, key: str, then: bytes, objects: dict[str, s3.Stored]) -> None:
+        super().__init__(objects)
+        self._key, self._then = key, then
+
+    def get(self, key: str, _default: object = None) -> s3.Stored | None:
+        stored = super().get(key)
+        if key == self._key:
+            self[key] = s3.Stored(self._then)
+        return stored
+
+
+def test_an_object_replaced_in_the_middle_of_a_download_is_not_half_of_each(
+    bucket: s3.S3Double, index: clipindex.Index
+) -> None:
+    bucket.buckets["cats"] = Swapped("1.jpg", picture_bytes(77), bucket.buckets["cats"])
+    bucket.faults["1.jpg"] = [Fault(after=1000), Fault(after=10**9)]
+    run = ingest(index, "s3://cats")
+    assert (run.files[uri("1.jpg")].reason or "").startswith("could not be read: ")
+    assert (run.summary.new, run.summary.exit_code) == (3, 3)
+    assert ingest(index, "s3://cats").summary.new == 1
+
+
+def test_what_is_recorded_is_what_was_read_not_what_was_listed(
+    bucket: s3.S3Double, index: clipindex.Index
+) -> None:
+    """Replaced between the listing and the download: the next run has nothing to do."""
+    listed = bucket.buckets["cats"]
+
+    class Later(dict[str, s3.Stored]):
+        def get(self, key: str, _default: object = None) -> s3.Stored | None:
+            return s3.Stored(picture_bytes(50), 1.8e9) if key == "1.jpg" else super().get(key)
+
+    bucket.buckets["cats"] = Later(listed)
+    assert ingest(index, "s3://cats").summary.new == 4
+    listed["1.jpg"] = s3.Stored(picture_bytes(50), 1.8e9)
+    bucket.buckets["cats"] = listed
+    assert ingest(index, "s3://cats").summary.unchanged == 4
+
+
+LISTING_FAULTS = {
+    "denied": (Fault(403, "AccessDenied"), "permission denied"),
+    "expired": (Fault(400, "ExpiredToken"), "the credentials have expired"),
+    "slow for long": (Fault(503, "SlowDown"), "the store asks to slow down"),
+}
+
+
+@pytest.mark.parametrize("name", LISTING_FAULTS)
+def test_a_listing_that_fails_is_a_folder_that_cannot_be_read_and_removes_nothing(
+    bucket: s3.S3Double, index: clipindex.Index, name: str
+) -> None:
+    bucket.page = 2
+    ingest(index, "s3://cats")
+    fault, reason = LISTING_FAULTS[name]
+    for key in CATS[1:]:
+        del bucket.buckets["cats"][key]
+    bucket.page = 1
+    bucket.faults["LIST "] = [Fault(after=0), fault]  # the second page; the first one is sent
+    run = ingest(index, "s3://cats")
+    (told,) = [event for event in run.events if isinstance(event, FolderFault)]
+    assert (told.path, told.reason) == ("s3://cats", reason)
+    assert (run.summary.found, run.summary.vanished, run.summary.exit_code) == (0, 0, 3)
+    report = index.prune(options=PruneOptions(max_percent=100))
+    assert report.removed == []
+    assert report.points in (4, None)
+
+
+def test_an_empty_bucket_is_a_disk_that_is_not_mounted(
+    bucket: s3.S3Double, index: clipindex.Index
+) -> None:
+    ingest(index, "s3://cats")
+    bucket.buckets["cats"].clear()
+    with pytest.raises(DiskNotMounted):
+        ingest(index, "s3://cats")
+    with pytest.raises(Refused):
+        index.prune()
+    del bucket.buckets["cats"]
+    _forget_stores()
+    with pytest.raises(DiskNotMounted):
+        ingest(index, "s3://cats")
+    with pytest.raises(Refused):
+        index.prune()
+
+
+def test_prune_removes_what_is_gone_from_the_bucket(
+    bucket: s3.S3Double, index: clipindex.Index
+) -> None:
+    ingest(index, "s3://cats")
+    del bucket.buckets["cats"]["1.jpg"]
+    report = index.prune()
+    assert [file.row.path for file in report.removed] == [b"s3://cats/1.jpg"]
+    assert report.points == 3
+
+
+def test_a_renamed_bucket_is_relocated_without_a_download(
+    bucket: s3.S3Double, index: clipindex.Index
+) -> None:
+    ingest(index, "s3://cats")
+    bucket.buckets["new-cats"] = bucket.buckets.pop("cats")
+    bucket.take()
+    assert index.relocate("s3://cats", "s3://new-cats/") == 4
+    run = ingest(index, "s3://new-cats")
+    assert run.summary.unchanged == 4
+    assert not any(request.startswith("GET") for request in bucket.take() if "notes" not in request)
+
+
+def test_sidecars_beside_objects_are_read(bucket: s3.S3Double, index: clipindex.Index) -> None:
+    ingest(index, "s3://cats")
+    bucket.put("1.jpg.xmp", XMP)
+    run = ingest(index, "s3://cats")
+    assert (run.summary.new, run.summary.written) == (0, 1)
+    assert len(index.select([uri("1.jpg")]).pictures) == 1
+
+
+def test_no_secret_is_said_or_stored(bucket: s3.S3Double, tmp_path: Path) -> None:
+    """Not by the program, whose every line is looked at, nor in the store or the state folder."""
+    bucket.faults["1.jpg"] = [Fault(403, "AccessDenied")]
+    bucket.faults["2024/2.jpg"] = [Fault(500, "InternalError")]
+    state = {"XDG_STATE_HOME": str(tmp_path / "state"), "AWS_MAX_ATTEMPTS": "1"}
+    options = ("--store", tmp_path / "store", "--model", TINY)
+    done = run_clipindex("ingest", "s3://cats", *options, "--verbose", "--json", env=state)
+    assert done.code == 3
+    assert {json.loads(line)["type"] for line in done.out.splitlines()} >= {"file", "summary"}
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    for secret in (s3.SECRET, s3.TOKEN, s3.KEY):
+        assert secret not in done.out + done.err
+        assert not any(secret.encode() in data for data in kept)
+
+
+BAD = {
+    "s3://": "an address names a bucket",
+    "s3://ann:hunter2@cats/1.jpg": "an address holds no password",
+    "s3://cats/a//b.jpg": "its key has no path",
+    "s3://cats/../b.jpg": "its key has no path",
+}
+
+
+@pytest.mark.parametrize("address", BAD)
+def test_an_address_that_names_nothing_is_refused(index: clipindex.Index, address: str) -> None:
+    with pytest.raises(UsageError, match=BAD[address]) as raised:
+        ingest(index, address)
+    assert "hunter2" not in str(raised.value) + raised.value.path + raised.value.hint
+
+
+def test_without_the_extra_the_message_says_what_to_install(
+    index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _forget_stores()
+    monkeypatch.setattr(stores, "find_spec", lambda _name: None)
+    with pytest.raises(UsageError) as raised:
+        ingest(index, "s3://cats")
+    assert "clipindex[cloud]" in raised.value.hint
+
+
+def test_without_credentials_the_message_says_where_they_are_looked_for(
+    index: clipindex.Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _forget_stores()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match="no credentials") as raised:
+        ingest(index, "s3://cats")
+    assert "AWS_SKIP_SIGNATURE" in raised.value.hint
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(UsageError, match="nobody"):
+        ingest(index, "s3://cats")
+
+
+def test_a_folder_of_this_machine_that_looks_like_an_address_is_reached_by_its_path(
+    index: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_pictures(tmp_path / "s3:" / "cats", 1)
+    monkeypatch.chdir(tmp_path)
+    assert ingest(index, "./s3:/cats").summary.new == 1
+    assert not addresses.is_address(os.fsencode(tmp_path / "s3:" / "cats"))

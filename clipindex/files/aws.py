@@ -28,19 +28,19 @@ def aws_settings() -> dict[str, Any]:
     from botocore.session import Session
 
     session = Session()
+    is_public = os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes")
     try:
         settings: dict[str, Any] = {"region": _region(session)}
         endpoint = _endpoint(session)
+        credentials = None if is_public else session.get_credentials()
     except ProfileNotFound as error:
         raise UsageError(str(error), hint="correct AWS_PROFILE, or ~/.aws/config") from None
-    if endpoint:
-        settings["endpoint"] = endpoint
-    if os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes"):
-        return settings  # a public bucket
-    try:
-        credentials = session.get_credentials()
     except BotoCoreError as error:  # a file that cannot be read, a role that is not complete
         raise UsageError(f"{CREDENTIALS_FAIL} ({type(error).__name__})") from None
+    if endpoint:
+        settings["endpoint"] = endpoint
+    if is_public:
+        return settings
     if credentials is None:
         raise UsageError(
             "no credentials for S3 are found",

@@ -174,9 +174,13 @@ def os_error(error: Exception) -> OSError:
     reason = next((told for sign, told in _SIGNS.items() if sign in text), None)
     if reason is not None:
         return OSError(errno.EIO, reason)
-    if isinstance(error, PermissionError | PermissionDeniedError | UnauthenticatedError):
+    status = match[1] if (match := re.search(r"status code: (\d{3})", text)) else ""
+    if status == "404":  # of a listing: no such bucket
+        return FileNotFoundError(errno.ENOENT, _GONE)
+    denied = isinstance(error, PermissionError | PermissionDeniedError | UnauthenticatedError)
+    if denied or status in ("401", "403"):
         return PermissionError(errno.EACCES, "permission denied")
-    if status := re.search(r"status code: (\d{3})", text):
-        slow = "the store asks to slow down" if status[1] in _SLOW else "the store fails"
-        return OSError(errno.EIO, f"{slow} (status {status[1]})")
+    if status:
+        slow = "the store asks to slow down" if status in _SLOW else "the store fails"
+        return OSError(errno.EIO, f"{slow} (status {status})")
     return OSError(errno.EIO, "the store cannot be reached, or its answer cannot be read")
