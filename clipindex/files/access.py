@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from clipindex.files.addresses import is_address
+from clipindex.files.addresses import TAR, is_address, tar_in
 from clipindex.files.file_system import FileRecord, FileSystem, FolderRecord
 from clipindex.files.local import LocalFileSystem
 
@@ -13,6 +13,8 @@ LOCAL_FILE_SYSTEM: FileSystem = LocalFileSystem()
 
 def file_system_of(path: bytes) -> FileSystem:
     """The file system that keeps what is at `path`."""
+    if TAR in path and tar_in(path):
+        return _tar_files()
     if path[:1] == b"/" or not is_address(path):
         return LOCAL_FILE_SYSTEM
     return _object_stores()
@@ -24,6 +26,13 @@ def _object_stores() -> FileSystem:
     from clipindex.files.stores import bucket_of  # neither
 
     return ObjectFileSystem(bucket_of)
+
+
+@cache
+def _tar_files() -> FileSystem:
+    from clipindex.files.tars import TarFileSystem  # a folder needs nothing of it
+
+    return TarFileSystem()
 
 
 def exists(path: bytes) -> bool:

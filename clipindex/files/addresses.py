@@ -6,11 +6,12 @@ nothing in it is percent-encoded. Its first part, `s3://bucket`, is its topmost 
 
 from __future__ import annotations
 
+import os
 import re
 
 from clipindex.errors import UsageError
 
-BUCKETS = (b"s3", b"gs", b"az")  # schemes of object stores
+TAR = b".tar"
 
 # One slash is enough: `pathlib` makes one of two.
 _ADDRESS = re.compile(rb"(s3|gs|az)://?(?!/)(.*)", re.DOTALL | re.IGNORECASE)
@@ -20,6 +21,16 @@ _BUCKET = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
 def is_address(path: bytes) -> bool:
     """Whether a path names an object in a store, not a file of this machine."""
     return not path.startswith(b"/") and _ADDRESS.match(path) is not None
+
+
+def tar_in(path: bytes) -> bytes | None:
+    """The tar file of this machine that a path names, or leads into; None: it does neither."""
+    start = 0
+    while (end := path.find(TAR, start)) >= 0:
+        start = end + len(TAR)
+        if path[start : start + 1] in (b"", b"/") and os.path.isfile(path[:start]):
+            return path[:start]
+    return None
 
 
 def parts_of(address: bytes) -> tuple[str, str, str]:
@@ -55,6 +66,12 @@ def canonical(path: bytes) -> bytes:
     if not _BUCKET.fullmatch(bucket):
         raise UsageError(
             "an address names a bucket", path=shown(path), hint="as in s3://bucket/folder"
+        )
+    if key.endswith(TAR):
+        raise UsageError(
+            "a tar file in a store is not read",
+            path=shown(path),
+            hint="download it, and name it here",
         )
     fault = key_fault(key) if key else None
     if fault is not None:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Self
 
 from clipindex.errors import FileFault
-from clipindex.files.file_system import Entry, FileRecord, FolderRecord, Kind
+from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord, Kind
 from clipindex.files.times import storable_time
 
 # O_NONBLOCK: if a pipe has taken the file's place, opening it must not wait for a writer.
@@ -22,7 +22,7 @@ READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY",
 class LocalFileSystem:
     """Folders and files by their paths. Nothing is ever written."""
 
-    def for_walk(self, root: bytes) -> LocalFileSystem:  # noqa: ARG002 - a folder is listed quickly
+    def for_walk(self, root: bytes) -> FileSystem:  # noqa: ARG002 - a folder is listed quickly
         return self
 
     def list(self, folder: bytes) -> list[Entry]:

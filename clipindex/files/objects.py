@@ -7,8 +7,6 @@ it is unchanged: its size, the second it was written, and its ETag in the place 
 
 from __future__ import annotations
 
-import errno
-import hashlib
 from collections.abc import Iterator
 from io import BytesIO
 from typing import NamedTuple, Protocol, Self
@@ -16,7 +14,9 @@ from typing import NamedTuple, Protocol, Self
 from clipindex.errors import FileFault
 from clipindex.files.addresses import canonical, key_fault, parts_of
 from clipindex.files.file_system import UNKNOWN_CHANGE, Entry, FileRecord, FileSystem, FolderRecord
+from clipindex.files.listing import Listing
 from clipindex.files.local import fault_of
+from clipindex.files.times import number_of
 
 SECOND = 1_000_000_000  # nanoseconds
 
@@ -74,10 +74,10 @@ class ObjectFileSystem:
 
     def for_walk(self, root: bytes) -> FileSystem:
         """The objects below a root, listed once."""
-        return _Listing(self._bucket_of, root, self._seen)
+        return _Walked(self._bucket_of, root, self._seen)
 
     def list(self, folder: bytes) -> list[Entry]:
-        return _Listing(self._bucket_of, folder, self._seen).list(folder)
+        return _Walked(self._bucket_of, folder, self._seen).list(folder)
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
         scheme, name, key = parts_of(path)
@@ -136,85 +136,52 @@ class ObjectFileSystem:
         return holds
 
 
-class _Listing(ObjectFileSystem):
-    """The folders and objects below one folder, by one listing of all their keys, which is taken
-    when the folder itself is listed. A listing that breaks off is none."""
+class _Walked(ObjectFileSystem):
+    """A store for one walk: one listing of all keys below the root, taken when the root itself is
+    listed. A listing that breaks off is none."""
 
     def __init__(self, bucket_of: Opener, root: bytes, seen: set[bytes]) -> None:
         super().__init__(bucket_of)
         self._seen = seen
         self._root = root
-        self._objects: dict[bytes, list[FileRecord]] = {}  # by the folder they are directly in
-        self._below: dict[bytes, set[bytes]] = {}  # folder -> names of the folders directly in it
-        self._odd: dict[bytes, str] = {}  # keys that are no paths, as paths below the root, and why
+        self._listing = Listing(root)
 
     def list(self, folder: bytes) -> list[Entry]:
         if folder == self._root:
-            self._take_listing()
-        below = self._below.get(folder, set())
-        entries = [Entry(name, folder + b"/" + name, "folder") for name in below]
-        start = len(folder) + 1
-        for record in self._objects.pop(folder, ()):
-            name = record.path[start:]
-            if record.size or name not in below:  # else it only marks a folder
-                entries.append(Entry(name, record.path, "file", record))
-        if folder == self._root:
-            entries += [Entry(path.rpartition(b"/")[2], path, "file") for path in self._odd]
-        entries.sort(key=lambda entry: entry.name)
-        return entries
+            self._listing = self._taken()
+        return self._listing.take(folder)
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        if path in self._odd:
-            raise OSError(errno.EINVAL, self._odd[path])
+        self._listing.check_odd(path)
         return folder_record(path)
 
-    def _take_listing(self) -> None:
+    def _taken(self) -> Listing:
         scheme, name, prefix = parts_of(self._root)
         bucket, below = f"{scheme}://{name}/".encode(), self._root + b"/"
-        self._objects, self._below, self._odd = {self._root: []}, {}, {}
+        listing = Listing(self._root)
         for listed in self._bucket_of(scheme, name).keys(prefix and prefix + "/"):
             key = listed.key.encode("utf-8", "surrogateescape")
-            if not key.endswith(b"/") or listed.size:  # else it only marks a folder
-                self._add(bucket + key, key_fault(key), listed)
+            if (fault := key_fault(key)) is None:
+                listing.add(record_of(bucket + key, listed))
+            elif listed.size or not key.endswith(b"/"):  # else it only marks a folder
+                listing.add_odd(bucket + key, fault)
         gone = [path for path in self._seen if path == self._root or path.startswith(below)]
         self._seen.difference_update(gone)
-        if any(self._objects.values()) or self._below:
-            self._seen.update(self._objects, self._below)
-
-    def _add(self, path: bytes, fault: str | None, listed: Listed) -> None:
-        if fault is not None:
-            self._odd[path] = fault
-            return
-        folder = path.rpartition(b"/")[0]
-        records = self._objects.get(folder)
-        if records is None:
-            records = self._objects[folder] = []
-            while folder != self._root:
-                folder, _, name = folder.rpartition(b"/")
-                names = self._below.setdefault(folder, set())
-                if name in names:
-                    break
-                names.add(name)
-        records.append(record_of(path, listed))
+        self._seen.update(listing.folders())
+        return listing
 
 
 def record_of(path: bytes, listed: Listed) -> FileRecord:
     """An object as a file. A listing may know its time to the millisecond where an answer to a
     read knows only the second, so the second is what is kept."""
     tag = listed.tag.strip('"').encode()
-    version = _number(tag) if tag else UNKNOWN_CHANGE
+    version = number_of(tag) if tag else UNKNOWN_CHANGE
     return FileRecord(path, listed.size, int(listed.written) * SECOND, version)
 
 
 def folder_record(path: bytes) -> FolderRecord:
     """A folder of a store is known by its name alone."""
-    return FolderRecord(path, 0, _number(path))
-
-
-def _number(text: bytes) -> int:
-    """63 bits that stand for a text: what a column of the catalogue holds."""
-    digest = hashlib.sha1(text, usedforsecurity=False).digest()
-    return int.from_bytes(digest[:8]) >> 1
+    return FolderRecord(path, 0, number_of(path))
 
 
 class ObjectFile:
