@@ -38,6 +38,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
         "stores.session",
         "model.hub_requests",
         "serve.fetching",
+        "files.web",
     },
     "huggingface_hub": {"model.hub"},
     "rich": {"cli.console"},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from clipindex.files.addresses import TAR, is_address, tar_in
 from clipindex.files.file_system import FileRecord, FileSystem, FolderRecord
 from clipindex.files.local import LocalFileSystem
+
+Looked = FileRecord | FolderRecord | None | OSError
 
 LOCAL_FILE_SYSTEM: FileSystem = LocalFileSystem()
 
@@ -71,3 +75,25 @@ def folder_record(path: bytes) -> FolderRecord | None:
     except OSError:
         return None
     return record if isinstance(record, FolderRecord) else None
+
+
+AT_ONCE = 32  # addresses that are looked at together: each takes a way to a store and back
+_CHUNK = 1024
+
+
+def looked_at(paths: Sequence[bytes]) -> Iterator[tuple[bytes, Looked]]:
+    """What each path leads to, in their order, or why it cannot be looked at."""
+    if not any(map(is_address, paths)):
+        yield from ((path, _looked_at(path)) for path in paths)
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            yield from zip(chunk, pool.map(_looked_at, chunk), strict=True)
+
+
+def _looked_at(path: bytes) -> Looked:
+    try:
+        return file_system_of(path).stat(path)
+    except OSError as error:
+        return error

@@ -13,9 +13,21 @@ from clipindex.errors import UsageError
 
 TAR = b".tar"
 
+WEB = (b"http", b"https")
+PORTS = {b"http": b":80", b"https": b":443"}
+
 # One slash is enough: `pathlib` makes one of two.
-_ADDRESS = re.compile(rb"(s3|gs|az)://?(?!/)(.*)", re.DOTALL | re.IGNORECASE)
+_ADDRESS = re.compile(rb"(s3|gs|az|https?)://?(?!/)(.*)", re.DOTALL | re.IGNORECASE)
 _BUCKET = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+
+# Names of parameters by which stores and content networks sign an address.
+_SIGNATURE = re.compile(
+    r"(?:x-(?:amz|goog)-.*|signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid"
+    r"|s[ertvip]|sig|spr|sk(?:oid|tid|t|e|s|v)|hdnea|hdnts)",
+    re.IGNORECASE,
+)
+_signatures: dict[str, str] = {}  # address -> what stands behind its `?`, while the program runs
 
 
 def is_address(path: bytes) -> bool:
@@ -55,7 +67,9 @@ def canonical(path: bytes) -> bytes:
     match = _ADDRESS.match(path)
     assert match is not None  # asked before: is_address
     scheme = match[1].lower()
-    bucket, _, key = match[2].rstrip(b"/").partition(b"/")
+    is_web = scheme in WEB
+    rest, _, query = match[2].partition(b"#")[0].partition(b"?") if is_web else (match[2], b"", b"")
+    bucket, _, key = rest.rstrip(b"/").partition(b"/")
     if b"@" in bucket:
         raise UsageError(
             "an address holds no password: it would be stored with every picture",
@@ -63,9 +77,14 @@ def canonical(path: bytes) -> bytes:
             hint="credentials come from where the store's own programs look for them: "
             "docs/sources.md",
         )
-    if not _BUCKET.fullmatch(bucket):
+    if is_web:
+        bucket = bucket.lower().removesuffix(PORTS[scheme])
+    address = scheme + b"://" + bucket + (b"/" + key if key else b"")
+    if not (_HOST if is_web else _BUCKET).fullmatch(bucket) or (is_web and not key):
         raise UsageError(
-            "an address names a bucket", path=shown(path), hint="as in s3://bucket/folder"
+            "an address names a picture" if is_web else "an address names a bucket",
+            path=shown(address),
+            hint="as in https://example.org/cats/1.jpg" if is_web else "as in s3://bucket/folder",
         )
     if key.endswith(TAR):
         raise UsageError(
@@ -75,8 +94,30 @@ def canonical(path: bytes) -> bytes:
         )
     fault = key_fault(key) if key else None
     if fault is not None:
-        raise UsageError(fault, path=shown(path), hint="correct the address")
-    return scheme + b"://" + bucket + (b"/" + key if key else b"")
+        raise UsageError(fault, path=shown(address), hint="correct the address")
+    if query:
+        _keep_signature(shown(address), shown(query))
+    return address
+
+
+def _keep_signature(address: str, query: str) -> None:
+    """Keep a signature in memory, for the requests. Raises UsageError for what is none: it may
+    tell one picture from another, or be a password; stored, the one would be lost or the other
+    told."""
+    for part in query.split("&"):
+        if not _SIGNATURE.fullmatch(part.partition("=")[0]):
+            raise UsageError(
+                "an address with a '?' names no picture of its own",
+                path=address,
+                hint="only signatures of object stores may stand there; they are left out of what "
+                "is stored",
+            )
+    _signatures[address] = "?" + query
+
+
+def query_of(address: str) -> str:
+    """What a request for an address has to end with: a `?` and a signature, or nothing."""
+    return _signatures.get(address, "")
 
 
 _ODD = re.compile(rb"//|^/|/$|(?:^|/)\.\.?(?:/|$)|[\x00-\x1f\x7f]")

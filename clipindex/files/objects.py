@@ -36,7 +36,7 @@ class Download(Protocol):
 
     @property
     def listed(self) -> Listed:
-        """The object that these very bytes are of."""
+        """The object that these very bytes are of; its size may be 0 until all are there."""
 
     def pieces(self) -> Iterator[bytes]:
         """Its bytes, once, in order."""
@@ -107,13 +107,16 @@ class ObjectFileSystem:
         return not parts_of(path)[2] and not self.is_folder(path)
 
     def is_file(self, path: bytes) -> bool:
+        """Also where the store does not say so: reading it then fails with the reason."""
         try:
             return isinstance(self.stat(path), FileRecord)
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:
+            return True
 
     def is_folder(self, path: bytes) -> bool:
-        """Also where the store does not say so: the listing that follows fails with the reason."""
+        """Also where the store does not say so: listing it then fails with the reason."""
         try:
             return self._holds_objects(path)
         except OSError:
@@ -190,24 +193,23 @@ class ObjectFile:
     def __init__(self, path: bytes, bucket: Bucket, key: str) -> None:
         self._path = path
         try:
-            download = bucket.get(key)
+            self._download = bucket.get(key)
         except (MemoryError, OSError) as error:
             raise fault_of(error) from error
-        self._listed = download.listed
-        self._pieces = download.pieces()
+        self._pieces = self._download.pieces()
         self._data = BytesIO()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        del self._pieces  # which closes the connection, if it is not at its end
+        del self._pieces, self._download  # which closes a connection that is not at its end
         if isinstance(error, MemoryError | OSError):
             raise fault_of(error) from error
 
     @property
     def size(self) -> int:
-        return self._listed.size
+        return self._download.listed.size
 
     def head(self, size: int) -> bytes:
         while self._data.tell() < size:
@@ -223,9 +225,8 @@ class ObjectFile:
     def read(self) -> tuple[FileRecord, bytes]:
         for piece in self._pieces:
             self._data.write(piece)
-        if self._data.tell() != self.size:
-            raise FileFault(
-                f"could not be read: {self._data.tell()} of {self.size} bytes arrived",
-                transient=True,
-            )
-        return record_of(self._path, self._listed), self._data.getvalue()
+        listed, arrived = self._download.listed, self._data.tell()
+        if arrived != listed.size:
+            told = f"could not be read: {arrived} of {listed.size} bytes arrived"
+            raise FileFault(told, transient=True)
+        return record_of(self._path, listed), self._data.getvalue()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from clipindex.errors import UsageError
 from clipindex.files.aws import CREDENTIALS_FAIL, aws_settings
 from clipindex.files.objects import Bucket, Listed
+from clipindex.files.web import PORTS, WebHost
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -63,6 +64,8 @@ _SLOW = ("429", "503")
 def bucket_of(scheme: str, name: str) -> Bucket:
     """A bucket by its scheme and name. Raises UsageError without the extra, and for settings that
     are not usable."""
+    if scheme in PORTS:
+        return WebHost(scheme, name)
     place = f"{scheme}://{name}"
     if find_spec("obstore") is None:
         raise UsageError(
