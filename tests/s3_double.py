@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ class S3Double:
     refused: int = 0  # requests with a wrong signature
     sent: int = 0  # bytes of bodies
     page: int = PAGE
+    delay: float = 0.0  # seconds before each answer to a GET
     url: str = ""
 
     def put(
@@ -135,6 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _send(self, stored: Stored, after: int | None) -> None:
+        time.sleep(self.double.delay)
         start = 0
         if given := self.headers.get("range"):
             start = int(given.removeprefix("bytes=").partition("-")[0])

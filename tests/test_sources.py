@@ -366,3 +366,14 @@ def test_a_folder_of_this_machine_that_looks_like_an_address_is_reached_by_its_p
     monkeypatch.chdir(tmp_path)
     assert ingest(index, "./s3:/cats").summary.new == 1
     assert not addresses.is_address(os.fsencode(tmp_path / "s3:" / "cats"))
+
+
+def test_many_objects_are_downloaded_at_once_and_few_are_decoded_at_once(
+    bucket: s3.S3Double, index: clipindex.Index
+) -> None:
+    for number in range(32):
+        bucket.put(f"many/{number}.jpg", picture_bytes(number))
+    bucket.delay = 0.5
+    run = ingest(index, "s3://cats/many", workers=1)
+    assert (run.summary.new, run.summary.exit_code) == (32, 0)
+    assert run.summary.seconds < 32 * bucket.delay / 2

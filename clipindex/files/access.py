@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from clipindex.files.addresses import TAR, is_address, tar_in
@@ -86,6 +85,8 @@ def looked_at(paths: Sequence[bytes]) -> Iterator[tuple[bytes, Looked]]:
     if not any(map(is_address, paths)):
         yield from ((path, _looked_at(path)) for path in paths)
         return
+    from concurrent.futures import ThreadPoolExecutor  # a folder needs nothing of it
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for start in range(0, len(paths), _CHUNK):
             chunk = paths[start : start + _CHUNK]
