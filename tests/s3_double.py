@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from botocore.auth import S3SigV4Auth
@@ -156,19 +157,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = after is not None
 
     def _list(self, objects: dict[str, Stored], asked: dict[str, str]) -> None:
-        prefix, after = asked.get("prefix", ""), asked.get("continuation-token", "")
+        prefix = asked.get("prefix", "")
+        after = asked.get("continuation-token") or asked.get("start-after", "")
         keys = sorted(key for key in objects if key.startswith(prefix) and key > after)
         page, rest = keys[: self.double.page], keys[self.double.page :]
+        is_url = asked.get("encoding-type") == "url"  # or a control character breaks the XML
+        name = quote if is_url else partial(escape, entities={"\x01": "&#1;"})
         contents = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{len(objects[key].data)}</Size>"
+            f"<Contents><Key>{name(key)}</Key><Size>{len(objects[key].data)}</Size>"
             f"<LastModified>{_time(objects[key].written)}</LastModified>"
             f"<ETag>{escape(objects[key].tag)}</ETag></Contents>"
             for key in page
         )
         more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if rest else ""
+        encoding = "<EncodingType>url</EncodingType>" if is_url else ""
         body = (
             f"<ListBucketResult><IsTruncated>{'true' if rest else 'false'}</IsTruncated>"
-            f"{more}{contents}</ListBucketResult>"
+            f"{encoding}{more}{contents}</ListBucketResult>"
         ).encode()
         self.double.sent += len(body)
         self.send_response(200)

@@ -145,6 +145,22 @@ def test_markers_of_folders_are_no_files(bucket: s3.S3Double, index: clipindex.I
     assert ingest(index, "s3://cats").summary.found == 5
 
 
+def test_a_key_that_is_no_path_is_told_and_stops_nothing(
+    bucket: s3.S3Double, index: clipindex.Index
+) -> None:
+    """Other programs put them there; the library that lists buckets gives up at the first."""
+    for key in ("2024//2.jpg", "2024/../up.jpg", "2024/ctl\x01.jpg", "empty//"):
+        bucket.put(key, picture_bytes(9) if key[-1] != "/" else b"")
+    bucket.page = 2
+    run = ingest(index, "s3://cats")
+    faults = {event.path for event in run.events if isinstance(event, FolderFault)}
+    assert faults == {uri("2024//2.jpg"), uri("2024/../up.jpg"), uri("2024/ctl\x01.jpg")}
+    assert (run.summary.new, run.summary.exit_code) == (4, 3)
+    excluding = clipindex.WalkPolicy(exclude=("2.jpg", "up.jpg", "ctl*"))
+    events = list(index.ingest_events(["s3://cats"], policy=excluding))
+    assert events[-1].summary.exit_code == 0
+
+
 READ_FAULTS = {
     "denied": ([Fault(403, "AccessDenied")], "permission denied", 3),
     "gone": ([Fault(404, "NoSuchKey")], "deleted before it was read", 0),

@@ -27,6 +27,7 @@ _SIGNATURE = re.compile(
     r"|s[ertvip]|sig|spr|sk(?:oid|tid|t|e|s|v)|hdnea|hdnts)",
     re.IGNORECASE,
 )
+_named: set[str] = set()
 _signatures: dict[str, str] = {}  # address -> what stands behind its `?`, while the program runs
 
 
@@ -113,6 +114,18 @@ def _keep_signature(address: str, query: str) -> None:
                 "is stored",
             )
     _signatures[address] = "?" + query
+
+
+def name_host(address: bytes) -> None:
+    """Note that a person named this address: its host may be in the house."""
+    if is_address(address):
+        scheme, host, _ = parts_of(address)
+        _named.add(f"{scheme}://{host}")
+
+
+def is_named(home: str) -> bool:
+    """Whether a person named a picture of this host (`https://example.org`) in this run."""
+    return home in _named
 
 
 def query_of(address: str) -> str:

@@ -6,11 +6,14 @@ and what a container or a machine in AWS is given. They go to the store's librar
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from clipindex.errors import UsageError
+from clipindex.files.objects import Listed
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
@@ -48,6 +51,30 @@ def aws_settings() -> dict[str, Any]:
             "AWS_ACCESS_KEY_ID); for a public bucket set AWS_SKIP_SIGNATURE=true",
         )
     return {**settings, "credential_provider": _Provider(credentials)}
+
+
+def keys_after(name: str, prefix: str, start: str) -> Iterator[Listed]:
+    """The keys of a bucket behind `start`, as botocore lists them: also those that are no paths,
+    at which obstore gives up. Raises OSError."""
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.session import Session
+
+    session = Session()
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 6}, s3={"addressing_style": "path"}
+    )
+    try:
+        client = session.create_client(
+            "s3", region_name=_region(session), endpoint_url=_endpoint(session), config=config
+        )
+        pages = client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=name, Prefix=prefix, StartAfter=start):
+            for item in page.get("Contents", ()):
+                written = item["LastModified"].timestamp()
+                yield Listed(item["Key"], item["Size"], written, item.get("ETag", ""))
+    except (BotoCoreError, ClientError):  # what they say may hold an address with its signature
+        raise OSError(errno.EIO, "the listing broke off") from None
 
 
 def _region(session: Any) -> str:

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from clipindex.errors import UsageError
-from clipindex.files.aws import CREDENTIALS_FAIL, aws_settings
+from clipindex.files.aws import CREDENTIALS_FAIL, aws_settings, keys_after
 from clipindex.files.objects import Bucket, Listed
 from clipindex.files.web import PORTS, WebHost
 
@@ -76,7 +76,7 @@ def bucket_of(scheme: str, name: str) -> Bucket:
     from obstore.exceptions import BaseError
 
     try:
-        return _StoreBucket(_open(scheme, name))
+        return _StoreBucket(_open(scheme, name), name if scheme == "s3" else None)
     except (BaseError, ValueError) as error:
         raise UsageError(
             f"the store cannot be used: {os_error(error).strerror}",
@@ -102,22 +102,28 @@ def _open(scheme: str, name: str) -> ObjectStore:
 class _StoreBucket:
     """A bucket as obstore reads it."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, s3_name: str | None) -> None:
         self._store = store
+        self._s3_name = s3_name  # None: it is none of S3
 
-    def keys(self, prefix: str) -> Iterator[Listed]:
+    def keys(self, prefix: str, at_once: int = KEYS_AT_ONCE) -> Iterator[Listed]:
         import obstore
+        from obstore.exceptions import InvalidPathError
 
-        with _os_errors():
-            for page in obstore.list(self._store, prefix or None, chunk_size=KEYS_AT_ONCE):
-                for meta in page:
-                    yield _listed(meta)
+        last = ""
+        try:
+            with _os_errors(InvalidPathError):
+                for page in obstore.list(self._store, prefix or None, chunk_size=at_once):
+                    for meta in page:
+                        yield _listed(meta)
+                    last = page[-1]["path"]
+        except InvalidPathError as error:  # of one key, for which the page is withheld
+            if self._s3_name is None:
+                raise os_error(error) from None
+            yield from keys_after(self._s3_name, prefix, last)
 
     def holds(self, prefix: str) -> bool:
-        import obstore
-
-        with _os_errors():
-            return any(obstore.list(self._store, prefix or None, chunk_size=1))
+        return any(True for _ in self.keys(prefix, 1))
 
     def head(self, key: str) -> Listed:
         import obstore
@@ -152,12 +158,14 @@ def _listed(meta: Any) -> Listed:
 
 
 @contextmanager
-def _os_errors() -> Iterator[None]:
-    """Raises an error of obstore as the one that a disk would give."""
+def _os_errors(*but: type[Exception]) -> Iterator[None]:
+    """Raises an error of obstore, but for some, as the one that a disk would give."""
     from obstore.exceptions import BaseError
 
     try:
         yield
+    except but:
+        raise
     except (BaseError, FileNotFoundError, PermissionError) as error:
         raise os_error(error) from None
 

@@ -1,8 +1,9 @@
 """Pictures at http:// and https:// addresses, each named by itself: a web server has no listing.
 
-A host that a person names is asked, wherever it is. A redirect may lead to another host only at a
-public address: the name is looked up once, and what was looked up is connected to. What stands
-behind the `?` of a signed address goes to the server and nowhere else.
+A host that a person names in this run is asked, wherever it is. Any other one (a redirect's, or
+that of a picture in the index, perhaps from an import) only at a public address: the name is looked
+up once, and what was looked up is connected to. What stands behind the `?` of a signed address
+goes to the server and nowhere else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import cache
 
 import httpx
 
-from clipindex.files.addresses import query_of
+from clipindex.files.addresses import is_named, query_of
 from clipindex.files.objects import Listed
 
 SECONDS = 60.0  # without an answer or a byte
@@ -81,7 +82,8 @@ class WebHost:
         home = target = httpx.URL(f"{self._home}/{key}{query_of(f'{self._home}/{key}')}")
         for _ in range(REDIRECTS + 1):
             is_home = (target.scheme, target.netloc) == (home.scheme, home.netloc)
-            request = _request(method, target, headers, must_be_public=not is_home)
+            trusted = is_home and is_named(self._home)
+            request = _request(method, target, headers, must_be_public=not trusted)
             answer = _client().send(request, stream=True)
             location = answer.headers.get("location")
             if not (answer.is_redirect and location):
@@ -143,16 +145,16 @@ def _request(
 
 
 def _public_address(target: httpx.URL) -> str:
-    """The address of a redirect's host. Raises OSError for one that is not public."""
+    """The address of a host that nobody named. Raises OSError for one that is not public."""
     port = target.port or PORTS[target.scheme]
     try:
         found = socket.getaddrinfo(target.host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise OSError(errno.EIO, "it redirects to a host without an address") from None
+        raise OSError(errno.EIO, "its host has no address") from None
     address = ipaddress.ip_address(found[0][4][0])
     mapped = getattr(address, "ipv4_mapped", None)
     if not (mapped or address).is_global:
-        raise OSError(errno.EACCES, "it redirects to an address that is not public")
+        raise OSError(errno.EIO, "its host is at an address that is not public")
     return str(address)
 
 
@@ -163,7 +165,7 @@ def _next(target: httpx.URL, location: str) -> httpx.URL:
         raise OSError(errno.EIO, "it redirects to what is no address") from None
     is_worse = target.scheme == "https" and following.scheme != "https"
     if following.scheme not in PORTS or is_worse or following.userinfo or not following.host:
-        raise OSError(errno.EACCES, "it redirects to where it is not followed")
+        raise OSError(errno.EIO, "it redirects to where it is not followed")
     return following
 
 
