@@ -102,11 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         bucket, _, key = unquote(address.path).removeprefix("/").partition("/")
         asked = {name: values[0] for name, values in parse_qs(address.query).items()}
-        is_list = "list-type" in asked
+        is_azure = asked.get("comp") == "list"
+        is_list = "list-type" in asked or is_azure
         verb = "LIST" if is_list else self.command
         name = asked.get("prefix", "") if is_list else key
         self.double.requests.append(f"{verb} {name}")
-        if self.headers.get("authorization") and not self._is_signed():
+        if self.headers.get("authorization", "").startswith("AWS4") and not self._is_signed():
             self.double.refused += 1
             return self._fail(403, "SignatureDoesNotMatch")
         fault = self._fault(f"LIST {name}" if is_list else key)
@@ -114,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._fail(fault.status, fault.code)
         if bucket not in self.double.buckets:
             return self._fail(404, "NoSuchBucket")
+        if is_azure:
+            return self._list_blobs(self.double.buckets[bucket], asked.get("prefix", ""))
         if is_list:
             return self._list(self.double.buckets[bucket], asked)
         stored = self.double.buckets[bucket].get(key)
@@ -147,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", stored.tag)
         self.send_header("Last-Modified", formatdate(int(stored.written), usegmt=True))
         self.send_header("Content-Length", str(size - start))
+        self.send_header("x-ms-blob-type", "BlockBlob")
         if start:
             self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         self.end_headers()
@@ -175,6 +179,24 @@ class _Handler(BaseHTTPRequestHandler):
             f"<ListBucketResult><IsTruncated>{'true' if rest else 'false'}</IsTruncated>"
             f"{encoding}{more}{contents}</ListBucketResult>"
         ).encode()
+        self._answer(body)
+
+    def _list_blobs(self, objects: dict[str, Stored], prefix: str) -> None:
+        """A listing as Azure writes it, on one page."""
+        blobs = "".join(
+            f"<Blob><Name>{escape(key)}</Name><Properties>"
+            f"<Last-Modified>{formatdate(int(stored.written), usegmt=True)}</Last-Modified>"
+            f"<Content-Length>{len(stored.data)}</Content-Length>"
+            f"<Content-Type>image/jpeg</Content-Type><Etag>{stored.tag[1:-1]}</Etag>"
+            "</Properties></Blob>"
+            for key, stored in sorted(objects.items())
+            if key.startswith(prefix)
+        )
+        self._answer(
+            f"<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker/></EnumerationResults>".encode()
+        )
+
+    def _answer(self, body: bytes) -> None:
         self.double.sent += len(body)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -393,3 +393,39 @@ def test_many_objects_are_downloaded_at_once_and_few_are_decoded_at_once(
     run = ingest(index, "s3://cats/many", workers=1)
     assert (run.summary.new, run.summary.exit_code) == (32, 0)
     assert run.summary.seconds < 32 * bucket.delay / 2
+
+
+def test_google_cloud_storage_is_read_by_its_xml_interface(
+    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lists as S3 does. Its own authorisation is left out here."""
+    account = {"gcs_base_url": bucket.url, "disable_oauth": True, "client_email": "ann"}
+    account |= {"private_key": "", "private_key_id": ""}
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(account))
+    assert ingest(index, "gs://cats").summary.new == 4
+    _forget_stores()
+    bucket.take()
+    assert ingest(index, "gs://cats").summary.unchanged == 4
+    assert bucket.take() == ["LIST ", "LIST "]
+    bucket.faults["1.jpg"] = [Fault(403, "AccessDenied")]
+    bucket.put("1.jpg", picture_bytes(60))
+    run = ingest(index, "gs://cats")
+    assert run.files["gs://cats/1.jpg"].reason == "permission denied"
+
+
+def test_azure_blob_storage_is_read(
+    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its listing has another form; the double answers it without looking at the signature."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "ann")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", bucket.url)
+    assert ingest(index, "az://cats").summary.new == 4
+    _forget_stores()
+    bucket.take()
+    assert ingest(index, "az://cats").summary.unchanged == 4
+    assert bucket.take() == ["LIST ", "LIST "]
+    bucket.faults["1.jpg"] = [Fault(403, "AuthorizationFailure")]
+    bucket.put("1.jpg", picture_bytes(60))
+    run = ingest(index, "az://cats")
+    assert run.files["az://cats/1.jpg"].reason == "permission denied"
