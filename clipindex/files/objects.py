@@ -70,7 +70,7 @@ class ObjectFileSystem:
 
     def __init__(self, bucket_of: Opener) -> None:
         self._bucket_of = bucket_of
-        self._seen: set[bytes] = set()  # folders that a listing showed
+        self._seen: set[bytes] = set()  # folders that are there, or may be
 
     def for_walk(self, root: bytes) -> FileSystem:
         """The objects below a root, listed once."""
@@ -120,6 +120,7 @@ class ObjectFileSystem:
         try:
             return self._holds_objects(path)
         except OSError:
+            self._seen.add(path)  # or each look would have the same long patience
             return True
 
     def resolve(self, path: bytes) -> bytes:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 PIECE = 64 << 10  # bytes of a download that are handed on together, at least
 KEYS_AT_ONCE = 1000  # which is what one request lists
-RETRIES = 12  # of one request, with growing pauses: a store that asks to slow down is asked again
+RETRIES = 10  # of one request, with growing pauses: a store that asks to slow down is asked again
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(milliseconds=200), timedelta(seconds=15)
-PATIENCE = timedelta(seconds=90)  # for all of them
+PATIENCE = timedelta(seconds=45)  # for all of them
 SILENCE = timedelta(seconds=60)  # without a byte; then a connection is given up
 LONGEST = timedelta(minutes=30)  # for one object
 
