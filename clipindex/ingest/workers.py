@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from clipindex.collection.catalogue import Catalogue
 from clipindex.errors import FileFault
+from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
 from clipindex.ingest.cores import usable_cores
@@ -29,6 +30,7 @@ from clipindex.pictures.exif import PictureFacts
 from clipindex.pictures.preprocessing import Preprocessing, Way
 from clipindex.stores.points import Vector, is_unit
 
+READERS = 16  # at least, of objects in stores: each download is mostly waiting
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
 SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
 LOOK_AHEAD = 64  # outcomes that may wait for the recorder: workers pause when the store is slow
@@ -94,6 +96,7 @@ class Workers:
         self._count = count or usable_cores()
         self._describer = describer
         self._large = threading.Lock()
+        self._processors = threading.Semaphore(self._count)
         self._stop = threading.Event()
         self._ready: Future[None] | None = None
         self._asking = threading.Lock()
@@ -111,7 +114,9 @@ class Workers:
         """
         shared = iter(records)
         turn = threading.Lock()
-        count = max(1, min(self._count, len(records)))
+        is_remote = any(is_address(record.path) for record in records)
+        most = max(self._count, READERS) if is_remote else self._count
+        count = max(1, min(most, len(records)))
         threads = [
             threading.Thread(target=self._work, args=(shared, turn), daemon=True)
             for _ in range(count)
@@ -197,7 +202,8 @@ class Workers:
             said = self._describer.said(record.path, content.data)
             if claim and not self.claims.take(sha256):
                 return Known(record, sha256, said)
-            pixels, facts = self._decode(content)
+            with self._processors:
+                pixels, facts = self._decode(content)
         except FileFault as fault:
             return Faulty(record, fault, sha256)
         return _Prepared(record=record, sha256=sha256, facts=facts, pixels=pixels, said=said)
@@ -210,7 +216,8 @@ class Workers:
 
     def _embed(self, batch: Sequence[_Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()
-        vectors = encode_pictures(self._encoder, [picture.pixels for picture in batch])
+        with self._processors:
+            vectors = encode_pictures(self._encoder, [picture.pixels for picture in batch])
         return [_outcome(picture, vector) for picture, vector in zip(batch, vectors, strict=True)]
 
     def _model_ready(self) -> Future[None]:
