@@ -60,6 +60,7 @@ rows = st.builds(
     reason=st.none() | st.text(st.characters(codec="utf-8")),
     decoders=st.none() | st.text(st.characters(codec="utf-8")),
     transient=st.booleans(),
+    described=st.integers(0, 9),
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Collection, Iterator, Sequence
-from itertools import chain
 
 from clipindex.files.file_system import FileRecord
 
@@ -29,7 +28,7 @@ class FileList(Collection[FileRecord]):
         if files:
             start = len(os.path.join(os.path.dirname(files[0].path), b""))
             names = [file.path[start:] for file in files]
-            numbers = array("q", chain.from_iterable(file[1:] for file in files))
+            numbers = array("q", [number for file in files for number in file[1:]])
             self._add(files[0].path[:start], names, numbers)
 
     def _add(self, beginning: bytes, names: list[bytes], numbers: array[int]) -> None:
