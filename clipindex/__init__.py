@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import Untouched as Untouched
     from clipindex.ingest.options import IngestOptions as IngestOptions
     from clipindex.ingest.options import PruneOptions as PruneOptions
+    from clipindex.ingest.options import Redecode as Redecode
     from clipindex.ingest.prunable import Kept as Kept
     from clipindex.ingest.prunable import Prunable as Prunable
     from clipindex.ingest.prunable import PrunePlan as PrunePlan
@@ -64,8 +65,8 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.search.classifying import Label as Label
     from clipindex.search.filters import Condition as Condition
     from clipindex.search.filters import PictureFilter as PictureFilter
+    from clipindex.search.hits import Hit as Hit
     from clipindex.search.order import Sort as Sort
-    from clipindex.search.query import Hit as Hit
     from clipindex.search.query import QueryOptions as QueryOptions
     from clipindex.search.tag_list import KeyValue as KeyValue
     from clipindex.search.terms import Term as Term
@@ -123,7 +124,7 @@ _EXPORTS = {  # module -> its public names
         "PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning "
         "SlowFile Status Summary Undescribed Untouched"
     ),
-    "ingest.options": "IngestOptions PruneOptions",
+    "ingest.options": "IngestOptions PruneOptions Redecode",
     "ingest.prunable": "Kept Prunable PrunePlan",
     "ingest.prune": "PruneReport",
     "ingest.scope": "Part",
@@ -131,8 +132,9 @@ _EXPORTS = {  # module -> its public names
     "pictures.preprocessing": "Preprocessing",
     "search.classifying": "Label",
     "search.filters": "Condition PictureFilter",
+    "search.hits": "Hit",
     "search.order": "Sort",
-    "search.query": "Hit QueryOptions",
+    "search.query": "QueryOptions",
     "search.tag_list": "KeyValue",
     "search.terms": "Term TermKind",
     "stores.address": "Server",

@@ -31,7 +31,7 @@ from clipindex.collection.status import CollectionStatus
 from clipindex.errors import ClipIndexError, ExitCode
 from clipindex.ingest.dry_run import DryRun
 from clipindex.ingest.events import Summary
-from clipindex.search.query import Hit
+from clipindex.search.hits import Hit
 from conftest import make_pictures
 from qdrant_double import Double
 
@@ -148,6 +148,15 @@ def test_ci_takes_its_commands_from_the_readme() -> None:
     for mark in ("first-command", "test-command"):
         assert f"<!-- {mark} -->" in README
         assert mark in script
+
+
+def test_what_ci_leaves_out_for_other_libraries_exists() -> None:
+    """pytest says nothing of a file to be ignored that is not there."""
+    listed = re.search(r"^of_no_library=\((.*?)^\)", read(".ci/run"), re.M | re.S)
+    assert listed is not None
+    names = listed[1].split()
+    assert names == sorted(set(names))
+    assert all((ROOT / "tests" / f"test_{name}").is_file() for name in names)
 
 
 def test_a_page_is_taken_apart_into_blocks() -> None:

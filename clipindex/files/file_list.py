@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 
@@ -26,7 +25,7 @@ class FileList(Collection[FileRecord]):
     def add(self, files: Sequence[FileRecord]) -> None:
         """Add files that lie directly in one folder."""
         if files:
-            start = len(os.path.join(os.path.dirname(files[0].path), b""))
+            start = files[0].path.rfind(b"/") + 1
             names = [file.path[start:] for file in files]
             numbers = array("q", [number for file in files for number in file[1:]])
             self._add(files[0].path[:start], names, numbers)

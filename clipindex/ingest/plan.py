@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, Row
@@ -33,19 +33,22 @@ def plan_folder(
     *,
     stamps: Mapping[bytes, str] | None = None,
     reread: bool = False,
+    again: Set[bytes] = frozenset(),
 ) -> list[FileRecord]:
     """Sort one folder's files into `plan`. Returns those whose descriptions are to be read.
 
     A note of quarantine or skip stands while the file and the `decoders` are the same; after a
     permission or I/O error the file is read again in every run. `stamps` are those of
     pictures' sidecars (None: they are not known, and count as unchanged). With `reread` pictures
-    are read again that an earlier version indexed without their keywords.
+    are read again that an earlier version indexed without their keywords; those in `again` are
+    read whatever is remembered.
     """
     met, to_read, unchanged, redescribed = 0, list[FileRecord](), list[FileRecord](), []
     for record in files:
         row = remembered.get(record.path)
         met += row is not None
         is_read = row is not None and not (reread and row.described < VERSION)
+        is_read = is_read and record.path not in again
         if row is None or not row.agrees_with(record):
             to_read.append(record)
         elif row.state == INDEXED and is_read:
