@@ -312,7 +312,7 @@ NEVER = {"pydantic", "openvino", "qdrant_client"}
 WITHOUT = {
     "ingest": {"tokenizers", "ftfy"},
     "reindex": {"tokenizers", "ftfy"},
-    "query cat": {"PIL", "sqlite3", "ftfy", "rich", "tqdm"},
+    "query cat": {"PIL", "ftfy", "rich", "tqdm"},
     "query PICTURE": {"PIL", "onnxruntime", "tokenizers", "ftfy", "rich", "tqdm"},
     "status": {"tokenizers", "ftfy", "onnxruntime", "PIL"},
     "tag a=b PICTURE": {"tokenizers", "ftfy"},
