@@ -20,6 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 DOORS = {  # library -> the modules (or the room) that may import it
     "PIL": {"pictures"},
     "pi_heif": {"pictures.heic"},
+    "av": {"pictures.ffmpeg"},
     "rawpy": {"pictures.raw"},
     "imagecodecs": {"pictures.jxl"},
     "onnx": {"model.onnx_graph.files", "model.onnx_graph.graph"},
