@@ -109,7 +109,7 @@ def _drawn(data: bytes, grid: _Grid, by_libheif: Decode) -> Image.Image:
     decoder = _Decoder(data, tiles[0], grid.colours)
     sample = max(range(len(tiles)), key=lambda number: tiles[number].flags_at)
     twice = decoder.rgb(tiles[sample])
-    alone = by_libheif(heif_items.as_primary(data, grid.items, grid.numbers[sample]))
+    alone = by_libheif(bytes(heif_items.as_primary(data, grid.items, grid.numbers[sample])))
     if twice.size != alone.size or twice.tobytes() != alone.tobytes():
         raise _UncommonError
     canvas = Image.new("RGB", grid.turned_size, None)

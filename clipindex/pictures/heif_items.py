@@ -87,13 +87,13 @@ def content(data: bytes, items: Items, item: Item, most: int) -> bytes:
     return b"".join(data[start:end] for start, end in parts)
 
 
-def as_primary(data: bytes, items: Items, number: int) -> bytes:
+def as_primary(data: bytes, items: Items, number: int) -> bytearray:
     """The file with another item as its primary picture, which is no longer hidden."""
     at, width = items.primary_at
     changed = bytearray(data)
     changed[at : at + width] = number.to_bytes(width, "big")
     changed[items.items[number].flags_at] &= 0xFE
-    return bytes(changed)
+    return changed
 
 
 def boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
