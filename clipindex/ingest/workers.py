@@ -9,9 +9,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clipindex.collection.catalogue import Catalogue
 from clipindex.errors import FileFault
@@ -24,10 +24,10 @@ from clipindex.ingest.events import EmbeddingOn, SlowFile
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, Said
 from clipindex.model.averaging import encode_pictures
 from clipindex.model.encoder import Encoder
-from clipindex.pictures.content import read_content
+from clipindex.pictures.content import Content, read_content
 from clipindex.pictures.decode import Pixels, decode, decoders
 from clipindex.pictures.exif import PictureFacts
-from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing, Way
 from clipindex.stores.points import Vector, is_unit
 
 READERS = 16  # at least, of objects in stores: each download is mostly waiting
@@ -46,8 +46,10 @@ def is_settled(catalogue: Catalogue, sha256: bytes) -> bool:
 class ContentClaims:
     """Who embeds which content: the first to hash it; everyone later takes that embedding."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, again: Set[bytes] = frozenset()) -> None:
+        """`again`: digests of contents to embed although they are indexed."""
         self._catalogue = catalogue
+        self._again = set(again)
         self._claimed: set[bytes] = set()
         self._lock = threading.Lock()
 
@@ -56,8 +58,9 @@ class ContentClaims:
         with self._lock:
             if sha256 in self._claimed:
                 return False
-            if is_settled(self._catalogue, sha256):
+            if sha256 not in self._again and is_settled(self._catalogue, sha256):
                 return False
+            self._again.discard(sha256)
             self._claimed.add(sha256)
             return True
 
@@ -82,7 +85,10 @@ class Workers:
         claims: ContentClaims,
         count: int | None,
         describer: Describer,
+        in_full: Set[bytes] = frozenset(),
     ) -> None:
+        """`in_full`: digests of contents that no preview may stand for."""
+        self.in_full = in_full
         self._encoder = encoder
         self._geometry = encoder.bundle.image.geometry
         self._preprocessing = preprocessing
@@ -197,10 +203,16 @@ class Workers:
             if claim and not self.claims.take(sha256):
                 return Known(record, sha256, said)
             with self._processors:
-                pixels, facts = decode(content.data, self._geometry, self._preprocessing)
+                pixels, facts = self._decode(content)
         except FileFault as fault:
             return Faulty(record, fault, sha256)
         return _Prepared(record=record, sha256=sha256, facts=facts, pixels=pixels, said=said)
+
+    def _decode(self, content: Content) -> tuple[Pixels, PictureFacts]:
+        if content.sha256 not in self.in_full:
+            return decode(content.data, self._geometry, self._preprocessing)
+        pixels, facts = decode(content.data, self._geometry, Preprocessing.DCT_SCALED)
+        return pixels, replace(facts, decoded=Way.FULL)
 
     def _embed(self, batch: Sequence[_Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()

@@ -146,8 +146,10 @@ def ingest(
         typer.Option(
             envvar="CLIPINDEX_PREPROCESSING",
             help="For a new collection: dct-scaled (the default, several times faster on large "
-            "JPEGs), exact (CLIP's own, to the pixel) or frames (dct-scaled, and the mean of up to "
-            "four frames of an animation).",
+            "JPEGs), exact (CLIP's own, to the pixel), frames (dct-scaled, and the mean of up to "
+            "four frames of an animation) or previews (dct-scaled, but from the camera's own small "
+            "copy in a HEIC or JPEG where it is sound: many times faster on a phone's HEICs, "
+            "slightly less exact).",
             show_default=False,
             rich_help_panel=options.MODEL,
         ),
