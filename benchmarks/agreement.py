@@ -17,10 +17,10 @@ Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # [files, 512], row
 
 # Mean cosines over upright pictures. ROUGHLY: one network's, whatever the decoding or precision.
 # EXACTLY: the same pixels, which holds for those that decode in full and crop as torchvision does.
-# transformers' way of rounding, which fastembed shares, moves the crop of some pictures by one, and
-# rclip decodes large JPEGs at a reduced scale.
+# transformers' way of rounding, which fastembed shares, moves the crop of some pictures by one.
+# rclip decodes large JPEGs at a reduced scale, and of a HEIC it takes the thumbnail.
 ROUGHLY, NEARLY, EXACTLY = 0.99, 0.999, 0.9999
-CROP_ALIKE = {"open_clip"}
+AS_EXACT = {"open_clip": EXACTLY, "rclip": ROUGHLY}
 ORIENTATION = 0x0112
 HEIC = (".heic", ".heif", ".hif")
 
@@ -71,7 +71,7 @@ def table(
             exact[upright],
             name,
             theirs[upright],
-            EXACTLY if name in CROP_ALIKE else NEARLY,
+            AS_EXACT.get(name, NEARLY),
         )
         for name, theirs in vectors.items()
         if not name.startswith("clipindex")

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import argparse
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +83,11 @@ def _make_one(task: tuple[Sort, list[int], Path]) -> None:
     unfinished.rename(path)
 
 
-def photograph(rng: np.random.Generator, megapixels: float) -> Image.Image:
+def photograph(
+    rng: np.random.Generator, megapixels: float, aspects: Sequence[tuple[int, int]] = ASPECTS
+) -> Image.Image:
     """A picture of this size, different for each state of the generator."""
-    across, down = ASPECTS[rng.integers(len(ASPECTS))]
+    across, down = aspects[int(rng.integers(len(aspects)))]
     side = (megapixels * 1e6 / (across * down)) ** 0.5
     size = width, height = round(across * side), round(down * side)
     tint = [clouds(rng, (width // 8, height // 8), loudness=45) for _ in range(3)]
@@ -185,7 +188,7 @@ def _grey_levels(values: Plane) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8
 
 
 CAMERA = Sort((2, 12), ".jpg", photograph)
-PHONE = Sort((12.2, 12.2), ".heic", photograph)
+PHONE = Sort((12.2, 12.2), ".heic", partial(photograph, aspects=((4, 3), (3, 4))))
 SCREEN = Sort((0, 0), ".png", screenshot)
 SMALL = Sort((0.1, 0.5), ".jpg", photograph)
 KINDS = {
