@@ -115,6 +115,8 @@ def test_a_query_shows_each_shot_once(index: clipindex.Index, shots: Path) -> No
     assert hits[0].paths == (str(asked), str(shots / "IMG_1.DNG"))
     assert [each.rank for each in hits] == [1, 2, 3]
     assert len(index.query(asked, QueryOptions(limit=2, pairs=True))) == 2
+    other = index.query(asked, QueryOptions(pairs=True, exclude_self=True))
+    assert sorted(Path(hit.path).stem for hit in other) == ["IMG_2", "web"]
 
 
 def test_the_command_line_shows_each_shot_once(

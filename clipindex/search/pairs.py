@@ -8,19 +8,17 @@ say when it was taken.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from clipindex.pictures.formats import TIFF_RAW_NAMES
-
-if TYPE_CHECKING:
-    from clipindex.search.query import Hit
+from clipindex.search.hits import Hit
 
 AT_FIRST = 2  # hits fetched for each one wanted: all of them may be pairs
 RAW_NAMES = {name.decode() for name in TIFF_RAW_NAMES} | {".cr3", ".raf", ".orf", ".rw2", ".raw"}
 
-Fetch = Callable[[int], list["Hit"]]  # the best so many hits, best first; fewer: there are no more
+Fetch = Callable[[int], list[Hit]]  # the best so many hits, best first; fewer: there are no more
 Name = tuple[str, str, str]  # folder, name without its extension, extension
 
 
@@ -47,12 +45,13 @@ def _are_pair(one: Name, taken: str | None, other: Name, taken_too: str | None) 
     return not {one[2], other[2]}.isdisjoint(RAW_NAMES)
 
 
-def best_of_pairs(fetch: Fetch, limit: int) -> list[Hit]:
-    """The best `limit` hits, each pair as one: the better file of it, with the paths of both."""
+def best_of_pairs(fetch: Fetch, limit: int, without: Sequence[Hit] = ()) -> list[Hit]:
+    """The best `limit` hits, each pair as one: the better file of it, with the paths of both.
+    Left out is what is a pair with one of `without`."""
     count = AT_FIRST * limit
     while True:
         hits = fetch(count)
-        folded = _folded(hits)
+        folded = [hit for hit in _folded(hits) if not _is_half_of(hit, without)]
         if len(folded) >= limit or len(hits) < count:
             return folded[:limit]
         count *= AT_FIRST
@@ -75,6 +74,11 @@ def _folded(hits: list[Hit]) -> list[Hit]:
                 beside.setdefault(name[:2], []).append(len(folded))
             folded.append(hit)
     return folded
+
+
+def _is_half_of(hit: Hit, others: Sequence[Hit]) -> bool:
+    names = [_name(path) for path in hit.paths] if others else []
+    return any(_share_a_shot(other, hit, names) for other in others)
 
 
 def _share_a_shot(better: Hit, hit: Hit, names: list[Name]) -> bool:
