@@ -83,16 +83,16 @@ def picture_sets(
 ) -> list[Pictures]:
     """The sets to run over."""
     found: dict[str, list[Path]] = {}
-    if options.pictures:
-        folder = options.pictures.resolve()
-        suffixes = {options.suffix} if options.suffix else SUFFIXES
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-        found[folder.name] = files[: options.count]
     for kind in options.set or ([] if options.pictures else SETS):
         try:
             found[kind] = pictures.make(kind, work / "pictures" / kind, options.count)
         except ImportError as error:
             left_out[f"the set {kind}"] = str(error)
+    if options.pictures:
+        folder = options.pictures.resolve()
+        suffixes = {options.suffix} if options.suffix else SUFFIXES
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+        found[folder.name] = files[: options.count]
     return [
         listed(
             name,

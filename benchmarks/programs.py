@@ -59,7 +59,7 @@ def ours(options: argparse.Namespace, work: Path, left_out: dict[str, str]) -> l
         "fp32": (bundle, []),
         "bf16": (bundle, ["--provider", "openvino"]),
     }
-    if _wanted("clipindex int8", options):
+    if not options.only or any(name.startswith("clipindex int8") for name in options.only):
         try:
             columns["int8"] = (options.int8_bundle or int8_bundle(work), [])
         except environments.Unavailable as error:

@@ -109,7 +109,9 @@ def tables(results: dict[str, Any]) -> str:
 def overview(results: dict[str, Any]) -> dict[str, str]:
     """The tables of a comparison by name; a figure's least and most of the rounds in brackets."""
     sets = results["sets"]
-    columns = dict.fromkeys(name for found in sets.values() for name in found["ratios"])
+    columns = dict.fromkeys(
+        name for found in sets.values() for name, peers in found["ratios"].items() if peers
+    )
     first = next(iter(sets))
     made = {"sets": _sets_table(sets), "cost": _cost_table(sets)}
     made |= {f"to {column}": _ratio_table(sets, column) for column in columns}

@@ -199,6 +199,13 @@ def test_the_tables_hold_the_measured_figures() -> None:
     assert with_tables(page, json.loads(MEASURED.read_text("utf-8"))) == page
 
 
+def test_the_readme_says_what_was_measured() -> None:
+    measured = json.loads(MEASURED.read_text("utf-8"))["sets"]["camera"]["programs"]
+    section = README[README.index("## How fast") : README.index("## From Python")]
+    for program in ("clipindex fp32", "clipindex int8", "rclip"):
+        assert f"{measured[program]['cpu_ms_more']:.0f} ms" in section, program
+
+
 def anchors(page: str) -> set[str]:
     """Of a page's headings, as a Markdown viewer makes them."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.S), re.M)
