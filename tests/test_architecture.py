@@ -19,6 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {  # library -> the modules (or the room) that may import it
     "PIL": {"pictures"},
+    "obstore": {"files.stores"},
+    "botocore": {"files.aws"},
     "pi_heif": {"pictures.heic"},
     "rawpy": {"pictures.raw"},
     "imagecodecs": {"pictures.jxl"},
@@ -36,6 +38,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
         "stores.session",
         "model.hub_requests",
         "serve.fetching",
+        "files.web",
     },
     "huggingface_hub": {"model.hub"},
     "rich": {"cli.console"},

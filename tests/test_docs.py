@@ -151,6 +151,15 @@ def test_ci_takes_its_commands_from_the_readme() -> None:
         assert mark in script
 
 
+def test_what_ci_leaves_out_for_other_libraries_exists() -> None:
+    """pytest says nothing of a file to be ignored that is not there."""
+    listed = re.search(r"^of_no_library=\((.*?)^\)", read(".ci/run"), re.M | re.S)
+    assert listed is not None
+    names = listed[1].split()
+    assert names == sorted(set(names))
+    assert all((ROOT / "tests" / f"test_{name}").is_file() for name in names)
+
+
 def test_a_page_is_taken_apart_into_blocks() -> None:
     page = (
         "<!-- setup: clipindex ingest . -->\n\n<!-- exit: 3 -->\n```console\n$ false \\\n"

@@ -108,9 +108,9 @@ def test_a_frame_beyond_the_screen_ends_the_animation() -> None:
 def test_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     small = [picture(number % 9, (32, 24)) for number in range(1000)]
     data = animation("GIF", small)
-    began = time.monotonic()
+    began = time.process_time()
     assert len(pixels(data)) == 4
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     monkeypatch.setattr(frames, "MOST_PIXELS", 320 * 240 * 2)
     assert len(pixels(animation("GIF", SEVERAL))) == 2
 

@@ -50,11 +50,11 @@ class Row:
         return self.state == INDEXED
 
     def agrees_with(self, record: FileRecord) -> bool:
-        """Whether the file looks untouched: size, mtime, and ctime where it is remembered."""
+        """Whether the file looks untouched: size, mtime, and ctime where both have one."""
         return (
             self.size == record.size
             and self.mtime_ns == record.mtime_ns
-            and (self.ctime_ns is None or self.ctime_ns == record.ctime_ns)
+            and (self.ctime_ns is None or self.ctime_ns == record.ctime_ns or not record.ctime_ns)
         )
 
 

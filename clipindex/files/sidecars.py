@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from clipindex.files.access import file_system_of
+from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord
 
 SUFFIX = b".xmp"
@@ -47,7 +48,10 @@ def _beside(by_name: Mapping[bytes, Sequence[tuple[bytes, FileRecord]]], path: b
 
 
 def sidecars_of(path: bytes) -> Sidecars:
-    """Those of a picture whose folder is not listed."""
+    """Those of a picture whose folder is not listed. An object in a store that is named by itself
+    has none: each would be a request, and most are in vain."""
+    if is_address(path):
+        return ()
     folder = os.path.dirname(path)
     found = (_found(os.path.join(folder, name)) for name in _names(path))
     return tuple(file for file in found if file is not None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 EARLIEST, LATEST = -(2**63), 2**63 - 1  # SQLite and the engine store signed 64-bit integers
 
 
@@ -13,3 +15,8 @@ def storable_time(nanoseconds: float) -> int:
     such time to another is seen by the size or the change time only.
     """
     return int(max(EARLIEST, min(LATEST, nanoseconds)))
+
+
+def number_of(text: bytes) -> int:
+    """A number that stands for a text, in place of a time or an inode: 63 bits of its SHA-1."""
+    return int.from_bytes(hashlib.sha1(text, usedforsecurity=False).digest()[:8]) >> 1

@@ -7,7 +7,7 @@ compare, delete the points that moved away, write the rows. What is reported com
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from clipindex.collection.catalogue import INDEXED, Row
@@ -18,8 +18,10 @@ from clipindex.ingest.events import Status
 from clipindex.ingest.labels import Label
 from clipindex.ingest.outcomes import Embedded, Known
 from clipindex.ingest.scope import Scope
+from clipindex.pictures.preprocessing import Way
 from clipindex.stores.described import VERSION, described, kept_fields
 from clipindex.stores.payload import (
+    DECODED,
     Payload,
     facts_from_payload,
     make_payload,
@@ -60,7 +62,11 @@ class Ready:
 class BatchWriter:
     """Writes batches to a collection's points and catalogue."""
 
-    def __init__(self, collection: Collection, scope: Scope, joiner: Joiner) -> None:
+    def __init__(
+        self, collection: Collection, scope: Scope, joiner: Joiner, in_full: Set[bytes]
+    ) -> None:
+        """`in_full`: digests of contents whose vectors are not to be those of their previews."""
+        self._in_full = in_full
         self._joiner = joiner
         self._points = collection.points
         self._catalogue = collection.catalogue
@@ -97,6 +103,7 @@ class BatchWriter:
             if (
                 point is not None
                 and point.payload.get("sha256") == outcome.sha256.hex()
+                and not self._is_stale(point, outcome.sha256)
                 and point_fault(healed(point), self._dimension) is None
             ):
                 return Embedded(
@@ -107,6 +114,9 @@ class BatchWriter:
                     said=outcome.said,
                 )
         return None
+
+    def _is_stale(self, point: Point, sha256: bytes) -> bool:
+        return sha256 in self._in_full and point.payload.get(DECODED) == Way.PREVIEW
 
     def write(self, batch: Sequence[Ready], stored: Stored) -> BatchVerified:
         """Make the points durable and verify them, delete those that moved away, write the rows.

@@ -196,6 +196,7 @@ class Summary:
     unreadable: int = 0  # files and folders that could not be read at all
     points: int = 0
     embedded: int = 0
+    by_preview: int | None = None  # of these; None: the preprocessing looks at no previews
     written: int = 0
     seconds: float = 0.0
     pictures_per_second: float = 0.0

@@ -36,6 +36,7 @@ from clipindex.ingest.options import IngestOptions
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.reasons import grouped
 from clipindex.ingest.recorder import Recorder, Tally
+from clipindex.ingest.redecode import contents_again
 from clipindex.ingest.remembered import with_memory
 from clipindex.ingest.scope import Scope, memory_of
 from clipindex.ingest.survey import Survey, memory_from, survey
@@ -43,6 +44,7 @@ from clipindex.ingest.vanished import note_vanished, renamed_roots
 from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
+from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.payload import TAG
 from clipindex.upkeep.fill_in import fill_in
 from clipindex.upkeep.metadata import join_all, joiner_for
@@ -60,6 +62,7 @@ def ingest(
     """
     start = time.monotonic()
     catalogue = collection.catalogue
+    again = contents_again(collection, options.redecode)
     scope, remarks = with_memory(scope, catalogue.roots())
     number, loss = begin_run(collection)
     yield RunStarted(
@@ -71,7 +74,9 @@ def ingest(
     yield from remarks
     if loss.pictures:
         yield PointsMissing(loss.pictures, loss.remembered)
-    files = yield from survey(scope, memory_from(catalogue), decoders(), reread=options.reread)
+    files = yield from survey(
+        scope, memory_from(catalogue), decoders(), reread=options.reread, again=again.keys()
+    )
     renamed = list(renamed_roots(catalogue, scope, files))
     _remember_roots(collection, scope, files)
     plan = files.plan
@@ -85,13 +90,14 @@ def ingest(
     joiner = joiner_for(collection)
     filled = join_all(collection, joiner) if joiner.is_new else ()
     describer = Describer(files.sidecars)
-    again = describe_again(collection, plan.redescribed, describer, joiner)
-    for batch in chain(fill_in(collection), filled, again):
+    redescribed = describe_again(collection, plan.redescribed, describer, joiner)
+    for batch in chain(fill_in(collection), filled, redescribed):
         tagged += batch.points
         yield batch
 
-    claims = ContentClaims(catalogue)
-    workers = Workers(model, collection.preprocessing, claims, options.workers, describer)
+    in_full = frozenset(again.values())
+    claims = ContentClaims(catalogue, in_full)
+    workers = Workers(model, collection.preprocessing, claims, options.workers, describer, in_full)
     recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner)
     deadline = None if options.max_seconds is None else start + options.max_seconds
     with collection.points.bulk_load(len(plan.to_read)):
@@ -223,6 +229,7 @@ def _summary(
     marks = collection.catalogue.refusals()
     reasons = [(Status(row.state), row.reason) for row in plan.known_faults] + tally.reasons
     unreadable = tally.unreadable + len(files.faults)
+    has_previews = collection.preprocessing is Preprocessing.PREVIEWS
     summary = Summary(
         found=files.found,
         new=statuses[Status.NEW],
@@ -243,6 +250,7 @@ def _summary(
         unreadable=unreadable,
         points=counts.points.total,
         embedded=tally.embedded,
+        by_preview=tally.by_preview if has_previews else None,
         written=tally.written + counts.tagged,
         seconds=round(seconds, 3),
         pictures_per_second=round(tally.written / max(seconds, 0.001), 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, Row
@@ -32,19 +32,22 @@ def plan_folder(
     *,
     stamps: Mapping[bytes, str] | None = None,
     reread: bool = False,
+    again: Set[bytes] = frozenset(),
 ) -> None:
     """Sort one folder's files into `plan`.
 
     A note of quarantine or skip stands while the file and the `decoders` are the same; after a
     permission or I/O error the file is read again in every run. `stamps` are those of
     pictures' sidecars (None: they are not known, and count as unchanged). With `reread` pictures
-    are read again that an earlier version indexed without their keywords.
+    are read again that an earlier version indexed without their keywords; those in `again` are
+    read whatever is remembered.
     """
     missing = dict(remembered)
     for record in files:
         row = remembered.get(record.path)
         missing.pop(record.path, None)
         is_read = row is not None and not (reread and row.described < VERSION)
+        is_read = is_read and record.path not in again
         if row is None or not row.agrees_with(record):
             plan.to_read.append(record)
         elif row.state == INDEXED and is_read:

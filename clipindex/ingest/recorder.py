@@ -23,6 +23,7 @@ from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey
 from clipindex.ingest.workers import Workers
 from clipindex.pictures.decode import decoders
+from clipindex.pictures.preprocessing import Way
 from clipindex.upkeep.metadata import Joiner
 
 NOTES_AT_ONCE = 250  # quarantine and skip notes written in one transaction
@@ -37,6 +38,7 @@ class Tally:
     newly_quarantined: int = 0
     unreadable: int = 0
     embedded: int = 0
+    by_preview: int = 0  # of these
     written: int = 0
     accepted: int = 0
     moved_from: set[bytes] = field(default_factory=set)  # old paths
@@ -57,7 +59,7 @@ class Recorder:
     ) -> None:
         self._catalogue = collection.catalogue
         self._workers = workers
-        self._writer = BatchWriter(collection, scope, joiner)
+        self._writer = BatchWriter(collection, scope, joiner, workers.in_full)
         self._labels = Labels()
         self._moves = Moves(survey.absent, survey.plan.to_read, is_gone)
         self._batch_size = batch_size
@@ -96,7 +98,7 @@ class Recorder:
                 self._workers.claims.release(outcome.sha256)
                 return refused
             case Embedded():
-                self.tally.embedded += 1
+                self._count_embedded(outcome)
                 self._add(outcome)
             case Known() if self._may_have_moved(outcome):
                 self._moves.hold(outcome)
@@ -202,7 +204,7 @@ class Recorder:
             if isinstance(again, Faulty):
                 yield again
                 continue
-            self.tally.embedded += 1
+            self._count_embedded(again)
             by_content[again.sha256] = again
             same = again.sha256 == outcome.sha256  # else the file was edited a moment ago
             yield Ready(again, entry.label if same else self._label(again))
@@ -232,6 +234,10 @@ class Recorder:
 
     def _is_first_refusal(self, sha256: bytes | None) -> bool:
         return sha256 is not None and self._catalogue.refusal(sha256, decoders()) is None
+
+    def _count_embedded(self, picture: Embedded) -> None:
+        self.tally.embedded += 1
+        self.tally.by_preview += picture.facts.decoded is Way.PREVIEW
 
     def _count(self, path: bytes, status: Status) -> None:
         self.tally.statuses[status] += 1

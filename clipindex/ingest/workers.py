@@ -9,12 +9,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clipindex.collection.catalogue import Catalogue
 from clipindex.errors import FileFault
+from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
 from clipindex.ingest.cores import usable_cores
@@ -23,12 +24,13 @@ from clipindex.ingest.events import EmbeddingOn, SlowFile
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, Said
 from clipindex.model.averaging import encode_pictures
 from clipindex.model.encoder import Encoder
-from clipindex.pictures.content import read_content
+from clipindex.pictures.content import Content, read_content
 from clipindex.pictures.decode import Pixels, decode, decoders
 from clipindex.pictures.exif import PictureFacts
-from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing, Way
 from clipindex.stores.points import Vector, is_unit
 
+READERS = 16  # at least, of objects in stores: each download is mostly waiting
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
 SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
 LOOK_AHEAD = 64  # outcomes that may wait for the recorder: workers pause when the store is slow
@@ -44,8 +46,10 @@ def is_settled(catalogue: Catalogue, sha256: bytes) -> bool:
 class ContentClaims:
     """Who embeds which content: the first to hash it; everyone later takes that embedding."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, again: Set[bytes] = frozenset()) -> None:
+        """`again`: digests of contents to embed although they are indexed."""
         self._catalogue = catalogue
+        self._again = set(again)
         self._claimed: set[bytes] = set()
         self._lock = threading.Lock()
 
@@ -54,8 +58,9 @@ class ContentClaims:
         with self._lock:
             if sha256 in self._claimed:
                 return False
-            if is_settled(self._catalogue, sha256):
+            if sha256 not in self._again and is_settled(self._catalogue, sha256):
                 return False
+            self._again.discard(sha256)
             self._claimed.add(sha256)
             return True
 
@@ -80,7 +85,10 @@ class Workers:
         claims: ContentClaims,
         count: int | None,
         describer: Describer,
+        in_full: Set[bytes] = frozenset(),
     ) -> None:
+        """`in_full`: digests of contents that no preview may stand for."""
+        self.in_full = in_full
         self._encoder = encoder
         self._geometry = encoder.bundle.image.geometry
         self._preprocessing = preprocessing
@@ -88,6 +96,7 @@ class Workers:
         self._count = count or usable_cores()
         self._describer = describer
         self._large = threading.Lock()
+        self._processors = threading.Semaphore(self._count)
         self._stop = threading.Event()
         self._ready: Future[None] | None = None
         self._asking = threading.Lock()
@@ -105,7 +114,9 @@ class Workers:
         """
         shared = iter(records)
         turn = threading.Lock()
-        count = max(1, min(self._count, len(records)))
+        is_remote = any(is_address(record.path) for record in records)
+        most = max(self._count, READERS) if is_remote else self._count
+        count = max(1, min(most, len(records)))
         threads = [
             threading.Thread(target=self._work, args=(shared, turn), daemon=True)
             for _ in range(count)
@@ -191,14 +202,22 @@ class Workers:
             said = self._describer.said(record.path, content.data)
             if claim and not self.claims.take(sha256):
                 return Known(record, sha256, said)
-            pixels, facts = decode(content.data, self._geometry, self._preprocessing)
+            with self._processors:
+                pixels, facts = self._decode(content)
         except FileFault as fault:
             return Faulty(record, fault, sha256)
         return _Prepared(record=record, sha256=sha256, facts=facts, pixels=pixels, said=said)
 
+    def _decode(self, content: Content) -> tuple[Pixels, PictureFacts]:
+        if content.sha256 not in self.in_full:
+            return decode(content.data, self._geometry, self._preprocessing)
+        pixels, facts = decode(content.data, self._geometry, Preprocessing.DCT_SCALED)
+        return pixels, replace(facts, decoded=Way.FULL)
+
     def _embed(self, batch: Sequence[_Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()
-        vectors = encode_pictures(self._encoder, [picture.pixels for picture in batch])
+        with self._processors:
+            vectors = encode_pictures(self._encoder, [picture.pixels for picture in batch])
         return [_outcome(picture, vector) for picture, vector in zip(batch, vectors, strict=True)]
 
     def _model_ready(self) -> Future[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from clipindex.collection.places import AnyPath
 from clipindex.errors import UsageError
 from clipindex.files.access import exists, is_folder
 from clipindex.files.identity import (
+    as_written,
     display_path,
     is_below,
     path_from_payload,
@@ -35,7 +35,7 @@ def relocate(place: Place, old: AnyPath, new: AnyPath) -> int:
 
     Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
     """
-    before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
+    before, after = as_written(old), resolve_root(new)
     if not is_folder(after):
         what, hint = "no such folder", "correct the path, or mount the disk first"
         if exists(after):
