@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = Runs()
     sets = picture_sets(options, work, runs.left_out)
     programs = [*ours(options, work, runs.left_out), *peers(options, work, runs.left_out)]
-    alternate(programs, sets, options.rounds, work, runs)
+    ends = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    alternate(programs, sets, options.rounds, work, runs, ends)
     results = gather(programs, sets, options, work, runs)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
@@ -66,6 +68,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--count", type=int, help="of pictures in a set")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, help="begin no round after so many")
     parser.add_argument("--only", action="append", help="these programs and no others")
     parser.add_argument("--fp32-bundle", type=Path, help="default: random ViT-B/32, made here")
     parser.add_argument("--int8-bundle", type=Path, help="default: the same weights, made here")
@@ -106,11 +109,18 @@ def picture_sets(
 
 
 def alternate(
-    programs: Sequence[Program], sets: Sequence[Pictures], rounds: int, work: Path, runs: Runs
+    programs: Sequence[Program],
+    sets: Sequence[Pictures],
+    rounds: int,
+    work: Path,
+    runs: Runs,
+    ends: float = float("inf"),
 ) -> None:
     """Every program over every set, in turn, so many times; each round begins with another one.
-    One that fails on a set is left out there."""
+    One that fails on a set is left out there. No round begins after `ends` (monotonic seconds)."""
     for number in range(rounds):
+        if time.monotonic() > ends:
+            break
         first = number % len(programs)
         for chosen in sets:
             for part in (first_of(chosen, work), chosen):
@@ -194,7 +204,7 @@ def gather(
     return {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": machine.described(),
-        "rounds": options.rounds,
+        "rounds": max(map(len, runs.measured.values()), default=0),
         "versions": {each.name: each.version() for each in done if each.version},
         "left_out": runs.left_out,
         "sets": found,
