@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -115,8 +115,8 @@ class Untouched:
     """Files that this run does not read, in one event: there may be millions of them."""
 
     source: str
-    unchanged: Sequence[FileRecord] = ()
-    deferred: Sequence[FileRecord] = ()
+    unchanged: Collection[FileRecord] = ()
+    deferred: Collection[FileRecord] = ()
     known_faults: Sequence[Row] = ()
     left_out: Sequence[bytes] = ()  # names that the walk policy excludes, a folder once
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection as Sized
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -135,14 +136,12 @@ def _remember_roots(collection: Collection, scope: Scope, files: Survey) -> None
                 collection.catalogue.remember_root(root.path, memory_of(root))
 
 
-def _planned(
-    collection: Collection, files: Survey, deferred: Sequence[FileRecord]
-) -> Iterator[Event]:
+def _planned(collection: Collection, files: Survey, deferred: Sized[FileRecord]) -> Iterator[Event]:
     plan = files.plan
     yield RunPlanned(
         found=files.found,
         to_read=len(plan.to_read),
-        bytes_to_read=sum(record.size for record in plan.to_read),
+        bytes_to_read=plan.to_read.size,
         unchanged=len(plan.unchanged),
         vanished=len(plan.vanished),
         unmatched_globs=tuple(sorted(files.unmatched_globs)),
@@ -157,7 +156,7 @@ def _planned(
 
 
 def _read(
-    records: Sequence[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
+    records: Sized[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
 ) -> Generator[Event, None, list[FileRecord]]:
     """Read and record the files; returns those that were not read before the deadline."""
     # Closed here, whatever ends the loop: the workers use the catalogue, which is closed next.
@@ -175,7 +174,7 @@ def _read(
 
 
 def _tag_unchanged(
-    collection: Collection, unchanged: Sequence[FileRecord], scope: Scope
+    collection: Collection, unchanged: Sized[FileRecord], scope: Scope
 ) -> Generator[Event, None, int]:
     """Put the roots' tags on files that this run does not read; returns how many lacked them."""
     if not scope.retag:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence, Set
+from collections.abc import Collection, Generator, Iterator, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -104,7 +104,7 @@ class Workers:
         self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
 
     def run(
-        self, records: Sequence[FileRecord], deadline: float | None = None
+        self, records: Collection[FileRecord], deadline: float | None = None
     ) -> Generator[Outcome | EmbeddingOn | SlowFile, None, None]:
         """Yield the outcomes of all records, the provider once it is known, and slow files.
 
