@@ -1,4 +1,5 @@
-"""What a worker made of one file: an embedding, content that is known already, or a fault."""
+"""What a worker made of one file: an embedding, content that is known already, a fault; or, where
+the worker has written it by itself, a point."""
 
 from __future__ import annotations
 
@@ -51,3 +52,32 @@ class Faulty:
 
 
 Outcome = Embedded | Known | Faulty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A picture whose point is verified. Not `is_written`: the point was there already as it
+    should be. `stamp` is the sidecars'."""
+
+    record: FileRecord
+    sha256: bytes
+    stamp: str | None
+    is_written: bool
+
+    @classmethod
+    def of(cls, picture: Embedded, *, is_written: bool) -> Written:
+        """What is left to note of a picture."""
+        return cls(
+            record=picture.record,
+            sha256=picture.sha256,
+            stamp=picture.said.stamp,
+            is_written=is_written,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenElsewhere:
+    """Pictures whose points another process wrote and verified, together, on `node`."""
+
+    pictures: tuple[Written, ...]
+    node: str

@@ -18,11 +18,19 @@ from clipindex.ingest.batch import COPIES_ASKED, BatchWriter, Entry, Ready, Stor
 from clipindex.ingest.events import Event, FileDone, Status
 from clipindex.ingest.labels import Label, Labels, is_accepted
 from clipindex.ingest.moves import Decided, Moves
-from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
+from clipindex.ingest.outcomes import (
+    Embedded,
+    Faulty,
+    Known,
+    Outcome,
+    Written,
+    WrittenElsewhere,
+)
 from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey
 from clipindex.ingest.workers import Workers
 from clipindex.pictures.decode import decoders
+from clipindex.stores.verified import BatchVerified
 from clipindex.upkeep.metadata import Joiner
 
 NOTES_AT_ONCE = 250  # quarantine and skip notes written in one transaction
@@ -82,6 +90,23 @@ class Recorder:
                 yield from self._write()
         yield from self._take_decided(self._moves.read(outcome.record.path))
 
+    def take_written(self, batch: WrittenElsewhere) -> Iterator[Event]:
+        """Record pictures whose points are verified already: label them, write their rows."""
+        labelled: list[tuple[Written, Label]] = []
+        contents: set[bytes] = set()
+        for picture in batch.pictures:
+            known = picture.sha256 in contents or bool(
+                self._catalogue.indexed_copies(picture.sha256, 1)
+            )
+            contents.add(picture.sha256)
+            before = self._catalogue.get(picture.record.path)
+            label = self._labels.label(picture.sha256, before=before, known=known)
+            labelled.append((picture, label))
+            self.tally.embedded += not known
+        yield from self._report(labelled, self._writer.note(labelled))
+        for picture in batch.pictures:
+            yield from self._take_decided(self._moves.read(picture.record.path))
+
     def finish(self) -> Iterator[Event]:
         """Write what is left."""
         yield from self._take_decided(self._moves.rest())
@@ -140,7 +165,8 @@ class Recorder:
         moved_from: bytes | None = None,
     ) -> None:
         label = self._label(outcome, moved_from)
-        self._batch.append(self._writer.entry(outcome, label, copies))
+        ids = list(map(self._writer.point_id, copies))
+        self._batch.append(self._writer.entry(outcome, label, ids))
         self._contents.add(outcome.sha256)
 
     def _label(self, outcome: Embedded | Known, moved_from: bytes | None = None) -> Label:
@@ -168,13 +194,20 @@ class Recorder:
         if not batch:
             return
         verified = self._writer.write(batch, stored)
-        self.tally.written += verified.points
         for ready in batch:
-            record, status = ready.picture.record, ready.label.status
             self._workers.claims.release(ready.picture.sha256)
-            self._count(record.path, status)
             if ready.label.moved_from is not None:
                 self.tally.moved_from.add(ready.label.moved_from)
+        yield from self._report([(ready.picture, ready.label) for ready in batch], verified)
+
+    def _report(
+        self, pictures: Sequence[tuple[Embedded | Written, Label]], verified: BatchVerified
+    ) -> Iterator[Event]:
+        """Count and report pictures whose points and rows are durable."""
+        self.tally.written += verified.points
+        for picture, label in pictures:
+            record, status = picture.record, label.status
+            self._count(record.path, status)
             point = str(self._writer.point_id(record.path))
             yield FileDone(
                 path=display_path(record.path), status=status, bytes=record.size, id=point

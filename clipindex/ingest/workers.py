@@ -11,23 +11,18 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from clipindex.collection.catalogue import Catalogue
-from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
 from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.describing import Describer
 from clipindex.ingest.events import EmbeddingOn, SlowFile
-from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, Said
-from clipindex.model.averaging import encode_pictures
+from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
+from clipindex.ingest.stations import Prepared, Stations
 from clipindex.model.encoder import Encoder
-from clipindex.pictures.content import read_content
-from clipindex.pictures.decode import Pixels, decode, decoders
-from clipindex.pictures.exif import PictureFacts
+from clipindex.pictures.decode import decoders
 from clipindex.pictures.preprocessing import Preprocessing
-from clipindex.stores.points import Vector, is_unit
 
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
 SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
@@ -82,11 +77,9 @@ class Workers:
         describer: Describer,
     ) -> None:
         self._encoder = encoder
-        self._geometry = encoder.bundle.image.geometry
-        self._preprocessing = preprocessing
+        self._stations = Stations(encoder, preprocessing, describer)
         self.claims = claims
         self._count = count or usable_cores()
-        self._describer = describer
         self._large = threading.Lock()
         self._stop = threading.Event()
         self._ready: Future[None] | None = None
@@ -146,13 +139,13 @@ class Workers:
     def embed_again(self, record: FileRecord) -> Embedded | Faulty:
         """Embed one file whose content was known, but is no longer in any point."""
         prepared = self._prepare(record, claim=False)
-        if isinstance(prepared, _Prepared):
+        if isinstance(prepared, Prepared):
             return self._embed([prepared])[0]
         assert isinstance(prepared, Faulty)  # Known is the answer to a claim
         return prepared
 
     def _work(self, shared: Iterator[FileRecord], turn: threading.Lock) -> None:
-        batch: list[_Prepared] = []
+        batch: list[Prepared] = []
         try:
             while not self._stop.is_set():
                 with turn:
@@ -162,7 +155,7 @@ class Workers:
                 self._in_hand[threading.get_ident()] = record.path, time.monotonic()
                 prepared = self._prepare(record, claim=True)
                 del self._in_hand[threading.get_ident()]
-                if not isinstance(prepared, _Prepared):
+                if not isinstance(prepared, Prepared):
                     self._put(prepared)
                     continue
                 batch.append(prepared)
@@ -176,30 +169,24 @@ class Workers:
         except BaseException as error:  # handed to the thread that can end the run
             self._put(error)
 
-    def _prepare(self, record: FileRecord, *, claim: bool) -> _Prepared | Known | Faulty:
+    def _prepare(self, record: FileRecord, *, claim: bool) -> Prepared | Known | Faulty:
         """Read, hash and decode one file; with `claim`, unless its content is known already."""
         if record.size >= LARGE_FILE:
             with self._large:
                 return self._read_and_decode(record, claim=claim)
         return self._read_and_decode(record, claim=claim)
 
-    def _read_and_decode(self, record: FileRecord, *, claim: bool) -> _Prepared | Known | Faulty:
-        sha256 = None
-        try:
-            content = read_content(record.path)
-            record, sha256 = content.record, content.sha256
-            said = self._describer.said(record.path, content.data)
-            if claim and not self.claims.take(sha256):
-                return Known(record, sha256, said)
-            pixels, facts = decode(content.data, self._geometry, self._preprocessing)
-        except FileFault as fault:
-            return Faulty(record, fault, sha256)
-        return _Prepared(record=record, sha256=sha256, facts=facts, pixels=pixels, said=said)
+    def _read_and_decode(self, record: FileRecord, *, claim: bool) -> Prepared | Known | Faulty:
+        read = self._stations.read(record)
+        if isinstance(read, Faulty):
+            return read
+        if claim and not self.claims.take(read.sha256):
+            return Known(read.record, read.sha256, read.said)
+        return self._stations.decode(read)
 
-    def _embed(self, batch: Sequence[_Prepared]) -> list[Embedded | Faulty]:
+    def _embed(self, batch: Sequence[Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()
-        vectors = encode_pictures(self._encoder, [picture.pixels for picture in batch])
-        return [_outcome(picture, vector) for picture, vector in zip(batch, vectors, strict=True)]
+        return self._stations.embed(batch)
 
     def _model_ready(self) -> Future[None]:
         """Done once the model's files are verified and it is loaded. Started with the first
@@ -226,27 +213,3 @@ class Workers:
                     break
                 except queue.Full:
                     continue
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Prepared:
-    """A picture read and decoded, not embedded yet."""
-
-    record: FileRecord
-    sha256: bytes
-    facts: PictureFacts
-    pixels: Pixels  # as `decode` gives them
-    said: Said
-
-
-def _outcome(picture: _Prepared, vector: Vector) -> Embedded | Faulty:
-    if not is_unit(vector):
-        fault = FileFault("the model gave no embedding")
-        return Faulty(picture.record, fault, picture.sha256)
-    return Embedded(
-        record=picture.record,
-        sha256=picture.sha256,
-        facts=picture.facts,
-        vector=vector,
-        said=picture.said,
-    )
