@@ -173,6 +173,14 @@ class SlowFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActorLost:
+    """An actor of a cluster died with so many files in hand: another one reads them again."""
+
+    node: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a run did. `found` is the sum of the eight statuses, `new` to `deferred`."""
 
@@ -245,6 +253,7 @@ Event = (
     | FolderFault
     | EmbeddingOn
     | SlowFile
+    | ActorLost
     | BatchVerified
     | StandingHit
     | QuestionUnasked

@@ -19,13 +19,11 @@ from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import point_id
 from clipindex.ingest.describing import Describer, describe_again
 from clipindex.ingest.events import (
-    EmbeddingOn,
     Event,
     PointsMissing,
     RunFinished,
     RunPlanned,
     RunStarted,
-    SlowFile,
     Status,
     Summary,
     Undescribed,
@@ -33,6 +31,7 @@ from clipindex.ingest.events import (
 )
 from clipindex.ingest.labels import is_accepted
 from clipindex.ingest.options import IngestOptions
+from clipindex.ingest.outcomes import Embedded, Faulty, Known, WrittenElsewhere
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.reasons import grouped
 from clipindex.ingest.recorder import Recorder, Tally
@@ -45,7 +44,7 @@ from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
 from clipindex.stores.payload import TAG
 from clipindex.upkeep.fill_in import fill_in
-from clipindex.upkeep.metadata import join_all, joiner_for
+from clipindex.upkeep.metadata import Joiner, join_all, joiner_for
 from clipindex.upkeep.standing.asking import StandingHit, ask_new
 from clipindex.upkeep.tagging import put_tags
 
@@ -90,8 +89,7 @@ def ingest(
         tagged += batch.points
         yield batch
 
-    claims = ContentClaims(catalogue)
-    workers = Workers(model, collection.preprocessing, claims, options.workers, describer)
+    workers = _workers(collection, model, scope, files, options, describer, joiner)
     recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner)
     deadline = None if options.max_seconds is None else start + options.max_seconds
     with collection.points.bulk_load(len(plan.to_read)):
@@ -112,8 +110,9 @@ def ingest(
         start=start,
         fail_on_vanished=options.fail_on_vanished,
         standing=standing,
+        provider=workers.provider_in_use,
     )
-    summary = _summary(collection, model, files, recorder.tally, counts)
+    summary = _summary(collection, files, recorder.tally, counts)
     end_run(collection, number, points, asdict(summary))
     yield RunFinished(summary)
 
@@ -150,6 +149,24 @@ def _planned(
     )
 
 
+def _workers(
+    collection: Collection,
+    model: Encoder,
+    scope: Scope,
+    files: Survey,
+    options: IngestOptions,
+    describer: Describer,
+    joiner: Joiner,
+) -> Workers:
+    """Threads of this process, or actors of a cluster."""
+    if options.ray is None:
+        claims = ContentClaims(collection.catalogue)
+        return Workers(model, collection.preprocessing, claims, options.workers, describer)
+    from clipindex.ingest.on_ray.driver import ClusterWorkers  # needs an extra, few use it
+
+    return ClusterWorkers(model, collection, files, describer, scope, joiner, options)
+
+
 def _read(
     records: Sequence[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
 ) -> Generator[Event, None, list[FileRecord]]:
@@ -158,10 +175,13 @@ def _read(
     with closing(workers.run(records, deadline)) as outcomes:
         try:
             for outcome in outcomes:
-                if isinstance(outcome, EmbeddingOn | SlowFile):
-                    yield outcome
-                else:
-                    yield from recorder.take(outcome)
+                match outcome:
+                    case Embedded() | Known() | Faulty():
+                        yield from recorder.take(outcome)
+                    case WrittenElsewhere():
+                        yield from recorder.take_written(outcome)
+                    case _:
+                        yield outcome
         finally:
             recorder.write_notes()
     yield from recorder.finish()
@@ -212,11 +232,10 @@ class _Counts:
     start: float
     fail_on_vanished: bool
     standing: Counter[str]  # hits of the standing questions
+    provider: str  # what runs the vision tower
 
 
-def _summary(
-    collection: Collection, model: Encoder, files: Survey, tally: Tally, counts: _Counts
-) -> Summary:
+def _summary(collection: Collection, files: Survey, tally: Tally, counts: _Counts) -> Summary:
     plan, statuses = files.plan, tally.statuses
     seconds = time.monotonic() - counts.start
     known_quarantine = quarantined(plan)
@@ -247,7 +266,7 @@ def _summary(
         seconds=round(seconds, 3),
         pictures_per_second=round(tally.written / max(seconds, 0.001), 1),
         model=collection.contract.model,
-        provider=model.provider_in_use if tally.embedded else "",
+        provider=counts.provider if tally.embedded else "",
         store=collection.place.name,
         collection=collection.place.collection,
         quarantine_reasons=grouped(why for status, why in reasons if status is Status.QUARANTINED),

@@ -17,8 +17,8 @@ from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
 from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.describing import Describer
-from clipindex.ingest.events import EmbeddingOn, SlowFile
-from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
+from clipindex.ingest.events import ActorLost, EmbeddingOn, SlowFile
+from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, WrittenElsewhere
 from clipindex.ingest.stations import Prepared, Stations
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
@@ -27,6 +27,8 @@ from clipindex.pictures.preprocessing import Preprocessing
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
 SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
 LOOK_AHEAD = 64  # outcomes that may wait for the recorder: workers pause when the store is slow
+
+Step = Outcome | WrittenElsewhere | EmbeddingOn | SlowFile | ActorLost  # of a run
 
 
 def is_settled(catalogue: Catalogue, sha256: bytes) -> bool:
@@ -87,9 +89,14 @@ class Workers:
         self._in_hand: dict[int, tuple[bytes, float]] = {}  # thread -> path, since when
         self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
 
+    @property
+    def provider_in_use(self) -> str:
+        """What runs the vision tower; empty before it is loaded."""
+        return self._encoder.provider_in_use
+
     def run(
         self, records: Sequence[FileRecord], deadline: float | None = None
-    ) -> Generator[Outcome | EmbeddingOn | SlowFile, None, None]:
+    ) -> Generator[Step, None, None]:
         """Yield the outcomes of all records, the provider once it is known, and slow files.
 
         Ends at `deadline` (a time.monotonic() value), whatever is still in hand. Raises the
