@@ -101,7 +101,9 @@ class Recorder:
             contents.add(picture.sha256)
             before = self._catalogue.get(picture.record.path)
             label = self._labels.label(picture.sha256, before=before, known=known)
-            labelled.append((picture, label))
+            # Whoever wrote it may have died before it could say so: then it was found written.
+            is_written = picture.is_written or label.status is not Status.UNCHANGED
+            labelled.append((replace(picture, is_written=is_written), label))
             self.tally.embedded += not known
         yield from self._report(labelled, self._writer.note(labelled))
         for picture in batch.pictures:

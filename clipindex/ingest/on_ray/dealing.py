@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from clipindex.ingest.on_ray import door
 from clipindex.ingest.on_ray.slices import Slice
 
-TRIES = 5  # of an actor to join, in a row
-
 
 @dataclass(slots=True, eq=False)
 class Actor:
@@ -19,7 +17,6 @@ class Actor:
     number: int
     is_ready: bool = False
     is_joining: bool = False
-    failures: int = 0  # to join, in a row
     node: str = ""
     slices: list[Slice] = field(default_factory=list)
 

@@ -23,6 +23,7 @@ from clipindex.ingest.on_ray.station import Done, Joined, SliceWorker
 from clipindex.ingest.options import RayOptions
 
 IN_HAND = 2  # slices of an actor: while one is written, the next is read
+TRIES = 5  # of an actor to join, before it does its first slice
 OBJECT_STORE = 80 << 20  # bytes, near Ray's least: slices and rows are small
 Ref = Any  # of an answer that is not there yet
 
@@ -160,8 +161,8 @@ class Actors:
         self._actors = [kind.remote() for _ in range(count)]
 
     def join(self, number: int) -> Ref:
-        """Have an actor make itself ready; it answers with Joined."""
-        return self._actors[number].join.remote(self._job)
+        """Have an actor make itself ready, once it is there; it answers with Joined."""
+        return self._actors[number].join.options(max_task_retries=TRIES - 1).remote(self._job)
 
     def work(self, number: int, slice_: Slice) -> Ref:
         """Hand a slice to an actor; it answers with Done."""
@@ -195,5 +196,6 @@ def answer(ref: Ref) -> Joined | Done:
         cause = error.cause
         raise cause if isinstance(cause, ClipIndexError) else error from None
     except RayError as error:
-        raise Lost(str(error)) from error
+        lines = str(error).strip().splitlines()
+        raise Lost(lines[-1] if lines else type(error).__name__) from error
     return value

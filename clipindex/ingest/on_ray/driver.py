@@ -26,7 +26,7 @@ from clipindex.ingest.describing import Describer
 from clipindex.ingest.events import ActorLost, EmbeddingOn
 from clipindex.ingest.on_ray import door
 from clipindex.ingest.on_ray.agreement import Job, versions_here
-from clipindex.ingest.on_ray.dealing import TRIES, Actor, Answer, Dealing
+from clipindex.ingest.on_ray.dealing import Actor, Answer, Dealing
 from clipindex.ingest.on_ray.slices import DEATHS, after_death, slices_of
 from clipindex.ingest.on_ray.station import Done, Joined
 from clipindex.ingest.options import IngestOptions, RayOptions
@@ -153,7 +153,8 @@ class ClusterWorkers(Workers):
             yield from self._done(value)
 
     def _joined(self, actor: Actor, joined: Joined) -> Iterator[Step]:
-        actor.is_ready, actor.failures, actor.node = True, 0, joined.node
+        actor.is_ready = True
+        actor.node = joined.node
         if joined.provider not in self._providers:
             self._providers.add(joined.provider)
             yield EmbeddingOn(joined.provider)
@@ -180,17 +181,14 @@ class ClusterWorkers(Workers):
         """An actor died. Ray starts another one, which has to join first."""
         actor, slice_ = answer.actor, answer.slice_
         if slice_ is None:
-            actor.failures += 1
-            if actor.failures >= TRIES:
-                raise ClipIndexError(
-                    f"an actor died {TRIES} times before its first file: {loss}",
-                    hint="is clipindex installed on every node, in the Python that Ray runs there? "
-                    "Ray's logs say more: `ray logs actor`",
-                )
-        else:
-            yield ActorLost(node=actor.node, files=len(slice_.records))
-            slices = after_death(slice_)
-            dealing.again(slices)
-            if not slices:
-                yield Faulty(slice_.records[0], FileFault(KILLS))
+            raise ClipIndexError(
+                f"an actor does not start: {loss}",
+                hint="is clipindex installed on every node, in the Python that Ray runs there? "
+                "`ray logs actor` says more",
+            )
+        yield ActorLost(node=actor.node, files=len(slice_.records))
+        slices = after_death(slice_)
+        dealing.again(slices)
+        if not slices:
+            yield Faulty(slice_.records[0], FileFault(KILLS))
         dealing.invite(actor)
