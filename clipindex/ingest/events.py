@@ -215,6 +215,7 @@ class Summary:
     quarantine_reasons: dict[str, int] = field(default_factory=dict)  # group -> files
     skip_reasons: dict[str, int] = field(default_factory=dict)
     standing: dict[str, int] = field(default_factory=dict)  # question -> new hits
+    nodes: dict[str, int] = field(default_factory=dict)  # of a Ray cluster -> pictures written
 
     def needs_attention(self, *, fail_on_vanished: bool) -> bool:
         """Whether the run ends with exit code 3."""

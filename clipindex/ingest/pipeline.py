@@ -272,6 +272,7 @@ def _summary(collection: Collection, files: Survey, tally: Tally, counts: _Count
         quarantine_reasons=grouped(why for status, why in reasons if status is Status.QUARANTINED),
         skip_reasons=grouped(why for status, why in reasons if status is Status.SKIPPED),
         standing=dict(counts.standing),
+        nodes=dict(tally.nodes),
     )
     attention = summary.needs_attention(fail_on_vanished=counts.fail_on_vanished)
     return replace(summary, exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE))

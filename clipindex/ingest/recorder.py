@@ -48,6 +48,7 @@ class Tally:
     written: int = 0
     accepted: int = 0
     moved_from: set[bytes] = field(default_factory=set)  # old paths
+    nodes: Counter[str] = field(default_factory=Counter)  # of a cluster: pictures written
     reasons: list[tuple[Status, str]] = field(default_factory=list)  # of files refused or skipped
 
 
@@ -105,6 +106,7 @@ class Recorder:
             is_written = picture.is_written or label.status is not Status.UNCHANGED
             labelled.append((replace(picture, is_written=is_written), label))
             self.tally.embedded += not known
+        self.tally.nodes[batch.node] += len(batch.pictures)
         yield from self._report(labelled, self._writer.note(labelled))
         for picture in batch.pictures:
             yield from self._take_decided(self._moves.read(picture.record.path))
