@@ -121,7 +121,7 @@ def test_every_option_of_a_job_file_is_one_of_clipindex() -> None:
         for block in blocks
         for call in re.findall(r"clipindex ingest (.*?)(?=;|\n\S|\Z)", block, re.DOTALL)
     ]
-    assert len(calls) == 9
+    assert len(calls) == 8
     for call in calls:
         used = set(re.findall(r"(?<![\w-])--[a-z-]+", call.split("\nray ")[0]))
         assert used <= known, used - known
