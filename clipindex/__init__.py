@@ -66,8 +66,8 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.search.classifying import Label as Label
     from clipindex.search.filters import Condition as Condition
     from clipindex.search.filters import PictureFilter as PictureFilter
+    from clipindex.search.hits import Hit as Hit
     from clipindex.search.order import Sort as Sort
-    from clipindex.search.query import Hit as Hit
     from clipindex.search.query import QueryOptions as QueryOptions
     from clipindex.search.tag_list import KeyValue as KeyValue
     from clipindex.search.terms import Term as Term
@@ -133,8 +133,9 @@ _EXPORTS = {  # module -> its public names
     "pictures.preprocessing": "Preprocessing",
     "search.classifying": "Label",
     "search.filters": "Condition PictureFilter",
+    "search.hits": "Hit",
     "search.order": "Sort",
-    "search.query": "Hit QueryOptions",
+    "search.query": "QueryOptions",
     "search.tag_list": "KeyValue",
     "search.terms": "Term TermKind",
     "stores.address": "Server",

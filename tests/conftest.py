@@ -44,6 +44,11 @@ from qdrant_double import Cluster, Double
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
+# Whoever asks for no bytecode gets some here: the workers would rewrite every assertion again, and
+# hundreds of processes compile clipindex again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 NUMBERS = itertools.count()
 TINY = Path(__file__).parent / "data" / "tiny"
 OTHER_DIMENSION = 128  # of a second model, made of the first

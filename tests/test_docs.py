@@ -31,7 +31,7 @@ from clipindex.collection.status import CollectionStatus
 from clipindex.errors import ClipIndexError, ExitCode
 from clipindex.ingest.dry_run import DryRun
 from clipindex.ingest.events import Summary
-from clipindex.search.query import Hit
+from clipindex.search.hits import Hit
 from conftest import make_pictures
 from qdrant_double import Double
 

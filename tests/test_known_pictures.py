@@ -14,7 +14,8 @@ from clipindex.cli.app import app
 from clipindex.errors import UsageError
 from clipindex.search import query as querying
 from clipindex.search import terms as reading
-from clipindex.search.query import Hit, QueryOptions
+from clipindex.search.hits import Hit
+from clipindex.search.query import QueryOptions
 from clipindex.search.terms import Term, TermKind
 from clipindex.stores.address import Server
 from conftest import TINY, make_pictures, picture_bytes

@@ -25,7 +25,7 @@ from clipindex.cli.sheet import writing
 from clipindex.cli.sheet.cards import Card, Section, Sheet, sheet_of_hits
 from clipindex.cli.sheet.writing import write_sheet
 from clipindex.errors import StoreError
-from clipindex.search.query import Hit
+from clipindex.search.hits import Hit
 from clipindex.search.terms import Term, TermKind
 from conftest import picture, picture_bytes, run_clipindex
 from test_cli import photos, store

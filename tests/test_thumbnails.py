@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 from clipindex.errors import FileFault
 from clipindex.pictures.thumbnails import thumbnail
 from conftest import picture
+from test_images import png_header
 from test_raw import raw_file
 
 ORIENTATION, DESCRIPTION, GPS = 0x0112, 0x010E, 0x8825
@@ -182,7 +183,7 @@ def test_a_profile_that_does_not_fit_costs_no_picture(broken: bytes) -> None:
         b"no picture",
         encoded(picture(8))[:-400],
         encoded(picture(8), "PNG")[:-400],
-        encoded(Image.new("1", (40_000, 40_000)), "PNG"),
+        png_header(40_000, 40_000),
     ],
     ids=["empty", "text", "cut JPEG", "cut PNG", "bomb"],
 )

@@ -12,7 +12,7 @@ from clipindex.errors import UsageError
 
 if TYPE_CHECKING:
     from clipindex.cli.session import Session
-    from clipindex.search.query import Hit
+    from clipindex.search.hits import Hit
 
 MOST_OPENED = 20
 STANDARD_OUTPUT = Path("-")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from clipindex.ingest.dry_run import DryRun
     from clipindex.ingest.events import Summary
-    from clipindex.search.query import Hit
+    from clipindex.search.hits import Hit
     from clipindex.upkeep.duplicates.findings import DuplicateFile
     from clipindex.upkeep.quarantine import Quarantined
 

@@ -24,7 +24,7 @@ from clipindex.cli.results import hit_text
 from clipindex.cli.sixel import sixels
 from clipindex.errors import FileFault, UsageError
 from clipindex.pictures.thumbnails import samples, size_of, thumbnail_of_file
-from clipindex.search.query import Hit
+from clipindex.search.hits import Hit
 
 LARGEST = (36, 12)  # a picture's columns and lines
 CELL = (10, 20)  # pixels of a character, where the terminal does not say

@@ -28,8 +28,9 @@ from clipindex.model.providers import Provider
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.search import query as search
 from clipindex.search.facets import Facets, facets_of
+from clipindex.search.hits import Hit
 from clipindex.search.indexed import IndexedPicture, picture_of
-from clipindex.search.query import Hit, QueryOptions
+from clipindex.search.query import QueryOptions
 from clipindex.search.scoped import Scope
 from clipindex.search.terms import Term
 from clipindex.stores.address import Server

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from clipindex.search.query import Hit
+from clipindex.search.hits import Hit
 
 AT_FIRST = 4  # hits fetched for each group wanted; groups are often larger
 
-Fetch = Callable[[int], list["Hit"]]  # the best so many hits, best first; fewer: there are no more
+Fetch = Callable[[int], list[Hit]]  # the best so many hits, best first; fewer: there are no more
 
 
 def best_of_groups(fetch: Fetch, key: str, limit: int) -> list[Hit]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +12,10 @@ from clipindex.collection.contract import StoredContract
 from clipindex.collection.place import Place
 from clipindex.model.bundle import Bundle
 from clipindex.search.background import sample_of, vectors_of
+from clipindex.search.hits import Hit
 from clipindex.search.judging import NEUTRAL, Calibration, calibration_for, standing
 from clipindex.search.terms import Query, QueryEncoder
 from clipindex.stores.points import ReadablePoints, Vector
-
-if TYPE_CHECKING:
-    from clipindex.search.query import Hit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,17 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from clipindex.pictures.formats import TIFF_RAW_NAMES
-
-if TYPE_CHECKING:
-    from clipindex.search.query import Hit
+from clipindex.search.hits import Hit
 
 AT_FIRST = 2  # hits fetched for each one wanted: all of them may be pairs
 RAW_NAMES = {name.decode() for name in TIFF_RAW_NAMES} | {".cr3", ".raf", ".orf", ".rw2", ".raw"}
 
-Fetch = Callable[[int], list["Hit"]]  # the best so many hits, best first; fewer: there are no more
+Fetch = Callable[[int], list[Hit]]  # the best so many hits, best first; fewer: there are no more
 Name = tuple[str, str, str]  # folder, name without its extension, extension
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,6 @@ from clipindex.collection.kept import Kept, opened_for_reading
 from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Located, Place
 from clipindex.errors import ClipIndexWarning, Switched, UsageError
-from clipindex.files.identity import path_from_payload
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.model.loading import open_model
@@ -29,6 +27,7 @@ from clipindex.search.filters import (
     unknown_values,
 )
 from clipindex.search.grouping import best_of_groups
+from clipindex.search.hits import Copy, Hit, hits_of
 from clipindex.search.judge import at_least
 from clipindex.search.order import ORDER, Sort
 from clipindex.search.pairs import best_of_pairs
@@ -36,39 +35,12 @@ from clipindex.search.scoped import Scope, scoped
 from clipindex.search.similar import with_vectors
 from clipindex.search.terms import Query, Term, TermKind
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import TAG, Payload, meta_of, tags_of
+from clipindex.stores.payload import TAG
 from clipindex.stores.points import ReadablePoints
 from clipindex.stores.search_method import Accuracy, SearchMethod
 
 CONTENTS_AT_ONCE = 100
 TIE_MARGIN = 10  # contents fetched beyond the limit: among equal scores the first path wins
-Copy = tuple[uuid.UUID, Payload]  # one point of a content
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One picture found: the score is the cosine to the query, to four places, in [-1, 1]."""
-
-    rank: int
-    score: float
-    path: str
-    paths: tuple[str, ...]  # of every copy that matches
-    id: str
-    width: int
-    height: int
-    taken: str | None
-    tags: dict[str, str] = field(default_factory=dict)
-    meta: dict[str, object] = field(default_factory=dict)
-    group: object = None  # the value of the key that hits are grouped by
-    sha256: str = ""
-    exact_path: bytes = b""  # as the file system has it
-    search: str = "exact"  # or "approximate": by an index that may miss a picture
-    ef: int | None = None  # how many candidates an approximate search kept
-    z: float | None = None  # standard deviations above what the query scores in the collection
-    fits: bool | None = None  # whether it is a picture of what was asked; None: nobody can say
-    payload: Payload = field(
-        default_factory=dict, repr=False, compare=False
-    )  # of the point, as it is stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +155,7 @@ def _best(
         hit
         for content, score in scores.items()
         if content in copies
-        for hit in _hits(query, copies[content], content, score, apart=options.copies)
+        for hit in hits_of(query.path, copies[content], content, score, apart=options.copies)
     ]
     own = query.sha256.hex() if query.sha256 is not None else None
     hits.sort(key=lambda hit: (hit.sha256 != own, -hit.score, hit.path))
@@ -241,7 +213,9 @@ def _asked_with(points: ReadablePoints, query: Query) -> list[Hit]:
     digests = sorted(digest.hex() for digest in query.contents)
     copies = _copies(points, Filter(), digests)
     return [
-        hit for digest in copies for hit in _hits(query, copies[digest], digest, 1.0, apart=False)
+        hit
+        for digest in copies
+        for hit in hits_of(query.path, copies[digest], digest, 1.0, apart=False)
     ]
 
 
@@ -254,43 +228,6 @@ def _copies(points: ReadablePoints, only: Filter, contents: Iterable[str]) -> di
             if isinstance(copy[1].get("path"), str):  # else another program wrote it
                 copies.setdefault(str(copy[1]["sha256"]), []).append(copy)
     return copies
-
-
-def _hits(
-    query: Query, copies: Iterable[Copy], content: str, score: float, *, apart: bool
-) -> list[Hit]:
-    """All copies of one content as one hit, shown as the query file itself where it is one, or
-    `apart`, each as a hit of its own."""
-    ordered = sorted(
-        copies, key=lambda copy: (path_from_payload(copy[1]) != query.path, str(copy[1]["path"]))
-    )
-    paths = tuple(str(payload["path"]) for _, payload in ordered)
-    shown = ordered if apart else ordered[:1]
-    return [_hit(copy, paths, content, score) for copy in shown]
-
-
-def _hit(copy: Copy, paths: tuple[str, ...], content: str, score: float) -> Hit:
-    name, payload = copy
-    return Hit(
-        rank=0,
-        score=score,
-        path=str(payload["path"]),
-        paths=paths,
-        id=str(name),
-        width=_pixels(payload.get("width")),
-        height=_pixels(payload.get("height")),
-        taken=None if payload.get("taken") is None else str(payload["taken"]),
-        tags=dict(tags_of(payload)),
-        meta=meta_of(payload),
-        sha256=content,
-        exact_path=path_from_payload(payload),
-        payload=payload,
-    )
-
-
-def _pixels(value: object) -> int:
-    """0 where a point does not say it: another program, or an unchecked import, wrote it."""
-    return value if isinstance(value, int) else 0
 
 
 def _cosine(score: float) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from clipindex.search.hits import Hit
 from clipindex.search.indexed import IndexedPicture
-from clipindex.search.query import Hit
 from clipindex.stores.payload import Payload, meta_of, tags_of
 
 

@@ -13,9 +13,10 @@ from starlette.routing import Route
 
 from clipindex.collection.place import is_shared
 from clipindex.pictures.size import refuse_larger
+from clipindex.search.hits import Hit
 from clipindex.search.judge import at_least, best_z, nothing_fits
 from clipindex.search.order import ORDER, Sort
-from clipindex.search.query import Hit, QueryOptions
+from clipindex.search.query import QueryOptions
 from clipindex.serve.access import access_of
 from clipindex.serve.bodies import read_body
 from clipindex.serve.notes import collected

@@ -21,7 +21,8 @@ from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.model.loading import open_model
 from clipindex.search.filters import EVERY_PICTURE, PictureFilter, filter_of, unknown_values
-from clipindex.search.query import Hit, QueryOptions, find
+from clipindex.search.hits import Hit
+from clipindex.search.query import QueryOptions, find
 from clipindex.search.terms import Term
 from clipindex.stores.filter import Filter
 from clipindex.stores.payload import Payload, tags_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from clipindex.cli.words import count_of, megabytes, printable, printable_path
-from clipindex.search.query import Hit
+from clipindex.search.hits import Hit
 from clipindex.upkeep.duplicates.findings import DuplicateFile, DuplicateGroup, Role
 
 
