@@ -127,7 +127,7 @@ def counts(summary: clipindex.Summary) -> dict[str, Any]:
         if hasattr(summary, "__dict__")
         else {name: getattr(summary, name) for name in summary.__slots__}
     )
-    for name in ("seconds", "pictures_per_second", "collection"):
+    for name in ("seconds", "pictures_per_second", "collection", "nodes"):
         del fields[name]
     return fields
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from clipindex.ingest.on_ray import door
 from clipindex.ingest.on_ray.slices import Slice
+
+FIRST_PAUSE = 0.25  # seconds before an actor that died is asked again; doubled each time
+LONGEST_PAUSE = 30.0  # seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -17,6 +21,8 @@ class Actor:
     number: int
     is_ready: bool = False
     is_joining: bool = False
+    failures: int = 0  # to join, in a row
+    not_before: float = 0.0  # when it is asked again to join, as time.monotonic()
     node: str = ""
     slices: list[Slice] = field(default_factory=list)
 
@@ -47,8 +53,6 @@ class Dealing:
         self._again: deque[Slice] = deque()  # suspects
         self._handed: dict[door.Ref, Answer] = {}
         self.actors = [Actor(number) for number in range(actors.count)]
-        for actor in self.actors:
-            self.invite(actor)
 
     @property
     def is_under_way(self) -> bool:
@@ -61,13 +65,21 @@ class Dealing:
         self._slices = iter(())
         self._again.clear()
 
-    def invite(self, actor: Actor) -> None:
-        """Ask an actor to join: at the beginning, and after it was started again."""
+    def lost(self, actor: Actor) -> None:
+        """An actor died. While Ray starts it again it answers nothing: ask now and then."""
         actor.is_ready = False
         if not actor.is_joining:
-            actor.is_joining = True
-            ref = self._actors.join(actor.number)
-            self._handed[ref] = Answer(actor, None, ref)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**actor.failures)
+            actor.not_before = time.monotonic() + pause
+
+    def _invite(self) -> None:
+        """Ask actors to join: at the beginning, and after they were started again."""
+        now = time.monotonic()
+        for actor in self.actors:
+            if not actor.is_ready and not actor.is_joining and now >= actor.not_before:
+                actor.is_joining = True
+                ref = self._actors.join(actor.number)
+                self._handed[ref] = Answer(actor, None, ref)
 
     def again(self, slices: list[Slice]) -> None:
         """Have slices worked on once more, each by an actor that has nothing else in hand."""
@@ -75,6 +87,7 @@ class Dealing:
 
     def deal(self) -> None:
         """Hand out what there is room for."""
+        self._invite()
         actors = sorted((a for a in self.actors if a.has_room), key=lambda a: len(a.slices))
         for actor in actors:
             if self._again and not actor.slices:
@@ -92,6 +105,9 @@ class Dealing:
 
     def answers(self, timeout: float) -> list[Answer]:
         """What is answered by now; waits `timeout` seconds for the first."""
+        if not self._handed:  # every actor is being started again
+            time.sleep(FIRST_PAUSE)
+            return []
         answers = [self._handed.pop(ref) for ref in door.answered(list(self._handed), timeout)]
         for answer in answers:
             if answer.slice_ is None:

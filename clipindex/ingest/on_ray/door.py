@@ -23,13 +23,16 @@ from clipindex.ingest.on_ray.station import Done, Joined, SliceWorker
 from clipindex.ingest.options import RayOptions
 
 IN_HAND = 2  # slices of an actor: while one is written, the next is read
-TRIES = 5  # of an actor to join, before it does its first slice
 OBJECT_STORE = 80 << 20  # bytes, near Ray's least: slices and rows are small
 Ref = Any  # of an answer that is not there yet
 
 
 class Lost(Exception):
-    """An actor, its worker process or its node died before it answered."""
+    """An actor, its worker process or its node died before it answered; Ray starts it again."""
+
+
+class Gone(Lost):
+    """An actor that Ray does not start again: it cannot even be created."""
 
 
 def check_installed() -> None:
@@ -161,8 +164,8 @@ class Actors:
         self._actors = [kind.remote() for _ in range(count)]
 
     def join(self, number: int) -> Ref:
-        """Have an actor make itself ready, once it is there; it answers with Joined."""
-        return self._actors[number].join.options(max_task_retries=TRIES - 1).remote(self._job)
+        """Have an actor make itself ready, it answers with Joined."""
+        return self._actors[number].join.remote(self._job)
 
     def work(self, number: int, slice_: Slice) -> Ref:
         """Hand a slice to an actor; it answers with Done."""
@@ -186,9 +189,9 @@ def answered(refs: Sequence[Ref], timeout: float) -> list[Ref]:
 
 
 def answer(ref: Ref) -> Joined | Done:
-    """An answer. Raises Lost where there will be none, and what the actor itself raised."""
+    """An answer. Raises Lost or Gone where there will be none, and what the actor itself raised."""
     import ray
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
     try:
         value: Joined | Done = ray.get(ref)
@@ -197,5 +200,6 @@ def answer(ref: Ref) -> Joined | Done:
         raise cause if isinstance(cause, ClipIndexError) else error from None
     except RayError as error:
         lines = str(error).strip().splitlines()
-        raise Lost(lines[-1] if lines else type(error).__name__) from error
+        kind = Gone if isinstance(error, ActorDiedError) else Lost
+        raise kind(lines[-1] if lines else type(error).__name__) from error
     return value

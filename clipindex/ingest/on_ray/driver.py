@@ -38,6 +38,7 @@ from clipindex.model.encoder import Encoder
 from clipindex.upkeep.metadata import Joiner
 
 KILLS = f"{DEATHS} processes died one after another while they read it"
+TRIES = 9  # of an actor to join while no other one works: two minutes
 GRACE = 30.0  # seconds after the deadline, for slices in hand: they hold few files
 WAITING_AFTER = 20.0  # seconds without an actor, after which that is said
 
@@ -153,7 +154,7 @@ class ClusterWorkers(Workers):
             yield from self._done(value)
 
     def _joined(self, actor: Actor, joined: Joined) -> Iterator[Step]:
-        actor.is_ready = True
+        actor.is_ready, actor.failures = True, 0
         actor.node = joined.node
         if joined.provider not in self._providers:
             self._providers.add(joined.provider)
@@ -181,14 +182,19 @@ class ClusterWorkers(Workers):
         """An actor died. Ray starts another one, which has to join first."""
         actor, slice_ = answer.actor, answer.slice_
         if slice_ is None:
-            raise ClipIndexError(
-                f"an actor does not start: {loss}",
-                hint="is clipindex installed on every node, in the Python that Ray runs there? "
-                "`ray logs actor` says more",
-            )
+            actor.failures += 1
+            others = any(other.is_ready for other in dealing.actors)
+            if isinstance(loss, door.Gone) or (actor.failures >= TRIES and not others):
+                raise ClipIndexError(
+                    f"an actor does not start: {loss}",
+                    hint="is clipindex installed on every node, in the Python that Ray runs "
+                    "there? `ray logs actor` says more",
+                )
+            dealing.lost(actor)
+            return
         yield ActorLost(node=actor.node, files=len(slice_.records))
         slices = after_death(slice_)
         dealing.again(slices)
         if not slices:
             yield Faulty(slice_.records[0], FileFault(KILLS))
-        dealing.invite(actor)
+        dealing.lost(actor)
