@@ -61,7 +61,7 @@ def test_every_file_falls_in_exactly_one_list(
 ) -> None:
     files, remembered = folder
     plan = planned(files, remembered)
-    treated = [record.path for record in plan.to_read + plan.unchanged]
+    treated = [record.path for record in (*plan.to_read, *plan.unchanged)]
     treated += [row.path for row in plan.known_faults]
     assert sorted(treated) == sorted(record.path for record in files)
 
@@ -157,7 +157,7 @@ def test_a_limit_cuts_what_is_read_and_loses_nothing(count: int, limit: int | No
     files = [RECORD._replace(path=b"/p/%d" % number) for number in range(count)]
     plan = planned(files, {})
     deferred = defer(plan, limit)
-    assert plan.to_read + deferred == files
+    assert [*plan.to_read, *deferred] == files
     assert len(plan.to_read) == (count if limit is None else min(count, limit))
 
 

@@ -90,8 +90,9 @@ def ingest(
         yield batch
 
     workers = _workers(collection, model, scope, files, options, describer, joiner)
-    recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner)
     deadline = None if options.max_seconds is None else start + options.max_seconds
+    is_timed = deadline is not None
+    recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner, is_timed)
     with collection.points.bulk_load(len(plan.to_read)):
         late = yield from _read(plan.to_read, workers, recorder, deadline)
     if late:
@@ -185,6 +186,8 @@ def _read(
         finally:
             recorder.write_notes()
     yield from recorder.finish()
+    if deadline is None:
+        return []
     return [record for record in records if record.path not in recorder.tally.paths]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, Row
 from clipindex.files.file_system import FileRecord
+from clipindex.ingest.records import Records
 from clipindex.stores.described import VERSION
 
 
@@ -14,8 +15,8 @@ from clipindex.stores.described import VERSION
 class Plan:
     """Every file in exactly one of `to_read`, `unchanged`, `known_faults`."""
 
-    to_read: list[FileRecord] = field(default_factory=list)
-    unchanged: list[FileRecord] = field(default_factory=list)
+    to_read: Records = field(default_factory=Records)
+    unchanged: Records = field(default_factory=Records)
     known_faults: list[Row] = field(default_factory=list)  # quarantined or skipped, untouched
     redescribed: list[FileRecord] = field(default_factory=list)  # unchanged, their sidecars are not
     undescribed: int = 0  # unchanged, and indexed by a version that read no keywords
@@ -68,13 +69,11 @@ def add_vanished(plan: Plan, rows: Iterable[Row]) -> None:
         vanished[row.path] = row
 
 
-def defer(plan: Plan, limit: int | None) -> list[FileRecord]:
+def defer(plan: Plan, limit: int | None) -> Records:
     """Cut the files to read down to `limit`; returns the others: the deferred files."""
     if limit is None or len(plan.to_read) <= limit:
-        return []
-    deferred = plan.to_read[limit:]
-    del plan.to_read[limit:]
-    return deferred
+        return Records()
+    return plan.to_read.cut(limit)
 
 
 def quarantined(plan: Plan) -> int:

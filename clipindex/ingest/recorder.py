@@ -41,7 +41,7 @@ class Tally:
     """What a run has done so far."""
 
     statuses: Counter[Status] = field(default_factory=Counter)
-    paths: set[bytes] = field(default_factory=set)  # files that have their status
+    paths: set[bytes] = field(default_factory=set)  # that have their status, of a timed run
     newly_quarantined: int = 0
     unreadable: int = 0
     embedded: int = 0
@@ -63,7 +63,10 @@ class Recorder:
         survey: Survey,
         batch_size: int,
         joiner: Joiner,
+        is_timed: bool = False,
     ) -> None:
+        """`is_timed`: the run may end before every file has its status."""
+        self._is_timed = is_timed
         self._catalogue = collection.catalogue
         self._workers = workers
         self._writer = BatchWriter(collection, scope, joiner)
@@ -272,7 +275,8 @@ class Recorder:
 
     def _count(self, path: bytes, status: Status) -> None:
         self.tally.statuses[status] += 1
-        self.tally.paths.add(path)
+        if self._is_timed:
+            self.tally.paths.add(path)
 
     def write_notes(self) -> None:
         """Keep what is known of refused files. They depend on no batch: an interrupted run keeps

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -54,9 +55,13 @@ def connected(options: RayOptions) -> Iterator[None]:
     # Ray reports how it is used to its makers, unless this is set when it is imported.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    if address is None and "ray" not in sys.modules:
+        # Read at the import: whoever has no token may run nothing on our cluster.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    address = options.address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with _own_signals(), _own_folder(None if address else "clipindex-ray-") as folder:
         _print_no_deaths()
@@ -64,8 +69,6 @@ def connected(options: RayOptions) -> Iterator[None]:
             if folder is None:
                 ray.init(address, **quiet)
             else:
-                os.environ.setdefault("RAY_AUTH_MODE", "token")
-                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
                 ray.init(
                     "local",
                     num_cpus=usable_cores(),
