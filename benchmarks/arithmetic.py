@@ -26,14 +26,14 @@ class Figures:
     megabytes: float = 1.1
     points_a_second: float = 1380.0
     listing_us: float = 23.0
-    driver_bytes: float = 404.0
+    rows_us: float = 75.0
+    catalogue_bytes: float = 430.0
     memory_gb: float = 3.3
     lean_gb: float = 0.95
     disk_gb: float = 3.0
     cores: int = 16
     gigabits: float = 10.0
     server_gb: float = 64.0
-    driver_gb: float = 16.0
     hours: float = 24.0
 
 
@@ -44,16 +44,15 @@ HELP = {
     "points_a_second": "verified points a second and server node, in batches of 25 (measured on "
     "two cores that the writer shared)",
     "listing_us": "walking and planning a file, in microseconds (measured: 1,000,000 in 23 s)",
-    "driver_bytes": "memory of a run for each file that it finds, in bytes (measured: 404 MB for "
-    "1,000,000)",
+    "rows_us": "a driver's labels and rows of a picture, in microseconds (measured over 20,000)",
+    "catalogue_bytes": "the catalogue of a driver, in bytes a picture (measured over 20,000)",
     "memory_gb": "server's memory for a million points, all in memory, in GB (measured)",
     "lean_gb": "the same with int8 in memory and vectors on disk, in GB (arithmetic)",
     "disk_gb": "server's disk for a million points, one replica, in GB (measured)",
     "cores": "cores of a machine that embeds (an assumption)",
     "gigabits": "network of a machine that embeds, in Gbit/s (an assumption)",
     "server_gb": "memory of a server node, in GB (an assumption)",
-    "driver_gb": "memory of a driver, in GB (an assumption)",
-    "hours": "time that embedding may take, in hours: it decides the number of machines",
+    "hours": "time that all may take, in hours: it decides the number of machines and drivers",
 }
 
 
@@ -64,12 +63,13 @@ class Costs:
     pictures: int
     core_hours: float
     machines: int  # that embed
-    drivers: int  # parts, by memory
+    drivers: int  # parts, by their time
     nodes: int  # of the server, by memory, int8
     steps: dict[str, float]  # step -> hours; they overlap, but for the listing
     memory: float
     lean: float
     disk: float
+    catalogue: float
 
     @property
     def bottleneck(self) -> str:
@@ -82,7 +82,8 @@ def costs(pictures: int, given: Figures) -> Costs:
     million = pictures / 1e6
     core_hours = pictures * given.cpu_ms / 1e3 / HOUR
     machines = ceil(core_hours / given.cores / given.hours)
-    drivers = ceil(pictures * given.driver_bytes / GB / given.driver_gb)
+    driving = pictures * (given.listing_us + given.rows_us) / 1e6 / HOUR  # hours of one core
+    drivers = ceil(driving / given.hours)
     lean = million * given.lean_gb
     nodes = ceil(lean / given.server_gb)
     read = pictures * given.megabytes * 8 / 1e3 / (given.gigabits * machines)  # seconds
@@ -94,6 +95,7 @@ def costs(pictures: int, given: Figures) -> Costs:
         nodes=nodes,
         steps={
             "listing": pictures * given.listing_us / 1e6 / drivers / HOUR,
+            "catalogue": pictures * given.rows_us / 1e6 / drivers / HOUR,
             "reading": read / HOUR,
             "embedding": core_hours / given.cores / machines,
             "writing": pictures / (given.points_a_second * nodes) / HOUR,
@@ -101,6 +103,7 @@ def costs(pictures: int, given: Figures) -> Costs:
         memory=million * given.memory_gb,
         lean=lean,
         disk=million * given.disk_gb,
+        catalogue=pictures * given.catalogue_bytes / GB,
     )
 
 
@@ -108,12 +111,14 @@ def tables(all_costs: Iterable[Costs]) -> str:
     """Two tables: what is needed, and how long each step takes."""
     rows = list(all_costs)
     needed = [
-        "| pictures | core hours | machines | drivers | server nodes | memory, all | int8 | disk |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| pictures | core hours | machines | drivers | server nodes | memory, all | int8 | disk | "
+        "catalogue |",
+        "| --- " * 9 + "|",
     ]
     needed += [
         f"| {one.pictures:,} | {one.core_hours:,.0f} | {one.machines:,} | {one.drivers:,} | "
-        f"{one.nodes:,} | {one.memory:,.1f} GB | {one.lean:,.1f} GB | {one.disk:,.0f} GB |"
+        f"{one.nodes:,} | {one.memory:,.1f} GB | {one.lean:,.1f} GB | {one.disk:,.0f} GB | "
+        f"{one.catalogue:,.1f} GB |"
         for one in rows
     ]
     steps = list(rows[0].steps)

@@ -135,7 +135,8 @@ def test_the_arithmetic_is_what_a_reader_would_do_by_hand() -> None:
     assert one.steps["embedding"] == pytest.approx(10)
     assert one.nodes == 2  # 95 GB, in 64 GB each
     assert one.steps["writing"] == pytest.approx(100_000_000 / 2000 / 3600)
-    assert one.drivers == 3  # 40.4 GB, in 16 GB each
+    assert one.drivers == 1  # 2.7 hours of one core
+    assert one.catalogue == pytest.approx(43)
     assert one.disk == pytest.approx(300)
     assert one.bottleneck == "writing"
 
