@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.options import IngestOptions as IngestOptions
     from clipindex.ingest.options import PruneOptions as PruneOptions
     from clipindex.ingest.options import RayOptions as RayOptions
+    from clipindex.ingest.options import Redecode as Redecode
     from clipindex.ingest.prunable import Kept as Kept
     from clipindex.ingest.prunable import Prunable as Prunable
     from clipindex.ingest.prunable import PrunePlan as PrunePlan
@@ -125,7 +126,7 @@ _EXPORTS = {  # module -> its public names
         "PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning "
         "SlowFile Status Summary Undescribed Untouched"
     ),
-    "ingest.options": "IngestOptions PruneOptions RayOptions",
+    "ingest.options": "IngestOptions PruneOptions RayOptions Redecode",
     "ingest.prunable": "Kept Prunable PrunePlan",
     "ingest.prune": "PruneReport",
     "ingest.scope": "Part",

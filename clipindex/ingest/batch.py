@@ -7,7 +7,7 @@ compare, delete the points that moved away, write the rows. What is reported com
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from clipindex.collection.catalogue import INDEXED, Row
@@ -18,8 +18,10 @@ from clipindex.ingest.events import Status
 from clipindex.ingest.labels import Label
 from clipindex.ingest.outcomes import Embedded, Known, Written
 from clipindex.ingest.scope import Scope
+from clipindex.pictures.preprocessing import Way
 from clipindex.stores.described import VERSION, described, kept_fields
 from clipindex.stores.payload import (
+    DECODED,
     Payload,
     facts_from_payload,
     make_payload,
@@ -62,8 +64,16 @@ class PointWriter:
     writes through here as well."""
 
     def __init__(
-        self, points: Points, source: str, dimension: int, scope: Scope, joiner: Joiner
+        self,
+        points: Points,
+        source: str,
+        dimension: int,
+        scope: Scope,
+        joiner: Joiner,
+        in_full: Set[bytes],
     ) -> None:
+        """`in_full`: digests of contents whose vectors are not to be those of their previews."""
+        self._in_full = in_full
         self._joiner = joiner
         self._points = points
         self._source = source
@@ -101,6 +111,7 @@ class PointWriter:
             if (
                 point is not None
                 and point.payload.get("sha256") == outcome.sha256.hex()
+                and not self._is_stale(point, outcome.sha256)
                 and point_fault(healed(point), self._dimension) is None
             ):
                 return Embedded(
@@ -111,6 +122,9 @@ class PointWriter:
                     said=outcome.said,
                 )
         return None
+
+    def _is_stale(self, point: Point, sha256: bytes) -> bool:
+        return sha256 in self._in_full and point.payload.get(DECODED) == Way.PREVIEW
 
     def write_points(self, batch: Sequence[Ready], stored: Stored) -> list[Point]:
         """Make the points durable and verify them; returns those that were written. A point that
@@ -162,9 +176,11 @@ class PointWriter:
 class BatchWriter(PointWriter):
     """Writes batches to a collection's points and catalogue."""
 
-    def __init__(self, collection: Collection, scope: Scope, joiner: Joiner) -> None:
+    def __init__(
+        self, collection: Collection, scope: Scope, joiner: Joiner, in_full: Set[bytes]
+    ) -> None:
         dimension = collection.contract.dimension
-        super().__init__(collection.points, collection.source, dimension, scope, joiner)
+        super().__init__(collection.points, collection.source, dimension, scope, joiner, in_full)
         self._catalogue = collection.catalogue
 
     def write(self, batch: Sequence[Ready], stored: Stored) -> BatchVerified:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -115,8 +115,8 @@ class Untouched:
     """Files that this run does not read, in one event: there may be millions of them."""
 
     source: str
-    unchanged: Sequence[FileRecord] = ()
-    deferred: Sequence[FileRecord] = ()
+    unchanged: Collection[FileRecord] = ()
+    deferred: Collection[FileRecord] = ()
     known_faults: Sequence[Row] = ()
     left_out: Sequence[bytes] = ()  # names that the walk policy excludes, a folder once
 
@@ -204,6 +204,7 @@ class Summary:
     unreadable: int = 0  # files and folders that could not be read at all
     points: int = 0
     embedded: int = 0
+    by_preview: int | None = None  # of these; None: the preprocessing looks at no previews
     written: int = 0
     seconds: float = 0.0
     pictures_per_second: float = 0.0

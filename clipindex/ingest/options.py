@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from clipindex.errors import UsageError
 from clipindex.model.providers import Provider
 
 BATCH_SIZE = 25
+
+
+class Redecode(StrEnum):
+    """Which pictures a run decodes again, although they are unchanged."""
+
+    PREVIEWS = "previews"  # those whose previews stand for them: now in full
+
+
 NEVER_FEWER = 25  # files of a root that may leave the index at once, whatever the percentage
 
 
@@ -32,7 +41,7 @@ class RayOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
-    """How a run proceeds; nothing here changes a vector.
+    """How a run proceeds; but for `redecode`, nothing here changes a vector.
 
     Raises UsageError for a value that is out of range.
     """
@@ -43,6 +52,7 @@ class IngestOptions:
     max_seconds: float | None = None  # then the run ends; files not read are deferred
     compact: bool = True  # afterwards, an embedded collection of which more than half is waste
     reread: bool = False  # also pictures that were indexed without their keywords
+    redecode: Redecode | None = None
     fail_on_vanished: bool = False  # exit code 3 while a remembered picture is not there
     ray: RayOptions | None = None  # actors of a cluster in place of threads
 

@@ -9,6 +9,7 @@ from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
 from clipindex.pictures.description.values import Description
 from clipindex.pictures.exif import PictureFacts
+from clipindex.pictures.preprocessing import Way
 from clipindex.stores.points import Vector
 
 
@@ -57,12 +58,13 @@ Outcome = Embedded | Known | Faulty
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """A picture whose point is verified. Not `is_written`: the point was there already as it
-    should be. `stamp` is the sidecars'."""
+    should be. `stamp` is the sidecars'; `by_preview`: a preview stands for the picture."""
 
     record: FileRecord
     sha256: bytes
     stamp: str | None
     is_written: bool
+    by_preview: bool = False
 
     @classmethod
     def of(cls, picture: Embedded, *, is_written: bool) -> Written:
@@ -72,6 +74,7 @@ class Written:
             sha256=picture.sha256,
             stamp=picture.said.stamp,
             is_written=is_written,
+            by_preview=picture.facts.decoded is Way.PREVIEW,
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection as Sized
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -35,6 +36,7 @@ from clipindex.ingest.outcomes import Embedded, Faulty, Known, WrittenElsewhere
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.reasons import grouped
 from clipindex.ingest.recorder import Recorder, Tally
+from clipindex.ingest.redecode import contents_again
 from clipindex.ingest.remembered import with_memory
 from clipindex.ingest.scope import Scope, memory_of
 from clipindex.ingest.survey import Survey, memory_from, survey
@@ -42,6 +44,7 @@ from clipindex.ingest.vanished import note_vanished, renamed_roots
 from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
+from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.payload import TAG
 from clipindex.upkeep.fill_in import fill_in
 from clipindex.upkeep.metadata import Joiner, join_all, joiner_for
@@ -59,6 +62,7 @@ def ingest(
     """
     start = time.monotonic()
     catalogue = collection.catalogue
+    again = contents_again(collection, options.redecode)
     scope, remarks = with_memory(scope, catalogue.roots())
     number, loss = begin_run(collection)
     yield RunStarted(
@@ -70,7 +74,9 @@ def ingest(
     yield from remarks
     if loss.pictures:
         yield PointsMissing(loss.pictures, loss.remembered)
-    files = yield from survey(scope, memory_from(catalogue), decoders(), reread=options.reread)
+    files = yield from survey(
+        scope, memory_from(catalogue), decoders(), reread=options.reread, again=again.keys()
+    )
     renamed = list(renamed_roots(catalogue, scope, files))
     _remember_roots(collection, scope, files)
     plan = files.plan
@@ -84,12 +90,13 @@ def ingest(
     joiner = joiner_for(collection)
     filled = join_all(collection, joiner) if joiner.is_new else ()
     describer = Describer(files.sidecars)
-    again = describe_again(collection, plan.redescribed, describer, joiner)
-    for batch in chain(fill_in(collection), filled, again):
+    redescribed = describe_again(collection, plan.redescribed, describer, joiner)
+    for batch in chain(fill_in(collection), filled, redescribed):
         tagged += batch.points
         yield batch
 
-    workers = _workers(collection, model, scope, files, options, describer, joiner)
+    in_full = frozenset(again.values())
+    workers = _workers(collection, model, scope, files, options, describer, joiner, in_full)
     deadline = None if options.max_seconds is None else start + options.max_seconds
     is_timed = deadline is not None
     recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner, is_timed)
@@ -129,14 +136,12 @@ def _remember_roots(collection: Collection, scope: Scope, files: Survey) -> None
                 collection.catalogue.remember_root(root.path, memory_of(root))
 
 
-def _planned(
-    collection: Collection, files: Survey, deferred: Sequence[FileRecord]
-) -> Iterator[Event]:
+def _planned(collection: Collection, files: Survey, deferred: Sized[FileRecord]) -> Iterator[Event]:
     plan = files.plan
     yield RunPlanned(
         found=files.found,
         to_read=len(plan.to_read),
-        bytes_to_read=sum(record.size for record in plan.to_read),
+        bytes_to_read=plan.to_read.size,
         unchanged=len(plan.unchanged),
         vanished=len(plan.vanished),
         unmatched_globs=tuple(sorted(files.unmatched_globs)),
@@ -158,18 +163,19 @@ def _workers(
     options: IngestOptions,
     describer: Describer,
     joiner: Joiner,
+    in_full: frozenset[bytes],
 ) -> Workers:
-    """Threads of this process, or actors of a cluster."""
+    """Threads of this process, or actors of a cluster. `in_full`: see `Workers`."""
     if options.ray is None:
-        claims = ContentClaims(collection.catalogue)
-        return Workers(model, collection.preprocessing, claims, options.workers, describer)
+        claims, recipe = ContentClaims(collection.catalogue, in_full), collection.preprocessing
+        return Workers(model, recipe, claims, options.workers, describer, in_full)
     from clipindex.ingest.on_ray.driver import ClusterWorkers  # needs an extra, few use it
 
-    return ClusterWorkers(model, collection, files, describer, scope, joiner, options)
+    return ClusterWorkers(model, collection, files, describer, scope, joiner, options, in_full)
 
 
 def _read(
-    records: Sequence[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
+    records: Sized[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
 ) -> Generator[Event, None, list[FileRecord]]:
     """Read and record the files; returns those that were not read before the deadline."""
     # Closed here, whatever ends the loop: the workers use the catalogue, which is closed next.
@@ -192,7 +198,7 @@ def _read(
 
 
 def _tag_unchanged(
-    collection: Collection, unchanged: Sequence[FileRecord], scope: Scope
+    collection: Collection, unchanged: Sized[FileRecord], scope: Scope
 ) -> Generator[Event, None, int]:
     """Put the roots' tags on files that this run does not read; returns how many lacked them."""
     if not scope.retag:
@@ -245,6 +251,7 @@ def _summary(collection: Collection, files: Survey, tally: Tally, counts: _Count
     marks = collection.catalogue.refusals()
     reasons = [(Status(row.state), row.reason) for row in plan.known_faults] + tally.reasons
     unreadable = tally.unreadable + len(files.faults)
+    has_previews = collection.preprocessing is Preprocessing.PREVIEWS
     summary = Summary(
         found=files.found,
         new=statuses[Status.NEW],
@@ -265,6 +272,7 @@ def _summary(collection: Collection, files: Survey, tally: Tally, counts: _Count
         unreadable=unreadable,
         points=counts.points.total,
         embedded=tally.embedded,
+        by_preview=tally.by_preview if has_previews else None,
         written=tally.written + counts.tagged,
         seconds=round(seconds, 3),
         pictures_per_second=round(tally.written / max(seconds, 0.001), 1),

@@ -30,6 +30,7 @@ from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey
 from clipindex.ingest.workers import Workers
 from clipindex.pictures.decode import decoders
+from clipindex.pictures.preprocessing import Way
 from clipindex.stores.verified import BatchVerified
 from clipindex.upkeep.metadata import Joiner
 
@@ -45,6 +46,7 @@ class Tally:
     newly_quarantined: int = 0
     unreadable: int = 0
     embedded: int = 0
+    by_preview: int = 0  # of these
     written: int = 0
     accepted: int = 0
     moved_from: set[bytes] = field(default_factory=set)  # old paths
@@ -67,9 +69,10 @@ class Recorder:
     ) -> None:
         """`is_timed`: the run may end before every file has its status."""
         self._is_timed = is_timed
+        self._again = set(workers.in_full)
         self._catalogue = collection.catalogue
         self._workers = workers
-        self._writer = BatchWriter(collection, scope, joiner)
+        self._writer = BatchWriter(collection, scope, joiner, workers.in_full)
         self._labels = Labels()
         self._moves = Moves(survey.absent, survey.plan.to_read, is_gone)
         self._batch_size = batch_size
@@ -99,9 +102,7 @@ class Recorder:
         labelled: list[tuple[Written, Label]] = []
         contents: set[bytes] = set()
         for picture in batch.pictures:
-            known = picture.sha256 in contents or bool(
-                self._catalogue.indexed_copies(picture.sha256, 1)
-            )
+            known = picture.sha256 in contents or self._is_embedded(picture.sha256)
             contents.add(picture.sha256)
             before = self._catalogue.get(picture.record.path)
             label = self._labels.label(picture.sha256, before=before, known=known)
@@ -109,10 +110,18 @@ class Recorder:
             is_written = picture.is_written or label.status is not Status.UNCHANGED
             labelled.append((replace(picture, is_written=is_written), label))
             self.tally.embedded += not known
+            self.tally.by_preview += picture.by_preview and not known
         self.tally.nodes[batch.node] += len(batch.pictures)
         yield from self._report(labelled, self._writer.note(labelled))
         for picture in batch.pictures:
             yield from self._take_decided(self._moves.read(picture.record.path))
+
+    def _is_embedded(self, sha256: bytes) -> bool:
+        """Whether a content was embedded before, and is not to be once more."""
+        if sha256 in self._again:
+            self._again.discard(sha256)
+            return False
+        return bool(self._catalogue.indexed_copies(sha256, 1))
 
     def finish(self) -> Iterator[Event]:
         """Write what is left."""
@@ -128,7 +137,7 @@ class Recorder:
                 self._workers.claims.release(outcome.sha256)
                 return refused
             case Embedded():
-                self.tally.embedded += 1
+                self._count_embedded(outcome)
                 self._add(outcome)
             case Known() if self._may_have_moved(outcome):
                 self._moves.hold(outcome)
@@ -242,7 +251,7 @@ class Recorder:
             if isinstance(again, Faulty):
                 yield again
                 continue
-            self.tally.embedded += 1
+            self._count_embedded(again)
             by_content[again.sha256] = again
             same = again.sha256 == outcome.sha256  # else the file was edited a moment ago
             yield Ready(again, entry.label if same else self._label(again))
@@ -272,6 +281,10 @@ class Recorder:
 
     def _is_first_refusal(self, sha256: bytes | None) -> bool:
         return sha256 is not None and self._catalogue.refusal(sha256, decoders()) is None
+
+    def _count_embedded(self, picture: Embedded) -> None:
+        self.tally.embedded += 1
+        self.tally.by_preview += picture.facts.decoded is Way.PREVIEW
 
     def _count(self, path: bytes, status: Status) -> None:
         self.tally.statuses[status] += 1

@@ -3,8 +3,8 @@ many at once, is decided elsewhere: threads of this process, or actors of a clus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
 from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
@@ -15,7 +15,7 @@ from clipindex.model.encoder import Encoder
 from clipindex.pictures.content import read_content
 from clipindex.pictures.decode import Pixels, decode
 from clipindex.pictures.exif import PictureFacts
-from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.pictures.preprocessing import Preprocessing, Way
 from clipindex.stores.points import Vector, is_unit
 
 
@@ -44,8 +44,14 @@ class Stations:
     """The stations of one collection. Any thread may call them."""
 
     def __init__(
-        self, encoder: Encoder, preprocessing: Preprocessing, describer: Describer
+        self,
+        encoder: Encoder,
+        preprocessing: Preprocessing,
+        describer: Describer,
+        in_full: Set[bytes] = frozenset(),
     ) -> None:
+        """`in_full`: digests of contents that no preview may stand for."""
+        self._in_full = in_full
         self._encoder = encoder
         self._geometry = encoder.bundle.image.geometry
         self._preprocessing = preprocessing
@@ -65,7 +71,11 @@ class Stations:
     def decode(self, read: Read) -> Prepared | Faulty:
         """The pixels that the model takes."""
         try:
-            pixels, facts = decode(read.data, self._geometry, self._preprocessing)
+            if read.sha256 in self._in_full:
+                pixels, facts = decode(read.data, self._geometry, Preprocessing.DCT_SCALED)
+                facts = replace(facts, decoded=Way.FULL)
+            else:
+                pixels, facts = decode(read.data, self._geometry, self._preprocessing)
         except FileFault as fault:
             return Faulty(read.record, fault, read.sha256)
         return Prepared(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence, Set
 from concurrent.futures import Future
 
 from clipindex.collection.catalogue import Catalogue
+from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
 from clipindex.ingest.cores import usable_cores
@@ -24,6 +25,7 @@ from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
 from clipindex.pictures.preprocessing import Preprocessing
 
+READERS = 16  # at least, of objects in stores: each download is mostly waiting
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
 SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
 LOOK_AHEAD = 64  # outcomes that may wait for the recorder: workers pause when the store is slow
@@ -41,8 +43,10 @@ def is_settled(catalogue: Catalogue, sha256: bytes) -> bool:
 class ContentClaims:
     """Who embeds which content: the first to hash it; everyone later takes that embedding."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, again: Set[bytes] = frozenset()) -> None:
+        """`again`: digests of contents to embed although they are indexed."""
         self._catalogue = catalogue
+        self._again = set(again)
         self._claimed: set[bytes] = set()
         self._lock = threading.Lock()
 
@@ -51,8 +55,9 @@ class ContentClaims:
         with self._lock:
             if sha256 in self._claimed:
                 return False
-            if is_settled(self._catalogue, sha256):
+            if sha256 not in self._again and is_settled(self._catalogue, sha256):
                 return False
+            self._again.discard(sha256)
             self._claimed.add(sha256)
             return True
 
@@ -77,12 +82,16 @@ class Workers:
         claims: ContentClaims,
         count: int | None,
         describer: Describer,
+        in_full: Set[bytes] = frozenset(),
     ) -> None:
+        """`in_full`: digests of contents that no preview may stand for."""
+        self.in_full = in_full
         self._encoder = encoder
-        self._stations = Stations(encoder, preprocessing, describer)
+        self._stations = Stations(encoder, preprocessing, describer, in_full)
         self.claims = claims
         self._count = count or usable_cores()
         self._large = threading.Lock()
+        self._processors = threading.Semaphore(self._count)
         self._stop = threading.Event()
         self._ready: Future[None] | None = None
         self._asking = threading.Lock()
@@ -95,7 +104,7 @@ class Workers:
         return self._encoder.provider_in_use
 
     def run(
-        self, records: Sequence[FileRecord], deadline: float | None = None
+        self, records: Collection[FileRecord], deadline: float | None = None
     ) -> Generator[Step, None, None]:
         """Yield the outcomes of all records, the provider once it is known, and slow files.
 
@@ -105,7 +114,9 @@ class Workers:
         """
         shared = iter(records)
         turn = threading.Lock()
-        count = max(1, min(self._count, len(records)))
+        is_remote = any(is_address(record.path) for record in records)
+        most = max(self._count, READERS) if is_remote else self._count
+        count = max(1, min(most, len(records)))
         threads = [
             threading.Thread(target=self._work, args=(shared, turn), daemon=True)
             for _ in range(count)
@@ -189,11 +200,13 @@ class Workers:
             return read
         if claim and not self.claims.take(read.sha256):
             return Known(read.record, read.sha256, read.said)
-        return self._stations.decode(read)
+        with self._processors:
+            return self._stations.decode(read)
 
     def _embed(self, batch: Sequence[Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()
-        return self._stations.embed(batch)
+        with self._processors:
+            return self._stations.embed(batch)
 
     def _model_ready(self) -> Future[None]:
         """Done once the model's files are verified and it is loaded. Started with the first

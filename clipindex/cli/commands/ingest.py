@@ -31,7 +31,8 @@ def ingest(
         list[Path] | None,
         typer.Argument(
             metavar="[PATH]...",
-            help="Folders to index, with everything below them, or single files.",
+            help="Folders to index, with everything below them, single files, tar files, or "
+            "addresses of buckets and pictures (s3://, gs://, az://, https://).",
             show_default=False,
             rich_help_panel=WHAT,
         ),
@@ -40,7 +41,8 @@ def ingest(
         str | None,
         typer.Option(
             metavar="FILE|-",
-            help="Also index the files named in FILE, one a line (-: standard input).",
+            help="Also index the files and addresses named in FILE, one a line (-: standard "
+            "input).",
             show_default=False,
             rich_help_panel=WHAT,
         ),
@@ -145,8 +147,10 @@ def ingest(
         typer.Option(
             envvar="CLIPINDEX_PREPROCESSING",
             help="For a new collection: dct-scaled (the default, several times faster on large "
-            "JPEGs), exact (CLIP's own, to the pixel) or frames (dct-scaled, and the mean of up to "
-            "four frames of an animation).",
+            "JPEGs), exact (CLIP's own, to the pixel), frames (dct-scaled, and the mean of up to "
+            "four frames of an animation) or previews (dct-scaled, but from the camera's own small "
+            "copy in a HEIC or JPEG where it is sound: many times faster on a phone's HEICs, "
+            "slightly less exact).",
             show_default=False,
             rich_help_panel=options.MODEL,
         ),
@@ -190,9 +194,14 @@ def ingest(
     use what you give for that run alone, and what is remembered where you give none; --remember
     stores what you give.
 
+    A bucket is indexed as a folder is, with the extra `cloud`; a second run costs its listing. A
+    tar file is entered where it is named. Credentials come from where the store's own programs
+    look for them.
+
         clipindex ingest ~/Pictures
         clipindex ingest ~/Pictures --exclude "*.tmp" --tag owner=ann
         clipindex ingest /mnt/nas --dry-run
+        clipindex ingest s3://bucket/2026
         find . -name "*.jpg" -print0 | clipindex ingest --files-from - -0
     """
     _refuse_what_would_be_ignored(session, bool(paths), files_from is not None, dry_run)

@@ -19,6 +19,7 @@ def reindex(
     model: options.Model = None,
     part: options.PartText = None,
     reread: options.Reread = False,
+    redecode: options.RedecodeOption = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = BATCH_SIZE,
@@ -41,6 +42,7 @@ def reindex(
     how = IngestOptions(
         batch_size=batch_size,
         reread=reread,
+        redecode=redecode,
         limit=limit,
         workers=workers,
         max_seconds=values.seconds(max_duration),

@@ -35,6 +35,7 @@ class Job:
     threads: int
     scope: Scope
     joiner: Joiner
+    in_full: frozenset[bytes] = frozenset()  # see `Workers`
 
     @property
     def source(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection as Sized
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 
 from clipindex.collection.label import LabelledPoints
@@ -68,9 +69,10 @@ class ClusterWorkers(Workers):
         scope: Scope,
         joiner: Joiner,
         options: IngestOptions,
+        in_full: frozenset[bytes],
     ) -> None:
-        claims = ContentClaims(collection.catalogue)
-        super().__init__(encoder, collection.preprocessing, claims, None, describer)
+        claims, recipe = ContentClaims(collection.catalogue, in_full), collection.preprocessing
+        super().__init__(encoder, recipe, claims, None, describer, in_full)
         place, points = collection.place, collection.points
         assert isinstance(place, ServerPlace)
         assert isinstance(points, LabelledPoints)
@@ -90,6 +92,7 @@ class ClusterWorkers(Workers):
             threads=self._options.cpus_per_actor,
             scope=scope,
             joiner=joiner,
+            in_full=in_full,
         )
 
     @property
@@ -98,7 +101,7 @@ class ClusterWorkers(Workers):
         return ", ".join(sorted(self._providers))
 
     def run(
-        self, records: Sequence[FileRecord], deadline: float | None = None
+        self, records: Sized[FileRecord], deadline: float | None = None
     ) -> Generator[Step, None, None]:
         """Yield what becomes of all records, as `Workers.run` does; what the actors have written
         comes as WrittenElsewhere.
@@ -125,7 +128,7 @@ class ClusterWorkers(Workers):
                     began = now
 
     @contextmanager
-    def _dealing(self, records: Sequence[FileRecord]) -> Iterator[Dealing]:
+    def _dealing(self, records: Sized[FileRecord]) -> Iterator[Dealing]:
         sizes = {old.row.size for old in self._survey.absent}
         slices = slices_of(records, self._batch_size, self._survey.sidecars, sizes)
         useful = -(-len(records) // self._batch_size)

@@ -83,7 +83,9 @@ class SliceWorker:
                     job=job,
                     encoder=encoder,
                     points=points,
-                    writer=PointWriter(points, job.source, dimension, job.scope, job.joiner),
+                    writer=PointWriter(
+                        points, job.source, dimension, job.scope, job.joiner, job.in_full
+                    ),
                     threads=ThreadPoolExecutor(job.threads),
                 )
         return Joined(node=self._node, provider=self._held.encoder.provider_in_use)
@@ -103,7 +105,7 @@ class SliceWorker:
         held = self._held
         assert held is not None  # whoever hands out slices asked it to join
         describer = Describer(slice_.sidecars)
-        stations = Stations(held.encoder, held.job.preprocessing, describer)
+        stations = Stations(held.encoder, held.job.preprocessing, describer, held.job.in_full)
         faulty: list[Faulty] = []
         reads: list[Read] = []
         for read in held.threads.map(stations.read, slice_.records):
