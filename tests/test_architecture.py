@@ -30,6 +30,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "dhash": {"pictures.likeness"},
     "onnxruntime": {"model.onnxruntime_tower"},
     "openvino": {"model.openvino_tower"},
+    "ray": {"ingest.on_ray.door"},
     "tokenizers": {"model.text"},
     "ftfy": {"model.text"},
     "qdrant_edge": {"stores.edge", "stores.edge_filter"},
