@@ -173,6 +173,14 @@ class SlowFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActorLost:
+    """An actor of a cluster died with so many files in hand: another one reads them again."""
+
+    node: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a run did. `found` is the sum of the eight statuses, `new` to `deferred`."""
 
@@ -208,6 +216,7 @@ class Summary:
     quarantine_reasons: dict[str, int] = field(default_factory=dict)  # group -> files
     skip_reasons: dict[str, int] = field(default_factory=dict)
     standing: dict[str, int] = field(default_factory=dict)  # question -> new hits
+    nodes: dict[str, int] = field(default_factory=dict)  # of a Ray cluster -> pictures written
 
     def needs_attention(self, *, fail_on_vanished: bool) -> bool:
         """Whether the run ends with exit code 3."""
@@ -246,6 +255,7 @@ Event = (
     | FolderFault
     | EmbeddingOn
     | SlowFile
+    | ActorLost
     | BatchVerified
     | StandingHit
     | QuestionUnasked
