@@ -62,6 +62,7 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "imagecodecs": Versions(
         "2024.12.30", "2026.3.6", extra="JPEG XL: pip install 'clipindex[jxl]'"
     ),
+    "ray": Versions("2.52", "2.60.0", extra="a cluster: pip install 'clipindex[ray]'"),
     "openvino": Versions("2026.3", "2026.4.1", extra="Intel: pip install 'clipindex[openvino]'"),
 }
 # Builds of onnxruntime for other devices bring the module under a name of their own.
