@@ -94,8 +94,9 @@ def measure(data: bytes, readers: dict[str, Reader], rounds: int) -> dict[str, t
         for name, read in readers.items():
             start = time.process_time()
             image = read(data)
-            if isinstance(image, Image.Image):
-                image.load()
+            if not isinstance(image, Image.Image):
+                image = Image.fromarray(image)  # for Pillow's resize
+            image.load()
             seconds[name] = min(seconds[name], time.process_time() - start)
             pixels.setdefault(name, image.tobytes())
     first = pixels[next(iter(readers))]
