@@ -1,4 +1,4 @@
-"""HEIC pictures decoded by FFmpeg, in two thirds of libheif's time. The door to PyAV, the extra
+"""HEIC pictures decoded by FFmpeg, in three quarters of libheif's time. The door to PyAV, the extra
 `heic-fast`.
 
 HEVC leaves a decoder no choice: the planes of a sound picture are the same from both, and `ycbcr`
