@@ -65,6 +65,7 @@ NOT_RUN = {  # why a block of a page is not run here
     "needs torch and a checkpoint",
     "needs torch, the peers and an hour",
     "runs in tests/test_embedding_api.py",
+    "runs in tests/test_scale.py",
     "takes some minutes",
     "sets up a developer's environment",
     "the checks of CI themselves",

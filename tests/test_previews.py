@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 import previews_made as made
 from clipindex.errors import FileFault
-from clipindex.pictures import heic_preview, jpeg, jpeg_preview
+from clipindex.pictures import heic_preview, jpeg, jpeg_preview, previews
 from clipindex.pictures.decode import Pixels, decode
 from clipindex.pictures.exif import PictureFacts
 from clipindex.pictures.preprocessing import Geometry, Preprocessing, Way
@@ -214,6 +214,18 @@ def test_a_picture_with_any_wrong_byte_is_read_as_ever_or_refused() -> None:
             seen(bytes(bad))
         except FileFault:
             continue
+
+
+def test_want_of_memory_changes_no_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tried again later: the same bytes never get another vector because memory was short."""
+
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(previews, "find", short)
+    with pytest.raises(FileFault) as fault:
+        seen(heic(1))
+    assert fault.value.transient
 
 
 # --- JPEG ------------------------------------------------------------------------------------

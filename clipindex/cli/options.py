@@ -83,7 +83,7 @@ Workers = Annotated[
         max=1024,
         metavar="N",
         envvar="CLIPINDEX_WORKERS",
-        help="Threads that read and embed. Default: one for each core.",
+        help="Threads that read and embed (with --engine ray: actors). Default: one for each core.",
         show_default=False,
         rich_help_panel=SPEED,
     ),

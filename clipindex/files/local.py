@@ -7,7 +7,6 @@ import os
 import stat
 from functools import lru_cache
 from io import FileIO
-from operator import attrgetter
 from typing import Self
 
 from clipindex.errors import FileFault
@@ -29,7 +28,7 @@ class LocalFileSystem:
         """One `scandir`: the kinds come with the names, so that no file is touched."""
         with os.scandir(folder) as listing:
             entries = [Entry(entry.name, entry.path, _kind(entry)) for entry in listing]
-        entries.sort(key=attrgetter("name"))
+        entries.sort()  # by name: no two have the same one
         return entries
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
@@ -140,9 +139,11 @@ def _record(path: bytes, status: os.stat_result) -> FileRecord:
 
 
 def _kind(entry: os.DirEntry[bytes]) -> Kind:
-    if entry.is_symlink():
-        return "link"
     try:
+        if entry.is_file(follow_symlinks=False):
+            return "file"
+        if entry.is_symlink():
+            return "link"
         return "folder" if entry.is_dir(follow_symlinks=False) else "file"
     except OSError:  # its kind is not in the listing, and `stat` will say why
         return "file"

@@ -28,16 +28,14 @@ def sidecars_in(files: Sequence[FileRecord]) -> dict[bytes, Sidecars]:
     """Those of the pictures of one folder, by the picture's path; pictures without one are left
     out. `files` are all of the folder's."""
     by_name: dict[bytes, list[tuple[bytes, FileRecord]]] = {}
-    pictures: list[FileRecord] = []
     for file in files:
         if is_sidecar(file.path):
             name = os.path.basename(file.path)[: -len(SUFFIX)]
             by_name.setdefault(name.lower(), []).append((name, file))
-        else:
-            pictures.append(file)
     if not by_name:
         return {}
-    found = ((file.path, _beside(by_name, file.path)) for file in pictures)
+    pictures = (file.path for file in files if not is_sidecar(file.path))
+    found = ((path, _beside(by_name, path)) for path in pictures)
     return {path: sidecars for path, sidecars in found if sidecars}
 
 

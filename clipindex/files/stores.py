@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from clipindex.errors import UsageError
+from clipindex.files.addresses import WEB
 from clipindex.files.aws import CREDENTIALS_FAIL, aws_settings, keys_after
 from clipindex.files.objects import Bucket, Listed
-from clipindex.files.web import PORTS, WebHost
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -64,7 +64,9 @@ _SLOW = ("429", "503")
 def bucket_of(scheme: str, name: str) -> Bucket:
     """A bucket by its scheme and name. Raises UsageError without the extra, and for settings that
     are not usable."""
-    if scheme in PORTS:
+    if scheme.encode() in WEB:
+        from clipindex.files.web import WebHost  # a bucket needs no HTTP client
+
         return WebHost(scheme, name)
     place = f"{scheme}://{name}"
     if find_spec("obstore") is None:

@@ -14,7 +14,9 @@ def storable_time(nanoseconds: float) -> int:
     remembered by the nearest end, so that it is unchanged in the next run, too; a change from one
     such time to another is seen by the size or the change time only.
     """
-    return int(max(EARLIEST, min(LATEST, nanoseconds)))
+    if EARLIEST <= nanoseconds <= LATEST:  # two calls of `min` and `max` would take longer
+        return int(nanoseconds)
+    return EARLIEST if nanoseconds < 0 else LATEST
 
 
 def number_of(text: bytes) -> int:

@@ -246,5 +246,6 @@ def _reason(error: OSError) -> str:
 
 def _is_collection(names: set[bytes]) -> bool:
     """Whether the folder with these names is an embedded collection."""
-    has_points = b"shard" in names or any(name.startswith(b"generation-") for name in names)
-    return has_points and names >= COLLECTION_FILES
+    return names >= COLLECTION_FILES and (
+        b"shard" in names or any(name.startswith(b"generation-") for name in names)
+    )

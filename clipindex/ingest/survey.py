@@ -128,7 +128,9 @@ def _add_folder(
     result.faults += folder.faults
     result.unmatched_globs.difference_update(folder.glob_matches)
     part = scope.part
-    files = [record for record in folder.files if part.holds(record.path)]
+    files = folder.files
+    if part.of > 1:
+        files = [record for record in files if part.holds(record.path)]
     if folder.named:  # the files beside the named ones were not listed
         rows = {record.path: rows[record.path] for record in files if record.path in rows}
     elif part.of > 1:
@@ -137,11 +139,12 @@ def _add_folder(
     if not _is_unlisted(folder):  # otherwise nothing in it is known to be gone
         plan = result.plan
         sidecars = _sidecars(folder)
-        to_read, redescribed = len(plan.to_read), len(plan.redescribed)
         # Where a file could not be looked at, a sidecar may only seem to be gone.
         stamps = None if folder.faults else {path: stamp_of(s) for path, s in sidecars.items()}
-        plan_folder(plan, files, rows, versions, stamps=stamps, reread=reread, again=again)
-        for record in (*plan.to_read[to_read:], *plan.redescribed[redescribed:]):
+        changed = plan_folder(
+            plan, files, rows, versions, stamps=stamps, reread=reread, again=again
+        )
+        for record in changed:
             if record.path in sidecars:
                 result.sidecars[record.path] = sidecars[record.path]
         for path in folder.left_out:

@@ -143,7 +143,8 @@ def decode_into(
 def _preview_into(
     finish: Callable[[Decoded], T], data: bytes, opened: Opened, kind: str, size: int
 ) -> tuple[T, PictureFacts] | None:
-    """The same from a picture's preview, with the facts of the picture; None in any doubt."""
+    """The same from a picture's preview, with the facts of the picture; None in any doubt, which
+    depends on the file alone."""
     _refuse_costs(opened, opened.image.size)
     try:
         preview = previews.find(data, opened, size)
@@ -155,6 +156,8 @@ def _preview_into(
 
         made, _ = _opened_into(compared, preview.opened, kind, preview.orientation)
         facts = exif.facts(opened.image, opened.image.size, kind)
+    except MemoryError:  # another time it would be read by its preview
+        raise
     except Exception:  # whatever it is, the picture itself may be sound
         return None
     return None if made is None else (made, replace(facts, decoded=Way.PREVIEW))

@@ -77,9 +77,9 @@ def _found(data: bytes, items: Items, shortest: int) -> Preview | None:
     if not suited:
         return None
     _, thumbnail, at = max(suited)
-    shown = _as_primary(data, items, thumbnail)
+    shown = heif_items.as_primary(data, items, thumbnail)
     shown[at : at + 4] = _NO_KIND  # a thumbnail is no primary picture
-    compared = bytes(_as_primary(data, items, tile))
+    compared = bytes(heif_items.as_primary(data, items, tile))
     return Preview(thumbnail=bytes(shown), tile=compared, part=part, turns=turns)
 
 
@@ -136,12 +136,3 @@ def _middle_tile(data: bytes, items: Items, grid: Item) -> tuple[int, Part]:
             tiles.append((length, number, (left, top, right, bottom)))
     _, number, part = max(tiles)
     return number, part
-
-
-def _as_primary(data: bytes, items: Items, number: int) -> bytearray:
-    """The file with another item as its primary picture, which is no longer hidden."""
-    at, width = items.primary_at
-    changed = bytearray(data)
-    changed[at : at + width] = number.to_bytes(width, "big")
-    changed[items.items[number].flags_at] &= 0xFE
-    return changed

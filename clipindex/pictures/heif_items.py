@@ -87,6 +87,15 @@ def content(data: bytes, items: Items, item: Item, most: int) -> bytes:
     return b"".join(data[start:end] for start, end in parts)
 
 
+def as_primary(data: bytes, items: Items, number: int) -> bytearray:
+    """The file with another item as its primary picture, which is no longer hidden."""
+    at, width = items.primary_at
+    changed = bytearray(data)
+    changed[at : at + width] = number.to_bytes(width, "big")
+    changed[items.items[number].flags_at] &= 0xFE
+    return changed
+
+
 def boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
     """Boxes one after the other; the last may be cut off."""
     while at + 8 <= end:

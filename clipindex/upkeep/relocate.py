@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 
 from clipindex.collection.agreement import reconcile, row_from_payload
@@ -136,7 +135,7 @@ def _move_notes(collection: Collection, old: bytes, new: bytes) -> None:
     """Notes of quarantine and skip; a note that exists at the new path stays."""
     catalogue = collection.catalogue
     notes = [row for row in catalogue.rows() if row.state != INDEXED and is_below(row.path, old)]
-    moved = [replace(row, path=new_path(row.path, old, new), ctime_ns=None) for row in notes]
+    moved = [row._replace(path=new_path(row.path, old, new), ctime_ns=None) for row in notes]
     catalogue.carry_refusals({row.path: new_path(row.path, old, new) for row in notes})
     catalogue.write(
         [row for row in moved if catalogue.get(row.path) is None],

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import options, removal, streams, values
+from clipindex.cli.engine_options import EngineOptions, ray_options
 from clipindex.cli.origins import checked
 from clipindex.cli.results import show_dry_run
 from clipindex.cli.session import Session, command
@@ -23,7 +24,7 @@ WHICH = "Which pictures"
 WALKING = ("exclude", "include", "hidden", "follow", "one_file_system")
 
 
-@command(writes=True)
+@command(writes=True, groups=(EngineOptions,))
 def ingest(
     session: Session,
     paths: Annotated[
@@ -219,6 +220,7 @@ def ingest(
     policy = given if given != WalkPolicy() or session.typed & set(WALKING) else None
     files = _names_from(files_from, null) if files_from is not None else None
     share, tags = values.part(part), parse_tags(tag) if tag else None
+    ray = ray_options(session, provider)
     how = IngestOptions(
         batch_size=batch_size,
         reread=reread,
@@ -226,9 +228,11 @@ def ingest(
         workers=workers,
         max_seconds=values.seconds(max_duration),
         fail_on_vanished=fail_on_vanished,
+        ray=ray,
     )
     finished = session.metrics(None if dry_run else metrics_file)
-    index = session.index(model=model, preprocessing=preprocessing, provider=provider)
+    own = Provider.CPU if ray else provider  # the actors have the towers
+    index = session.index(model=model, preprocessing=preprocessing, provider=own)
     if share.of > 1 and session.server is not None and session.source is None:
         output.note("without --source each machine's files count as its own")
     if dry_run:

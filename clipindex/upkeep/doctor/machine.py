@@ -58,9 +58,11 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "mcp": Versions("2.0", "2.3.0", extra="clipindex mcp: pip install 'clipindex[mcp]'"),
     "starlette": Versions("0.49.1", "1.10.0", extra=SERVICE),
     "uvicorn": Versions("0.34", "0.54.0", extra=SERVICE),
+    "av": Versions("14.0.1", "18.1.0", extra="HEIC, faster: pip install 'clipindex[heic-fast]'"),
     "imagecodecs": Versions(
         "2024.12.30", "2026.3.6", extra="JPEG XL: pip install 'clipindex[jxl]'"
     ),
+    "ray": Versions("2.52", "2.60.0", extra="a cluster: pip install 'clipindex[ray]'"),
     "openvino": Versions("2026.3", "2026.4.1", extra="Intel: pip install 'clipindex[openvino]'"),
 }
 # Builds of onnxruntime for other devices bring the module under a name of their own.
