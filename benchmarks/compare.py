@@ -4,9 +4,9 @@
 
 Each run is a whole process. clipindex's is `clipindex ingest` into a fresh store: from files on
 disk to durable, verified points. rclip's ends with the rows of its database, another peer's with
-its vectors in memory (and in one file, for the check that they agree). Each also runs over the
+its vectors in memory (and in one file, for the check that they agree). Each also runs once over the
 first picture of each set alone, which tells its start from its work. What is missing here is left
-out, and named.
+out, and named. Ctrl-C ends the measuring; the rounds that are complete are told.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -46,8 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = Runs()
     sets = picture_sets(options, work, runs.left_out)
     programs = [*ours(options, work, runs.left_out), *peers(options, work, runs.left_out)]
-    ends = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-    alternate(programs, sets, options.rounds, work, runs, ends)
+    try:
+        alternate(programs, sets, options.rounds, work, runs)
+    except KeyboardInterrupt:
+        print("interrupted: what was measured so far follows", file=sys.stderr)
     results = gather(programs, sets, options, work, runs)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
@@ -66,9 +67,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", choices=pictures.KINDS, help=f"made pictures ({', '.join(SETS)})"
     )
-    parser.add_argument("--count", type=int, help="of pictures in a set")
+    parser.add_argument("--count", type=int, help="at most so many pictures of a set")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, help="begin no round after so many")
     parser.add_argument("--only", action="append", help="these programs and no others")
     parser.add_argument("--fp32-bundle", type=Path, help="default: random ViT-B/32, made here")
     parser.add_argument("--int8-bundle", type=Path, help="default: the same weights, made here")
@@ -88,7 +88,8 @@ def picture_sets(
     found: dict[str, list[Path]] = {}
     for kind in options.set or ([] if options.pictures else SETS):
         try:
-            found[kind] = pictures.make(kind, work / "pictures" / kind, options.count)
+            count = min(options.count or sys.maxsize, pictures.KINDS[kind].count)
+            found[kind] = pictures.make(kind, work / "pictures" / kind, count)
         except ImportError as error:
             left_out[f"the set {kind}"] = str(error)
     if options.pictures:
@@ -114,16 +115,13 @@ def alternate(
     rounds: int,
     work: Path,
     runs: Runs,
-    ends: float = float("inf"),
 ) -> None:
-    """Every program over every set, in turn, so many times; each round begins with another one.
-    One that fails on a set is left out there. No round begins after `ends` (monotonic seconds)."""
+    """Every program over every set, in turn, so many times; each round begins with another one,
+    the first round with the first picture alone. One that fails on a set is left out there."""
     for number in range(rounds):
-        if time.monotonic() > ends:
-            break
         first = number % len(programs)
         for chosen in sets:
-            for part in (first_of(chosen, work), chosen):
+            for part in (chosen,) if number else (first_of(chosen, work), chosen):
                 for program in (*programs[first:], *programs[:first]):
                     if program.suits(chosen) and _failure(program, chosen) not in runs.left_out:
                         _run_once(program, part, number, work, runs)
@@ -225,11 +223,12 @@ def _figures_of_set(
 ) -> dict[str, Any]:
     count, megabytes = len(chosen.files), sum(path.stat().st_size for path in chosen.files) / 1e6
     first = first_of(chosen, work).name
+    measured = {each.name: runs.measured[each.name, chosen.name] for each in programs}
+    complete = min(map(len, measured.values()), default=0)
+    measured = {name: each[:complete] for name, each in measured.items()}
     figures = {
-        each.name: report.figures(
-            runs.measured[each.name, chosen.name], count, runs.measured[each.name, first]
-        )
-        for each in programs
+        name: report.figures(each, count, runs.measured[name, first])
+        for name, each in measured.items()
     }
     mine = [each for each in programs if each.name.startswith("clipindex")]
     theirs = [each.name for each in programs if each.precision is None]
@@ -245,10 +244,7 @@ def _figures_of_set(
         "pictures": count,
         "megabytes": megabytes,
         "programs": {name: asdict(each) for name, each in figures.items()},
-        "runs": {
-            each.name: [asdict(run) for run in runs.measured[each.name, chosen.name]]
-            for each in programs
-        },
+        "runs": {name: [asdict(run) for run in each] for name, each in measured.items()},
         "ratios": {
             each.name: {name: report.ratios(figures[each.name], figures[name]) for name in theirs}
             for each in mine
