@@ -254,4 +254,4 @@ def _folded(path: str) -> str:
 
 def now() -> str:
     """The time as jobs name it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
