@@ -6,6 +6,7 @@ import base64
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -479,7 +480,7 @@ def test_what_waits_when_the_service_ends_is_done_at_its_next_start(
             answers = [send(caller, picture_bytes(90 + n), id=f"p{n}") for n in range(3)]
             time.sleep(0.1)
             job = caller.get(answers[0].headers["location"]).json()
-            assert job["state"] in ("queued", "running")
+            assert job["state"] == "queued"
             assert 'kind="uploads"} 3.0' in caller.get("/metrics").text
     (uploads / ".clipindex" / "jobs" / "left.bytes").write_bytes(b"nobody was told of it")
     (uploads / ".clipindex" / "jobs" / "x.json").write_bytes(b"{")
@@ -530,11 +531,37 @@ def test_a_service_that_is_killed_after_its_answer_loses_nothing(
     assert (uploads / "kept").read_bytes() == picture_bytes(100)
 
 
-def test_a_job_waits_for_its_turn_behind_a_writer(caller: Caller, store: Path) -> None:
-    with open_for_change(clipindex.Index(store).place, "ingest"):
+HOLDS = """
+import sys, clipindex
+from clipindex.collection.opening import open_for_change
+with open_for_change(clipindex.Index(sys.argv[1]).place, "ingest"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_job_waits_for_its_turn_behind_an_ingest(caller: Caller, store: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(store)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout is not None
+    with writer:
+        assert writer.stdout.readline() == "held\n"
         answer = send(caller, picture_bytes(101), id="x")
         assert answer.status_code == 202
         time.sleep(0.3)
         job = caller.get(answer.headers["location"]).json()
-        assert job["state"] in ("queued", "running")
+        assert (job["state"], job["ended"]) == ("queued", None)
+        assert count(caller) == 6
+        writer.communicate("")
+    assert ended(caller, answer)["state"] == "done"
+
+
+def test_a_job_that_could_not_be_written_is_tried_again(caller: Caller, store: Path) -> None:
+    with open_for_change(clipindex.Index(store).place, "ingest"):  # within this process
+        answer = send(caller, picture_bytes(102), id="x")
+        time.sleep(0.3)
     assert ended(caller, answer)["state"] == "done"

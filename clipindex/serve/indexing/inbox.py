@@ -149,11 +149,14 @@ class Inbox:
             self._state.notify_all()
             return job
 
-    def take(self, most: int) -> list[Job]:
-        """The next jobs, of as many different files; waits until there are any. Empty once the
-        inbox closes."""
+    def wait(self) -> None:
+        """Wait until there is a job to do, or the inbox closes."""
         with self._state:
             self._state.wait_for(lambda: self._queue or self._is_closing)
+
+    def take(self, most: int) -> list[Job]:
+        """The next jobs, of as many different files; none once the inbox closes."""
+        with self._state:
             taken: dict[str, Job] = {}
             later: list[str] = []
             while self._queue and len(taken) < most and not self._is_closing:

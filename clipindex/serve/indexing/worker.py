@@ -53,11 +53,11 @@ class Worker:
 
     def _work(self) -> None:
         while not self._stop.is_set():
+            self._inbox.wait()
+            if not self._wait_for_others():
+                return
             jobs = self._inbox.take(AT_ONCE)
             try:
-                if not self._wait_for_others():
-                    self._inbox.put_back(jobs)
-                    continue
                 self._run([job for job in jobs if self._is_in_place(job)])
                 self._stop.wait(PAUSE)
             except Exception as error:  # the thread goes on: nothing that was accepted is lost
