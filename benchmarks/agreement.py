@@ -16,11 +16,13 @@ from clipindex.stores.edge import EdgePoints
 Vectors = np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # [files, 512], rows of length 1
 
 # Mean cosines over upright pictures. ROUGHLY: one network's, whatever the decoding or precision.
-# EXACTLY: the same pixels, which holds for those that crop as torchvision does; transformers'
-# way of rounding, which fastembed shares, moves the crop of some pictures by one.
+# EXACTLY: the same pixels, which holds for those that decode in full and crop as torchvision does.
+# transformers' way of rounding, which fastembed shares, moves the crop of some pictures by one.
+# rclip decodes large JPEGs at a reduced scale, and of a HEIC it takes the thumbnail.
 ROUGHLY, NEARLY, EXACTLY = 0.99, 0.999, 0.9999
-CROP_ALIKE = {"rclip", "open_clip"}
+AS_EXACT = {"open_clip": EXACTLY, "rclip": ROUGHLY}
 ORIENTATION = 0x0112
+HEIC = (".heic", ".heif", ".hif")
 
 
 def from_store(store: Path, files: Sequence[Path]) -> Vectors:
@@ -41,12 +43,13 @@ def from_file(path: Path) -> Vectors:
 
 
 def upright(files: Sequence[Path]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Which pictures no EXIF tag turns: no peer turns any."""
-    turned = []
-    for path in files:
-        with Image.open(path) as image:
-            turned.append(image.getexif().get(ORIENTATION, 1) != 1)
-    return ~np.array(turned)
+    """Which pictures no EXIF tag turns: no peer turns any. A HEIC's container does, for all."""
+    return ~np.array([path.suffix.lower() not in HEIC and _turned(path) for path in files])
+
+
+def _turned(path: Path) -> bool:
+    with Image.open(path) as image:
+        return bool(image.getexif().get(ORIENTATION, 1) != 1)
 
 
 def table(
@@ -68,7 +71,7 @@ def table(
             exact[upright],
             name,
             theirs[upright],
-            EXACTLY if name in CROP_ALIKE else NEARLY,
+            AS_EXACT.get(name, NEARLY),
         )
         for name, theirs in vectors.items()
         if not name.startswith("clipindex")

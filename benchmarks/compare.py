@@ -3,8 +3,10 @@
     python -m benchmarks.compare [--pictures DIR] [--only NAME]... [--json FILE]
 
 Each run is a whole process. clipindex's is `clipindex ingest` into a fresh store: from files on
-disk to durable, verified points. A peer's ends with its vectors in memory (and in one file, for
-the check that they agree). What is missing here is left out, and named.
+disk to durable, verified points. rclip's ends with the rows of its database, another peer's with
+its vectors in memory (and in one file, for the check that they agree). Each also runs over the
+first picture of each set alone, which tells its start from its work. What is missing here is left
+out, and named.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import agreement, machine, measure, pictures, report
-from benchmarks.programs import OFFLINE, WORK, Pictures, Program, leavings_of, ours, peers
+from benchmarks.programs import OFFLINE, WORK, Pictures, Program, leavings_of, listed, ours, peers
 
-START = "start"  # the set of one picture, for what it costs to begin
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+HEIC = agreement.HEIC
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", *HEIC}
+SETS = ["camera", "web", "png", "phone", "home"]
 
 
 @dataclass
@@ -40,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     work: Path = options.work.resolve()
     runs = Runs()
-    sets = picture_sets(options, work)
+    sets = picture_sets(options, work, runs.left_out)
     programs = [*ours(options, work, runs.left_out), *peers(options, work, runs.left_out)]
-    alternate(programs, sets, options.rounds, work, runs)
+    ends = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    alternate(programs, sets, options.rounds, work, runs, ends)
     results = gather(programs, sets, options, work, runs)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
@@ -56,53 +61,83 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=WORK, help=f"kept between runs ({WORK})")
-    parser.add_argument("--pictures", type=Path, help="a folder of pictures, not made ones")
+    parser.add_argument("--pictures", type=Path, help="a folder of pictures, e.g. of a phone")
     parser.add_argument("--suffix", help="of --pictures those that end so, e.g. .jpg")
     parser.add_argument(
-        "--set", action="append", choices=pictures.KINDS, help="made pictures (camera, web, png)"
+        "--set", action="append", choices=pictures.KINDS, help=f"made pictures ({', '.join(SETS)})"
     )
     parser.add_argument("--count", type=int, help="of pictures in a set")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, help="begin no round after so many")
     parser.add_argument("--only", action="append", help="these programs and no others")
     parser.add_argument("--fp32-bundle", type=Path, help="default: random ViT-B/32, made here")
     parser.add_argument("--int8-bundle", type=Path, help="default: the same weights, made here")
-    parser.add_argument("--no-floor", action="store_true", help="neither roofline nor floor")
+    parser.add_argument(
+        "--no-floor",
+        action="store_true",
+        help="neither roofline nor floor, which are measured on the first set",
+    )
     parser.add_argument("--json", type=Path, help="write all figures there")
     return parser.parse_args(arguments)
 
 
-def picture_sets(options: argparse.Namespace, work: Path) -> list[Pictures]:
-    """The sets to run over, after the one of a single picture."""
+def picture_sets(
+    options: argparse.Namespace, work: Path, left_out: dict[str, str]
+) -> list[Pictures]:
+    """The sets to run over."""
     found: dict[str, list[Path]] = {}
+    for kind in options.set or ([] if options.pictures else SETS):
+        try:
+            found[kind] = pictures.make(kind, work / "pictures" / kind, options.count)
+        except ImportError as error:
+            left_out[f"the set {kind}"] = str(error)
     if options.pictures:
         folder = options.pictures.resolve()
         suffixes = {options.suffix} if options.suffix else SUFFIXES
-        files = sorted(path for path in folder.iterdir() if path.suffix in suffixes)
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
         found[folder.name] = files[: options.count]
-    kinds = options.set or ([] if options.pictures else ["camera", "web", "png"])
-    for kind in kinds:
-        found[kind] = pictures.make(kind, work / "pictures" / kind, options.count)
-    (work / "lists").mkdir(parents=True, exist_ok=True)
-    first = next(iter(found.values()))
-    return [_listed(name, files, work) for name, files in {START: first[:1], **found}.items()]
-
-
-def _listed(name: str, files: Sequence[Path], work: Path) -> Pictures:
-    listed = work / "lists" / f"{name}.txt"
-    listed.write_text("".join(f"{path}\n" for path in files), "utf-8")
-    return Pictures(name, tuple(files), listed, ("--files-from", str(listed)))
+    return [
+        listed(
+            name,
+            files,
+            work,
+            roofed=number == 0,
+            previews=any(path.suffix.lower() in HEIC for path in files),
+        )
+        for number, (name, files) in enumerate(found.items())
+    ]
 
 
 def alternate(
-    programs: Sequence[Program], sets: Sequence[Pictures], rounds: int, work: Path, runs: Runs
+    programs: Sequence[Program],
+    sets: Sequence[Pictures],
+    rounds: int,
+    work: Path,
+    runs: Runs,
+    ends: float = float("inf"),
 ) -> None:
-    """Every program over every set, in turn, so many times. One that fails is left out."""
+    """Every program over every set, in turn, so many times; each round begins with another one.
+    One that fails on a set is left out there. No round begins after `ends` (monotonic seconds)."""
     for number in range(rounds):
+        if time.monotonic() > ends:
+            break
+        first = number % len(programs)
         for chosen in sets:
-            for program in programs:
-                of = f"clipindex {program.precision}" if program.precision else program.name
-                if of not in runs.left_out and program.name not in runs.left_out:
-                    _run_once(program, chosen, number, work, runs)
+            for part in (first_of(chosen, work), chosen):
+                for program in (*programs[first:], *programs[:first]):
+                    if program.suits(chosen) and _failure(program, chosen) not in runs.left_out:
+                        _run_once(program, part, number, work, runs)
+
+
+def first_of(chosen: Pictures, work: Path) -> Pictures:
+    """The first picture of a set, for what it costs to begin."""
+    return listed(f"{chosen.name}, first", chosen.files[:1], work, of=chosen.name)
+
+
+def _failure(program: Program, chosen: Pictures) -> str:
+    """The name of what is left out when a program fails; a roof falls with its column."""
+    column = f"clipindex {program.precision}" if program.precision else program.name
+    return f"{column} on {chosen.of or chosen.name}"
 
 
 def _run_once(program: Program, chosen: Pictures, number: int, work: Path, runs: Runs) -> None:
@@ -112,13 +147,14 @@ def _run_once(program: Program, chosen: Pictures, number: int, work: Path, runs:
     log = leavings.with_suffix(".log")
     run = measure.run(program.command(chosen, leavings), log, OFFLINE)
     if run.exit_code:
-        runs.left_out[program.name] = f"exit code {run.exit_code}: {_last_words(log)}"
+        failure = f"exit code {run.exit_code}: {_last_words(log)}"
+        runs.left_out[_failure(program, chosen)] = failure
     elif program.name.startswith("clipindex") and (why := _amiss(program, chosen, log)):
-        runs.left_out[program.name] = why
+        runs.left_out[_failure(program, chosen)] = why
     else:
         runs.measured.setdefault((program.name, chosen.name), []).append(run)
     print(
-        f"round {number + 1}  {chosen.name:8}  {program.name:22}  {run.wall:6.2f} s"
+        f"round {number + 1}  {chosen.name:14}  {program.name:24}  {run.wall:6.2f} s"
         f"  {run.cpu / len(chosen.files) * 1e3:7.1f} CPU ms  {run.peak_rss_mb:5.0f} MB",
         file=sys.stderr,
         flush=True,
@@ -157,30 +193,41 @@ def gather(
     runs: Runs,
 ) -> dict[str, Any]:
     """Everything as it goes into the JSON file."""
-    last = sets[-1].name
-    there = [each for each in programs if (each.name, last) in runs.measured]
     found: dict[str, Any] = {}
-    for chosen in sets[1:]:
-        floor = None if options.no_floor else machine.floor(chosen.listed)
-        found[chosen.name] = _figures_of_set(there, chosen, runs, floor)
-        found[chosen.name]["agreement"] = _agreement_of_set(there, chosen, work)
+    done: list[Program] = []
+    for chosen in sets:
+        here = [each for each in programs if _finished(each, chosen, runs)]
+        floor = machine.floor(chosen.listed) if chosen.roofed and not options.no_floor else None
+        found[chosen.name] = _figures_of_set(here, chosen, work, runs, floor)
+        found[chosen.name]["agreement"] = _agreement_of_set(here, chosen, work)
+        done += [each for each in here if each not in done]
     return {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": machine.described(),
-        "rounds": options.rounds,
-        "versions": {each.name: each.version() for each in there if each.version},
+        "rounds": max(map(len, runs.measured.values()), default=0),
+        "versions": {each.name: each.version() for each in done if each.version},
         "left_out": runs.left_out,
         "sets": found,
     }
 
 
+def _finished(program: Program, chosen: Pictures, runs: Runs) -> bool:
+    ran = (program.name, chosen.name) in runs.measured
+    return ran and _failure(program, chosen) not in runs.left_out
+
+
 def _figures_of_set(
-    programs: Sequence[Program], chosen: Pictures, runs: Runs, floor: dict[str, Any] | None
+    programs: Sequence[Program],
+    chosen: Pictures,
+    work: Path,
+    runs: Runs,
+    floor: dict[str, Any] | None,
 ) -> dict[str, Any]:
     count, megabytes = len(chosen.files), sum(path.stat().st_size for path in chosen.files) / 1e6
+    first = first_of(chosen, work).name
     figures = {
         each.name: report.figures(
-            runs.measured[each.name, chosen.name], count, runs.measured[each.name, START]
+            runs.measured[each.name, chosen.name], count, runs.measured[each.name, first]
         )
         for each in programs
     }

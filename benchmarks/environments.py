@@ -27,19 +27,28 @@ class Needs:
     alone: tuple[str, ...] = ()
 
 
+HEIC = "pillow-heif==1.8.1"  # no peer reads HEIC on Linux by itself
 PEERS = {
-    "fastembed": Needs(("fastembed==0.9.1",)),
-    "rclip": Needs(("rclip==3.3.0",)),
+    "fastembed": Needs(("fastembed==0.9.1", HEIC)),
+    # rclip 4 asks for Python 3.12 and a numpy that has left 3.11. Its code runs on 3.11, so that
+    # every program of a comparison has the same Python.
+    "rclip": Needs(
+        (
+            *("ftfy", "huggingface-hub<2", "numpy", "onnxruntime", "pillow<14", "rawpy<0.27"),
+            *("regex", "requests", "textual<9", "tqdm", HEIC),
+        ),
+        ("rclip==4.0.8", "textual-image==0.14.1"),
+    ),
     "sentence-transformers": Needs(
-        (TORCH, "sentence-transformers==6.2.0", "pillow"), (TORCHVISION,)
+        (TORCH, "sentence-transformers==6.2.0", "pillow", HEIC), (TORCHVISION,)
     ),
     # open_clip asks for a torchvision, and that for a torch, of their own choice.
     "open_clip": Needs(
-        (TORCH, "ftfy", "huggingface_hub", "pillow", "regex", "safetensors", "timm", "tqdm"),
+        (TORCH, "ftfy", "huggingface_hub", "pillow", "regex", "safetensors", "timm", "tqdm", HEIC),
         ("open_clip_torch==3.3.0", TORCHVISION),
     ),
 }
-TELLING = ("onnxruntime", "torch", "transformers", "pillow", "numpy")
+TELLING = ("onnxruntime", "torch", "transformers", "pillow", "pillow_heif", "numpy")
 
 
 class Unavailable(Exception):
@@ -60,7 +69,7 @@ def python_of(peer: str, folder: Path) -> Path:
     venv.create(place, with_pip=True, clear=True)
     _install(python, *needs.whole)
     if needs.alone:
-        _install(python, "--no-deps", *needs.alone)
+        _install(python, "--no-deps", "--ignore-requires-python", *needs.alone)
     finished.write_text(wanted, "utf-8")
     return python
 
@@ -91,9 +100,9 @@ def _install(python: Path, *what: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("peers", nargs="*", choices=[[], *PEERS], default=list(PEERS))
+    parser.add_argument("peers", nargs="*", choices=[[], *PEERS], default=[])
     options = parser.parse_args()
-    for peer in options.peers:
+    for peer in options.peers or PEERS:
         try:
             print(peer, versions(python_of(peer, options.folder), peer))
         except Unavailable as error:

@@ -3,13 +3,14 @@
     python peer.py NAME --weights FOLDER --files LIST --out VECTORS.npy --threads N
 
 LIST holds one path a line; VECTORS.npy is float32 [files, 512] in that order. Nothing of
-clipindex is imported here.
+clipindex is imported here. No peer reads HEIC on Linux by itself: they are given Pillow's plugin.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 BATCH = 25
+HEIC = (".heic", ".heif", ".hif")
 RCLIP_BATCH = 8  # its own default
 
 
@@ -32,34 +34,30 @@ def fastembed(weights: Path, files: list[str], threads: int) -> Any:
 
 
 def rclip(weights: Path, files: list[str], threads: int) -> Any:  # noqa: ARG001 - it takes all cores
-    """Its loaders, preprocessing and model class; it ships a model of 256 pixels, so size and
-    session are replaced. Its database is left out."""
-    from rclip import main, model, model_download
+    """Its whole indexing, to the rows of its database. It ships a model of 256 pixels, so size and
+    session are replaced. It walks folders, so the files come as links in one."""
+    from rclip import db, main, model, model_download
     from rclip.utils import preprocess
 
     preprocess.IMAGE_SIZE = 224
     session = model_download._load_onnx_session(str(weights / "onnx" / "model.onnx"))
     model_download.load_visual_query_session = lambda: session
-    indexer: Any = main.RClip(model.Model(), None, RCLIP_BATCH, None)
-    vectors: dict[str, Any] = {}
-    batch: list[tuple[str, Any]] = []
-
-    def flush() -> None:
-        if batch:
-            paths, images = zip(*batch, strict=True)
-            features = indexer._model.compute_preprocessed_image_features(
-                list(images), for_indexing=True
-            )
-            vectors.update(zip(paths, features, strict=True))
-            batch.clear()
-
-    items = ((path, {"modified_at": 0.0, "size": 0}) for path in files)
-    for path, _, _, image in indexer._load_images(items):
-        batch.append((path, image))
-        if len(batch) == RCLIP_BATCH:
-            flush()
-    flush()
-    return np.stack([vectors[path] for path in files])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "pictures")
+        folder.mkdir()
+        links = [folder / f"{number:06d}{Path(path).suffix}" for number, path in enumerate(files)]
+        for link, path in zip(links, files, strict=True):
+            link.symlink_to(path)
+        database = db.DB(Path(name, "db.sqlite3"))
+        indexer = main.RClip(model.Model(), database, RCLIP_BATCH, None)
+        indexer.ensure_index(str(folder))
+        rows = {
+            row["filepath"]: np.frombuffer(row["vector"], np.float32)
+            for row in database.get_image_vectors_by_dir_path(str(folder))
+        }
+        indexer.close()
+        database.close()
+    return np.stack([rows[str(link)] for link in links])
 
 
 def sentence_transformers(weights: Path, files: list[str], threads: int) -> Any:
@@ -112,6 +110,14 @@ def import_torchvision(torch: Any) -> None:
             del sys.modules[name]
 
 
+def register_heic(files: list[str]) -> None:
+    """As their users have to, where there is such a file."""
+    if any(path.lower().endswith(HEIC) for path in files):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
 KEPT: list[Any] = []  # operators last as long as the object that named them
 
 
@@ -137,6 +143,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
     files = options.files.read_text("utf-8").splitlines()
+    register_heic(files)
     vectors = np.asarray(PEERS[options.name](options.weights, files, options.threads))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     np.save(options.out, (vectors / lengths).astype(np.float32))

@@ -9,27 +9,39 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from benchmarks import environments, machine, measure, pictures
+from clipindex.pictures.preprocessing import Preprocessing
 
 WORK = Path(platformdirs.user_cache_dir("clipindex")) / "benchmarks"
 HERE = Path(__file__).parent
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """A set: its files, as a list on disk too, and the arguments that name them to clipindex."""
+    """Files to run over, as a list on disk too: a whole set, or the first picture of one."""
 
     name: str
     files: tuple[Path, ...]
     listed: Path
-    arguments: tuple[str, ...]
+    of: str = ""  # the set that this is the first picture of
+    roofed: bool = False  # roofline and floor are measured on this set
+    previews: bool = False  # it has HEICs, whose previews clipindex can be told to take
 
 
-@dataclass(frozen=True)
+def listed(name: str, files: Sequence[Path], work: Path, **more: Any) -> Pictures:
+    """With the list written."""
+    path = work / "lists" / f"{name}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{file}\n" for file in files), "utf-8")
+    return Pictures(name=name, files=tuple(files), listed=path, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """Something that is run over a set; its vectors, if any, can be asked for afterwards."""
 
@@ -37,33 +49,55 @@ class Program:
     command: Callable[[Pictures, Path], list[str]]  # the folder is for what the run leaves
     precision: str | None = None  # of clipindex and its roofs
     version: Callable[[], dict[str, str]] | None = None
+    suits: Callable[[Pictures], bool] = lambda _: True
 
 
 def ours(options: argparse.Namespace, work: Path, left_out: dict[str, str]) -> list[Program]:
-    """clipindex in each precision, each followed by its roof."""
+    """clipindex in each precision, each followed by its roof; in the end with previews."""
     bundle = options.fp32_bundle or weights(work) / "bundle"
     columns: dict[str, tuple[Path, list[str]]] = {
         "fp32": (bundle, []),
         "bf16": (bundle, ["--provider", "openvino"]),
     }
-    if _wanted("clipindex int8", options):
+    if not options.only or any(name.startswith("clipindex int8") for name in options.only):
         try:
             columns["int8"] = (options.int8_bundle or int8_bundle(work), [])
         except environments.Unavailable as error:
             left_out["clipindex int8"] = str(error)
     programs = []
     for precision, (model, extra) in columns.items():
-        name = f"clipindex {precision}"
-        programs.append(Program(name, _ingest(model, extra), precision, machine.our_versions))
+        programs.append(_clipindex(precision, "", model, extra))
         if not options.no_floor:
-            programs.append(Program(f"roof {precision}", _roof(model, extra), precision))
+            roof = _roof(model, extra)
+            programs.append(
+                Program(name=f"roof {precision}", command=roof, precision=precision, suits=_roofed)
+            )
+    if "previews" in list(Preprocessing):
+        for precision, (model, extra) in columns.items():
+            how = [*extra, "--preprocessing", "previews"]
+            programs.append(_clipindex(precision, ", previews", model, how))
     return [program for program in programs if _wanted(program.name, options)]
+
+
+def _clipindex(precision: str, how: str, bundle: Path, extra: Sequence[str]) -> Program:
+    return Program(
+        name=f"clipindex {precision}{how}",
+        command=_ingest(bundle, extra),
+        precision=precision,
+        version=machine.our_versions,
+        suits=(lambda chosen: chosen.previews) if how else (lambda _: True),
+    )
+
+
+def _roofed(chosen: Pictures) -> bool:
+    return chosen.roofed
 
 
 def _ingest(bundle: Path, extra: Sequence[str]) -> Callable[[Pictures, Path], list[str]]:
     def command(chosen: Pictures, leavings: Path) -> list[str]:
         where = ["--store", str(leavings), "--model", str(bundle.resolve()), "--json"]
-        return [sys.executable, "-m", "clipindex", "ingest", *chosen.arguments, *where, *extra]
+        files = ["--files-from", str(chosen.listed)]
+        return [sys.executable, "-m", "clipindex", "ingest", *files, *where, *extra]
 
     return command
 
@@ -116,7 +150,7 @@ def _peer(name: str, python: Path, folder: Path) -> Program:
         out = ["--files", str(chosen.listed), "--out", str(leavings / "vectors.npy")]
         return [*script, *out, "--threads", str(machine.cores())]
 
-    return Program(name, command, version=lambda: environments.versions(python, name))
+    return Program(name=name, command=command, version=lambda: environments.versions(python, name))
 
 
 def _wanted(name: str, options: argparse.Namespace) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -12,11 +12,13 @@ from benchmarks.measure import Measured
 
 @dataclass(frozen=True)
 class Figures:
-    """Medians of one program's runs over one set of pictures."""
+    """Medians of one program's runs over one set of pictures, and of one over its first alone."""
 
     pictures_per_second: float
     cpu_ms: float  # a picture, of the whole process
     cpu_ms_more: float | None  # each further picture: the start and the first one taken off
+    cpu_ms_more_of_rounds: tuple[float, ...]  # the same of every round
+    start_cpu: float | None  # seconds, of the run over the first picture
     wall: float  # seconds of the whole process
     wall_more: float | None
     peak_rss_mb: float
@@ -27,17 +29,23 @@ class Figures:
 def figures(runs: Sequence[Measured], pictures: int, starts: Sequence[Measured]) -> Figures:
     """Medians of `runs` over so many pictures; `starts` are runs over a single one."""
     wall, cpu = median(run.wall for run in runs), median(run.cpu for run in runs)
-    cpu_more = wall_more = None
+    cpu_more = wall_more = start = None
+    rounds: tuple[float, ...] = ()
     if starts and pictures > 1:
-        cpu_more = (cpu - median(run.cpu for run in starts)) / (pictures - 1) * 1e3
+        start = median(run.cpu for run in starts)
+        rounds = tuple((run.cpu - start) / (pictures - 1) * 1e3 for run in runs)
+        cpu_more = median(rounds)
         wall_more = wall - median(run.wall for run in starts)
         if min(cpu_more, wall_more) <= 0:  # too few pictures, or too much noise, to tell
             cpu_more = wall_more = None
+            rounds = ()
     loads = [run.others for run in runs if run.others is not None]
     return Figures(
         pictures_per_second=pictures / wall,
         cpu_ms=cpu / pictures * 1e3,
         cpu_ms_more=cpu_more,
+        cpu_ms_more_of_rounds=rounds,
+        start_cpu=start,
         wall=wall,
         wall_more=wall_more,
         peak_rss_mb=median(run.peak_rss_mb for run in runs),
@@ -47,13 +55,18 @@ def figures(runs: Sequence[Measured], pictures: int, starts: Sequence[Measured])
 
 
 def ratios(ours: Figures, theirs: Figures) -> dict[str, float | None]:
-    """How many times as much a peer takes."""
-    more = None
+    """How many times as much a peer takes: of the medians, and the least and most of the rounds."""
+    more = least = most = None
     if ours.cpu_ms_more and theirs.cpu_ms_more:
         more = theirs.cpu_ms_more / ours.cpu_ms_more
+        pairs = zip(ours.cpu_ms_more_of_rounds, theirs.cpu_ms_more_of_rounds, strict=True)
+        of_rounds = [second / first for first, second in pairs]
+        least, most = min(of_rounds), max(of_rounds)
     return {
         "cpu": theirs.cpu_ms / ours.cpu_ms,
         "cpu_more": more,
+        "cpu_more_least": least,
+        "cpu_more_most": most,
         "pictures_per_second": ours.pictures_per_second / theirs.pictures_per_second,
         "peak_rss": theirs.peak_rss_mb / ours.peak_rss_mb,
     }
@@ -83,42 +96,85 @@ def floor_ms(floor: dict[str, Any], precision: str, megabytes_a_picture: float) 
 
 def tables(results: dict[str, Any]) -> str:
     """All results of a comparison as Markdown."""
-    machine, sets = results["machine"], results["sets"]
+    machine = results["machine"]
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB"
     parts = [f"{where}; {machine['system']}; {results['date']}"]
-    parts += [_set_tables(name, found, results) for name, found in sets.items()]
+    for head, table in overview(results).items():
+        parts += [f"### {head}", table]
     parts += [f"Left out: {name}: {why}" for name, why in results["left_out"].items()]
     parts.append("Versions: " + "; ".join(_versions(results["versions"])))
     return "\n\n".join(parts)
 
 
-def _set_tables(name: str, found: dict[str, Any], results: dict[str, Any]) -> str:
-    programs, columns = found["programs"], list(found["ratios"])
-    head = (
-        f"### {name}: {found['pictures']} pictures, {found['megabytes']:.0f} MB, "
-        f"median of {results['rounds']}"
+def overview(results: dict[str, Any]) -> dict[str, str]:
+    """The tables of a comparison by name; a figure's least and most of the rounds in brackets."""
+    sets = results["sets"]
+    columns = dict.fromkeys(
+        name for found in sets.values() for name, peers in found["ratios"].items() if peers
     )
+    first = next(iter(sets))
+    made = {"sets": _sets_table(sets), "cost": _cost_table(sets)}
+    made |= {f"to {column}": _ratio_table(sets, column) for column in columns}
+    made["whole"] = _whole_table(sets[first])
+    if sets[first]["roofline"]:
+        made["roofline"] = _roof_table(sets[first])
+    made["agreement"] = _agreement_table(sets)
+    return made
+
+
+def _sets_table(sets: dict[str, Any]) -> str:
+    rows = [
+        [name, str(found["pictures"]), _number(found["megabytes"], 0)]
+        for name, found in sets.items()
+    ]
+    return _markdown(["set", "pictures", "MB"], rows)
+
+
+def _cost_table(sets: dict[str, Any]) -> str:
+    """CPU ms of each further picture."""
+    programs = dict.fromkeys(
+        name for found in sets.values() for name in found["programs"] if name[:4] != "roof"
+    )
+    return _by_set(sets, programs, lambda found, name: _cost(found["programs"].get(name)))
+
+
+def _cost(figures: dict[str, Any] | None) -> str:
+    if figures is None or figures["cpu_ms_more"] is None:
+        return ""
+    rounds = figures["cpu_ms_more_of_rounds"]
+    return f"{figures['cpu_ms_more']:.1f} ({min(rounds):.0f}–{max(rounds):.0f})"
+
+
+def _ratio_table(sets: dict[str, Any], column: str) -> str:
+    """CPU of each further picture, as a multiple of one column of clipindex."""
+    ratios = {name: found["ratios"].get(column, {}) for name, found in sets.items()}
+    chosen = {name: found for name, found in sets.items() if ratios[name]}
+    programs = dict.fromkeys(name for peers in ratios.values() for name in peers)
+    return _by_set(chosen, programs, lambda found, name: _ratio(found["ratios"][column].get(name)))
+
+
+def _ratio(ratio: dict[str, float | None] | None) -> str:
+    if ratio is None or ratio["cpu_more"] is None:
+        return ""
+    least, most = ratio["cpu_more_least"], ratio["cpu_more_most"]
+    return f"{ratio['cpu_more']:.2f} ({least:.2f}–{most:.2f})"
+
+
+def _whole_table(found: dict[str, Any]) -> str:
     rows = [
         [
             program,
             _number(each["pictures_per_second"], 1),
             _number(each["cpu_ms"], 1),
-            _number(each["cpu_ms_more"], 1),
+            _number(each["start_cpu"], 1),
             _number(each["peak_rss_mb"], 0),
-            *(_both(found["ratios"][column].get(program)) for column in columns),
             _number(each["others"], 2),
         ]
-        for program, each in programs.items()
+        for program, each in found["programs"].items()
         if not program.startswith("roof")
     ]
-    first = ["program", "pictures/s", "CPU ms", "each further", "peak MB"]
-    against = [f"CPU to {column}" for column in columns]
-    parts = [head, _markdown([*first, *against, "others, cores"], rows)]
-    if found["roofline"]:
-        parts.append(_roof_table(found))
-    if found["agreement"]:
-        parts.append(_agreement_table(found["agreement"]))
-    return "\n\n".join(parts)
+    head = ["program", "pictures/s", "CPU ms a picture", "first picture, CPU s", "peak MB"]
+    return _markdown([*head, "others, cores"], rows)
 
 
 def _roof_table(found: dict[str, Any]) -> str:
@@ -137,18 +193,29 @@ def _roof_table(found: dict[str, Any]) -> str:
     return _markdown(head, rows)
 
 
-def _agreement_table(agreement: list[dict[str, Any]]) -> str:
-    rows = [
-        [
-            f"{each['first']} and {each['second']}",
-            str(each["pictures"]),
-            _number(each["mean"], 5),
-            _number(each["least"], 5),
-            ("" if each["agrees"] else "NO: ") + f"mean at least {each['wanted']}",
-        ]
-        for each in agreement
-    ]
-    return _markdown(["vectors", "upright pictures", "mean cosine", "least", "wanted"], rows)
+def _agreement_table(sets: dict[str, Any]) -> str:
+    """Mean cosines, and the least, over the upright pictures of each set."""
+    pairs = {
+        f"{each['first']} and {each['second']}": (each["first"], each["second"])
+        for found in sets.values()
+        for each in found["agreement"]
+    }
+
+    def cell(found: dict[str, Any], name: str) -> str:
+        for each in found["agreement"]:
+            if (each["first"], each["second"]) == pairs[name]:
+                apart = "" if each["agrees"] else f" NO: mean at least {each['wanted']}"
+                return f"{each['mean']:.5f} ({each['least']:.4f}){apart}"
+        return ""
+
+    return _by_set(sets, pairs, cell)
+
+
+def _by_set(
+    sets: dict[str, Any], names: Iterable[str], cell: Callable[[dict[str, Any], str], str]
+) -> str:
+    rows = [[name, *(cell(found, name) for found in sets.values())] for name in names]
+    return _markdown(["", *sets], rows)
 
 
 def _versions(versions: dict[str, dict[str, str]]) -> list[str]:
@@ -162,14 +229,6 @@ def rows_table(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows of one kind as Markdown; figures to three places, fields that a row lacks empty."""
     head = list(dict.fromkeys(name for row in rows for name in row))
     return _markdown(head, [[_cell(row.get(name, "")) for name in head] for row in rows])
-
-
-def _both(ratio: dict[str, float | None] | None) -> str:
-    """`2.3 (1.9)`: of whole processes, and of each further picture."""
-    if ratio is None:
-        return ""
-    more = ratio["cpu_more"]
-    return _number(ratio["cpu"], 2) + ("" if more is None else f" ({more:.2f})")
 
 
 def _cell(value: object) -> str:

@@ -1,11 +1,13 @@
 """What many pictures, many unchanged files and many points cost.
 
-    python -m benchmarks.scale [--only memory|plan|query] [--json FILE]
+    python -m benchmarks.scale [--only memory|plan|dry-run|query|start] [--json FILE]
 
-memory: peak memory of an ingest of 500 and of 5,000 pictures.
-plan:   an ingest of 100,000 files that are all unchanged, beside `find -printf` over them.
-query:  a text query as a process of its own at 10,000, 100,000 and 300,000 points, and the
-        engine's search alone: exact, and with the index that it can build.
+memory:  peak memory of an ingest of 500 and of 5,000 pictures.
+plan:    an ingest of 100,000 files that are all unchanged, beside `find -printf` over them.
+dry-run: `ingest --dry-run` of 100,000 and of 1,000,000 files that were never indexed.
+query:   a text query as a process of its own at 10,000, 100,000 and 500,000 points, and the
+         engine's search alone: exact, and with the index that it can build.
+start:   commands that do next to nothing.
 
 Stores are filled through clipindex's own layers with made vectors, in clusters as CLIP's are.
 """
@@ -40,12 +42,14 @@ from clipindex.stores.payload import make_payload
 from clipindex.stores.points import Point, Vector
 from clipindex.stores.verified import write_verified
 
+PARTS = ("memory", "plan", "dry-run", "start", "query")
 AT_ONCE = 1000  # points written together
 CLUSTERS = 500
 TIGHTNESS = 1.0  # length of a cluster's centre beside noise of length 1
 FACTS = PictureFacts(4000, 3000, "JPEG")
 PER_FOLDER = 1000
-MEMORY, PLAN, QUERY = (500, 5_000), 100_000, (10_000, 100_000, 300_000)
+MEMORY, PLAN, QUERY = (500, 5_000), 100_000, (10_000, 100_000, 500_000)
+DRY_RUN = (100_000, 1_000_000)
 INDEXED_UP_TO = 100_000  # points at which the engine's index is tried
 
 
@@ -57,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts: dict[str, Callable[[], Any]] = {
         "memory": lambda: memory(options.memory, bundle, work),
         "plan": lambda: plan(options.plan, bundle, work, options.rounds),
+        "dry-run": lambda: dry_run(options.dry_run, work),
+        "start": lambda: start(bundle, work, options.rounds),
         "query": lambda: query(options.query, bundle, work, options.rounds, options.index_up_to),
     }
     results: dict[str, Any] = {
@@ -78,9 +84,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--work", type=Path, default=WORK, help="kept between runs")
     parser.add_argument("--fp32-bundle", type=Path, help="default: random ViT-B/32, made here")
-    parser.add_argument("--only", action="append", choices=["memory", "plan", "query"])
+    parser.add_argument("--only", action="append", choices=PARTS)
     parser.add_argument("--memory", type=int, nargs="+", default=MEMORY, metavar="PICTURES")
     parser.add_argument("--plan", type=int, default=PLAN, metavar="FILES")
+    parser.add_argument("--dry-run", type=int, nargs="+", default=DRY_RUN, metavar="FILES")
     parser.add_argument("--query", type=int, nargs="+", default=QUERY, metavar="POINTS")
     parser.add_argument("--index-up-to", type=int, default=INDEXED_UP_TO, metavar="POINTS")
     parser.add_argument("--rounds", type=int, default=5)
@@ -144,6 +151,44 @@ def plan(count: int, bundle: Path, work: Path, rounds: int) -> list[dict[str, An
     ]
 
 
+def dry_run(counts: Sequence[int], work: Path) -> list[dict[str, Any]]:
+    """CPU and peak memory of planning an ingest of empty files, a thousand to a folder."""
+    rows: list[dict[str, Any]] = []
+    for count in counts:
+        tree = work / f"empty-{count}"
+        for number in range(count):
+            path = tree / f"{number // PER_FOLDER:04d}" / f"IMG_{number:07d}.jpg"
+            if number % PER_FOLDER == 0:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        run = clipindex(work, "ingest", str(tree), "--dry-run", store=fresh(work))
+        rows.append({"files": count, "CPU s": run.cpu, "peak MB": run.peak_rss_mb})
+    return rows
+
+
+def start(bundle: Path, work: Path, rounds: int) -> list[dict[str, Any]]:
+    """CPU of commands whose work is next to nothing; of a query that was asked before, too."""
+    store = work / "store-of-start"
+    records = (FileRecord(b"/photographs/%d.jpg" % n, 1, 1, 1) for n in range(1000))
+    shutil.rmtree(store, ignore_errors=True)
+    fill(FolderPlace(store), bundle, records, np.random.default_rng(0))
+    lines = (["--version"], ["--help"], ["status"], ["query", "a dog on a beach"])
+    rows = []
+    for line in lines:
+        where = [] if line[0].startswith("-") else ["--store", str(store)]
+        command = [sys.executable, "-m", "clipindex", *line, *where]
+        runs = [measure.run(command, work / "start.log", OFFLINE) for _ in range(rounds + 1)][1:]
+        rows.append(
+            {
+                "command": " ".join(line),
+                "CPU s": median(run.cpu for run in runs),
+                "seconds": median(run.wall for run in runs),
+                "peak MB": median(run.peak_rss_mb for run in runs),
+            }
+        )
+    return rows
+
+
 def make_tree(tree: Path, count: int) -> Iterator[FileRecord]:
     """Files of one byte, a thousand to a folder, as a walk would report them."""
     for number in range(count):
@@ -169,7 +214,8 @@ def query(
         records = (FileRecord(os.fsencode(name), 1, 1, 1) for name in names)
         fill(FolderPlace(store), bundle, records, rng)
         there = count
-        runs = [clipindex(work, "query", "a dog on a beach", store=store) for _ in range(rounds)]
+        texts = (f"a dog on beach {number} of {count}" for number in range(rounds))
+        runs = [clipindex(work, "query", text, store=store) for text in texts]  # each a new one
         engine = measured_here(["search", str(FolderPlace(store).shard)], work)
         row = {
             "points": count,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.files.walk import WalkPolicy as WalkPolicy
     from clipindex.index import Index as Index
     from clipindex.ingest.dry_run import DryRun as DryRun
+    from clipindex.ingest.events import ActorLost as ActorLost
     from clipindex.ingest.events import EmbeddingOn as EmbeddingOn
     from clipindex.ingest.events import Event as Event
     from clipindex.ingest.events import FileDone as FileDone
@@ -54,6 +55,8 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import Untouched as Untouched
     from clipindex.ingest.options import IngestOptions as IngestOptions
     from clipindex.ingest.options import PruneOptions as PruneOptions
+    from clipindex.ingest.options import RayOptions as RayOptions
+    from clipindex.ingest.options import Redecode as Redecode
     from clipindex.ingest.prunable import Kept as Kept
     from clipindex.ingest.prunable import Prunable as Prunable
     from clipindex.ingest.prunable import PrunePlan as PrunePlan
@@ -119,11 +122,11 @@ _EXPORTS = {  # module -> its public names
     "index": "Index",
     "ingest.dry_run": "DryRun",
     "ingest.events": (
-        "EmbeddingOn Event FileDone FileVanished FolderFault OldCollectionFed "
+        "ActorLost EmbeddingOn Event FileDone FileVanished FolderFault OldCollectionFed "
         "PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning "
         "SlowFile Status Summary Undescribed Untouched"
     ),
-    "ingest.options": "IngestOptions PruneOptions",
+    "ingest.options": "IngestOptions PruneOptions RayOptions Redecode",
     "ingest.prunable": "Kept Prunable PrunePlan",
     "ingest.prune": "PruneReport",
     "ingest.scope": "Part",

@@ -122,6 +122,19 @@ def _own_environment(
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Emptied after a test that passed; its name stays taken, for what is cached by path."""
+    failed = request.session.testsfailed
+    yield tmp_path
+    if request.session.testsfailed == failed:
+        for entry in tmp_path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> Model:
     """The tiny random CLIP of tests/data/tiny, loaded."""
@@ -192,8 +205,10 @@ def one_load(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A state folder of the test's own, and short pauses before a server is asked again."""
+    """A state folder of the test's own, short pauses before a server is asked again, and no
+    warning (an error here) of an answer that takes seconds on a busy machine."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(connection, "SILENT_FOR", 60.0)
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(label, "LOOKS", (0.0, 0.05, 0.2))
     monkeypatch.setattr(label, "SETTLED", 0.2)

@@ -20,6 +20,7 @@ from clipindex.collection.opening import open_for_change
 from clipindex.ingest.events import PointsMissing
 from clipindex.stores.edge import EdgePoints
 from conftest import TINY, ingest, make_pictures, picture_bytes, run_clipindex
+from copies import copied
 from test_ingest import same_state, stored
 
 KILL = "os.kill(os.getpid(), 9)"
@@ -160,12 +161,12 @@ def test_a_shard_from_an_older_backup_gets_its_missing_points_again(
     photos = tmp_path / "photos"
     paths = make_pictures(photos, 2)
     ingest(index, photos)
-    shutil.copytree(index.place.folder / "shard", tmp_path / "backup")
+    copied(index.place.folder / "shard", tmp_path / "backup")
     make_pictures(photos / "more", 2, first_seed=2)
     paths[0].write_bytes(picture_bytes(50))
     ingest(index, photos)
     shutil.rmtree(index.place.folder / "shard")
-    shutil.copytree(tmp_path / "backup", index.place.folder / "shard")
+    copied(tmp_path / "backup", index.place.folder / "shard")
     run = run_clipindex("reindex", "--store", index.place.store)
     assert run.code == 0
     assert "2 of 4 remembered pictures are gone from the collection" in run.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,16 @@ def test_figures_are_medians_and_the_start_is_told_apart() -> None:
     assert found.cpu_ms == pytest.approx(16 / 101 * 1e3)
     assert found.cpu_ms_more == pytest.approx((16 - 4) / 100 * 1e3)
     assert found.wall_more == pytest.approx(12 - 1.5)
+
+
+def test_every_round_has_a_figure_of_its_own_and_a_ratio() -> None:
+    ours = report.figures([run_of(9, 10), run_of(9, 20), run_of(9, 30)], 11, [run_of(1, 0)])
+    theirs = report.figures([run_of(9, 20), run_of(9, 20), run_of(9, 90)], 11, [run_of(1, 0)])
+    assert ours.cpu_ms_more_of_rounds == pytest.approx((1000, 2000, 3000))
+    found = report.ratios(ours, theirs)
+    assert found["cpu_more"] == pytest.approx(1)
+    assert found["cpu_more_least"] == pytest.approx(1)
+    assert found["cpu_more_most"] == pytest.approx(3)
 
 
 def test_ratios_are_above_one_where_the_peer_takes_more() -> None:
@@ -83,6 +94,28 @@ def test_the_same_pictures_are_made_each_time(tmp_path: Path) -> None:
         assert 0.29e6 < image.width * image.height < 0.31e6
 
 
+def test_a_home_library_has_its_stated_shares() -> None:
+    home = pictures.KINDS["home"].sorts
+    shares = [pictures.CAMERA, pictures.PHONE, pictures.SCREEN, pictures.SMALL]
+    assert [home.count(sort) for sort in shares] == [11, 5, 2, 2]
+    assert pictures.KINDS["home"].count % len(home) == 0
+
+
+def test_screenshots_and_pictures_of_a_phone_are_the_same_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    small = replace(pictures.PHONE, megapixels=(0.7, 0.7))
+    monkeypatch.setitem(pictures.KINDS, "phone", pictures.Kind((small, pictures.SCREEN), 4))
+    first, again = (pictures.make("phone", tmp_path / name) for name in ("a", "b"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    assert [path.suffix for path in first] == [".heic", ".png", ".heic", ".png"]
+    for path in first[::2]:
+        picture = heif.open_heif(path)
+        assert picture.info["tiling"]["tile_width"] == pictures.TILE
+        assert picture.info["thumbnails"][0] in pictures.THUMBNAILS
+
+
 def test_vectors_that_differ_are_called_so() -> None:
     ours = np.eye(4, 512, dtype=np.float32)
     turned = np.roll(ours, 1, axis=0)
@@ -109,11 +142,25 @@ def test_clipindex_alone_gives_a_table_and_json(
     assert code == 0
     table = capsys.readouterr().out
     assert "| clipindex fp32 |" in table
+    assert "| photographs | 8 |" in table
     found = json.loads((tmp_path / "found.json").read_text("utf-8"))
     (chosen,) = found["sets"].values()
     assert chosen["pictures"] == 8
     assert chosen["programs"]["clipindex fp32"]["cpu_ms"] > 0
     assert found["left_out"] == {}
+
+
+def test_what_fails_on_one_set_stays_in_the_others(tmp_path: Path) -> None:
+    def command(chosen: programs.Pictures, _: Path) -> list[str]:
+        return [sys.executable, "-c", f"raise SystemExit({chosen.name == 'bad'})"]
+
+    program = programs.Program(name="one", command=command)
+    sets = [programs.listed(name, [tmp_path], tmp_path) for name in ("good", "bad")]
+    runs = compare.Runs()
+    compare.alternate([program], sets, 2, tmp_path, runs)
+    assert list(runs.left_out) == ["one on bad"]
+    assert len(runs.measured["one", "good"]) == 2
+    assert ("one", "bad") not in runs.measured
 
 
 @pytest.mark.slow

@@ -25,10 +25,10 @@ CROP = Geometry(224, "crop")
 
 
 def fault(data: bytes) -> str:
-    began = time.monotonic()
+    began = time.process_time()  # which other processes do not lengthen
     with pytest.raises(FileFault) as caught:
         decode(data, CROP, Preprocessing.DCT_SCALED)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     return caught.value.reason
 
 

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -61,6 +60,7 @@ rows = st.builds(
     reason=st.none() | st.text(st.characters(codec="utf-8")),
     decoders=st.none() | st.text(st.characters(codec="utf-8")),
     transient=st.booleans(),
+    described=st.integers(0, 9),
 )
 
 
@@ -80,7 +80,7 @@ def test_rows_come_back_as_they_were_written(catalogue: Catalogue, written: list
 
 
 def test_a_path_that_is_not_utf8_is_a_path(catalogue: Catalogue) -> None:
-    row = replace(ROW, path=b"/caf\xe9/\xff\xfe.jpg")
+    row = ROW._replace(path=b"/caf\xe9/\xff\xfe.jpg")
     catalogue.write([row])
     assert catalogue.get(row.path) == row
     assert catalogue.in_folder(b"/caf\xe9") == {row.path: row}
@@ -88,7 +88,7 @@ def test_a_path_that_is_not_utf8_is_a_path(catalogue: Catalogue) -> None:
 
 
 def test_a_file_in_the_root_folder_is_a_file(catalogue: Catalogue) -> None:
-    row = replace(ROW, path=b"/1.jpg")
+    row = ROW._replace(path=b"/1.jpg")
     catalogue.write([row])
     assert catalogue.in_folder(b"/") == {row.path: row}
 
@@ -104,7 +104,7 @@ def test_what_was_written_is_there_after_reopening(place: Path) -> None:
 
 def test_a_newer_row_replaces_the_older(catalogue: Catalogue) -> None:
     catalogue.write([ROW])
-    newer = replace(ROW, size=1, sha256=None, state=QUARANTINED, reason="damaged")
+    newer = ROW._replace(size=1, sha256=None, state=QUARANTINED, reason="damaged")
     catalogue.write([newer])
     assert list(catalogue.rows()) == [newer]
     assert catalogue.indexed_copies(b"\x01" * 32, 9) == []
@@ -113,15 +113,15 @@ def test_a_newer_row_replaces_the_older(catalogue: Catalogue) -> None:
 def test_a_path_taken_out_and_put_in_at_once_is_in(catalogue: Catalogue) -> None:
     """A file moved over another: the old path goes, the new row stays."""
     catalogue.write([ROW])
-    catalogue.write([replace(ROW, size=5)], gone=[ROW.path, b"/never/there"])
-    assert list(catalogue.rows()) == [replace(ROW, size=5)]
+    catalogue.write([ROW._replace(size=5)], gone=[ROW.path, b"/never/there"])
+    assert list(catalogue.rows()) == [ROW._replace(size=5)]
     catalogue.write(gone=[ROW.path])
     assert catalogue.get(ROW.path) is None
 
 
 def test_a_folder_holds_its_own_files_not_those_below(catalogue: Catalogue) -> None:
     paths = [b"/p/1.jpg", b"/p/2.jpg", b"/p/q/3.jpg", b"/pq/4.jpg"]
-    catalogue.write([replace(ROW, path=path) for path in paths])
+    catalogue.write([ROW._replace(path=path) for path in paths])
     assert set(catalogue.in_folder(b"/p")) == {b"/p/1.jpg", b"/p/2.jpg"}
     assert catalogue.in_folder(b"/") == {}
     assert catalogue.indexed_by_folder() == {b"/p": 2, b"/p/q": 1, b"/pq": 1}
@@ -129,10 +129,10 @@ def test_a_folder_holds_its_own_files_not_those_below(catalogue: Catalogue) -> N
 
 def test_files_with_the_same_content_come_in_path_order(catalogue: Catalogue) -> None:
     paths = [b"/b/1.jpg", b"/a/2.jpg", b"/a/1.jpg", b"/a/b/0.jpg"]
-    catalogue.write([replace(ROW, path=path) for path in paths])
-    catalogue.write([replace(ROW, path=b"/other.jpg", sha256=b"\x02" * 32)])
-    catalogue.write([replace(ROW, path=b"/none.jpg", sha256=None)])
-    catalogue.write([replace(ROW, path=b"/bad.jpg", state=QUARANTINED)])
+    catalogue.write([ROW._replace(path=path) for path in paths])
+    catalogue.write([ROW._replace(path=b"/other.jpg", sha256=b"\x02" * 32)])
+    catalogue.write([ROW._replace(path=b"/none.jpg", sha256=None)])
+    catalogue.write([ROW._replace(path=b"/bad.jpg", state=QUARANTINED)])
     copies = catalogue.indexed_copies(b"\x01" * 32, 9)
     assert copies == [b"/a/1.jpg", b"/a/2.jpg", b"/a/b/0.jpg", b"/b/1.jpg"]
     assert catalogue.indexed_copies(b"\x01" * 32, 2) == copies[:2]
@@ -143,12 +143,12 @@ def test_only_a_lasting_refusal_by_these_decoders_stands_for_a_content(
     catalogue: Catalogue,
 ) -> None:
     digest = b"\x01" * 32
-    bad = replace(ROW, state=QUARANTINED, reason="damaged", decoders="2")
+    bad = ROW._replace(state=QUARANTINED, reason="damaged", decoders="2")
     for row in (
-        replace(bad, decoders="1"),
-        replace(bad, transient=True),
-        replace(bad, state=SKIPPED),
-        replace(bad, sha256=b"\x02" * 32),
+        bad._replace(decoders="1"),
+        bad._replace(transient=True),
+        bad._replace(state=SKIPPED),
+        bad._replace(sha256=b"\x02" * 32),
     ):
         catalogue.write([row])
         assert catalogue.refusal(digest, "2") is None
@@ -172,7 +172,7 @@ def test_what_is_known_of_a_content_is_found_without_reading_its_other_copies(
 
 def test_a_move_is_known_until_its_old_path_is_gone(catalogue: Catalogue) -> None:
     catalogue.begin_moves({b"/a": b"/b", b"/c": b"/d"})
-    catalogue.write([replace(ROW, path=b"/b")], gone=[b"/a"])
+    catalogue.write([ROW._replace(path=b"/b")], gone=[b"/a"])
     assert catalogue.begun_moves() == {b"/c": b"/d"}
     catalogue.forget_moves()
     assert catalogue.begun_moves() == {}
@@ -190,7 +190,7 @@ def test_counts_are_by_state(catalogue: Catalogue) -> None:
     assert catalogue.counts() == {}
     states = [INDEXED] * 3 + [QUARANTINED] * 2 + [SKIPPED]
     catalogue.write(
-        [replace(ROW, path=b"/p/%d" % n, state=state) for n, state in enumerate(states)]
+        [ROW._replace(path=b"/p/%d" % n, state=state) for n, state in enumerate(states)]
     )
     assert catalogue.counts() == {INDEXED: 3, QUARANTINED: 2, SKIPPED: 1}
     assert catalogue.indexed_by_folder() == {b"/p": 3}
@@ -201,11 +201,11 @@ def test_counts_are_by_state(catalogue: Catalogue) -> None:
 
 def test_a_write_that_fails_leaves_everything_as_it_was(catalogue: Catalogue) -> None:
     catalogue.write([ROW])
-    broken = replace(ROW, path=b"/p/3.jpg", state=None)  # type: ignore[arg-type]
+    broken = ROW._replace(path=b"/p/3.jpg", state=None)  # type: ignore[arg-type]
     with pytest.raises((sqlite3.Error, StoreError)):
-        catalogue.write([replace(ROW, path=b"/p/2.jpg"), broken], gone=[ROW.path])
+        catalogue.write([ROW._replace(path=b"/p/2.jpg"), broken], gone=[ROW.path])
     assert list(catalogue.rows()) == [ROW]
-    catalogue.write([replace(ROW, path=b"/p/2.jpg")])
+    catalogue.write([ROW._replace(path=b"/p/2.jpg")])
     assert catalogue.counts() == {INDEXED: 2}
 
 
@@ -264,7 +264,7 @@ def test_threads_read_while_one_writes(catalogue: Catalogue) -> None:
         reader.start()
     for number in range(30):
         pair = (b"/p/%d.jpg" % number, b"/p/%d-copy.jpg" % number)
-        catalogue.write([replace(ROW, path=path) for path in pair])
+        catalogue.write([ROW._replace(path=path) for path in pair])
     stop.set()
     for reader in readers:
         reader.join()
@@ -337,7 +337,7 @@ def test_the_counts_of_a_run_are_written_with_its_rows_or_not_at_all(catalogue: 
     catalogue.begin_run("2026-01-01T00:00:00+00:00")
     catalogue.count(to_read=9)
     catalogue.write([ROW], done={"done": 2, "written": 1})
-    wrong = replace(ROW, path=b"/p/other.jpg", size=cast("int", object()))
+    wrong = ROW._replace(path=b"/p/other.jpg", size=cast("int", object()))
     with pytest.raises(StoreError):
         catalogue.write([wrong], done={"done": 5})
     catalogue.write(done={"done": 1})
@@ -399,7 +399,7 @@ def test_a_damaged_catalogue_is_a_store_error_that_says_what_to_do(
 def test_damage_found_later_is_a_store_error_as_well(place: Path) -> None:
     """The first page is whole, the others are not: the file opens, its rows cannot be read."""
     catalogue = Catalogue(place)
-    catalogue.write([replace(ROW, path=b"/p/%d.jpg" % n) for n in range(2000)])
+    catalogue.write([ROW._replace(path=b"/p/%d.jpg" % n) for n in range(2000)])
     catalogue.close()
     data = place.read_bytes()
     place.write_bytes(data[:4096] + b"\xa5" * (len(data) - 4096))
@@ -472,13 +472,13 @@ def test_the_number_of_points_is_that_of_the_latest_run_that_noted_it(catalogue:
 def test_only_the_last_fifty_paths_are_the_newest_and_only_while_they_are_indexed(
     catalogue: Catalogue,
 ) -> None:
-    rows = [replace(ROW, path=b"/p/%03d.jpg" % number) for number in range(120)]
+    rows = [ROW._replace(path=b"/p/%03d.jpg" % number) for number in range(120)]
     for start in range(0, 120, 30):
         batch = rows[start : start + 30]
         catalogue.write(batch, newest=[row.path for row in batch])
     catalogue.write([rows[0]])  # its point was not written
     assert sorted(row.path for row in catalogue.newest()) == [row.path for row in rows[70:]]
-    catalogue.write([replace(rows[119], state=QUARANTINED)], gone=[rows[118].path])
+    catalogue.write([rows[119]._replace(state=QUARANTINED)], gone=[rows[118].path])
     assert len(catalogue.newest()) == 48
 
 

@@ -30,7 +30,8 @@ BATCH_FIELDS = {"type", "points", "ids", "verified"}
 STATUSES = ("new", "changed", "duplicate", "moved", "unchanged", "quarantined", "skipped")
 SUMMARY_FIELDS = {
     *("type", "found", *STATUSES, "newly_quarantined", "deferred", "left_out", "vanished"),
-    *("points", "embedded", "written", "seconds", "pictures_per_second", "model", "provider"),
+    *("points", "embedded", "by_preview", "written"),
+    *("seconds", "pictures_per_second", "model", "provider"),
     *("store", "collection", "exit_code", "tagged", "newly_vanished", "vanished_notes"),
     *("pruned", "accepted", "quarantine_reasons", "skip_reasons", "standing"),
 }

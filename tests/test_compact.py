@@ -71,13 +71,6 @@ def test_a_compacted_collection_has_the_same_points_and_takes_less_room(
     assert wasteful.query("a cat")
 
 
-def test_a_compacted_shard_keeps_the_indexes_of_tags(wasteful: clipindex.Index) -> None:
-    place = place_of(wasteful)
-    wasteful.compact()
-    with closing(EdgePoints(place.shard, 8, make=False)) as points:
-        assert "tag_year" in points.indexed_fields()
-
-
 STEPS = {
     "while it is copied": (EdgePoints, "upsert", "before"),
     "before the old one is set aside": (replacing, "sync_tree", "before"),

@@ -25,6 +25,7 @@ from clipindex.errors import ContractMismatch, ModelError
 from clipindex.model.bundle import MANIFEST, Bundle, open_bundle
 from clipindex.stores.address import Server
 from conftest import TINY, ingest, make_pictures
+from copies import copied
 from qdrant_double import Double
 
 Change = Callable[[dict[str, Any]], object]
@@ -98,7 +99,7 @@ def pictures(indexed: Path) -> Path:
 @pytest.fixture
 def collection(indexed: Path, tmp_path: Path) -> clipindex.Index:
     """The three pictures indexed with the tiny bundle, a copy for each test."""
-    shutil.copytree(indexed / "store", tmp_path / "store")
+    copied(indexed / "store", tmp_path / "store")
     return clipindex.Index(tmp_path / "store", model=str(TINY))
 
 

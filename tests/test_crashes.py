@@ -37,8 +37,8 @@ from clipindex.files.replacing import size_on_disk
 from clipindex.stores.edge import EdgePoints
 
 SEED = 20
-KILLS = 50
-EVERY = {"store": 7, "catalogue": 31, "files": 61}  # so many calls apart
+KILLS = 30
+EVERY = {"store": 11, "catalogue": 47, "files": 97}  # so many calls apart
 WAYS = 4  # each fourth of scene, border and way to fail: all of each
 SIZE = Size(few=12, many=30)
 ROOM = 2 << 30  # bytes in memory that make it the place for what needs no disk

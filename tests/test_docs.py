@@ -42,6 +42,7 @@ from handbook.blocks import Block, blocks, pages, session  # noqa: E402
 from handbook.compare import alike, differences  # noqa: E402
 from handbook.render import MEASURED, RECORDED, RECORDING, SPEED, rendered  # noqa: E402
 from handbook.speed_chart import chart  # noqa: E402
+from handbook.speed_tables import TABLE, with_tables  # noqa: E402
 from handbook.terminal import Screen  # noqa: E402
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -64,6 +65,7 @@ NOT_RUN = {  # why a block of a page is not run here
     "needs torch and a checkpoint",
     "needs torch, the peers and an hour",
     "runs in tests/test_embedding_api.py",
+    "runs in tests/test_scale.py",
     "takes some minutes",
     "sets up a developer's environment",
     "the checks of CI themselves",
@@ -150,6 +152,15 @@ def test_ci_takes_its_commands_from_the_readme() -> None:
         assert mark in script
 
 
+def test_what_ci_leaves_out_for_other_libraries_exists() -> None:
+    """pytest says nothing of a file to be ignored that is not there."""
+    listed = re.search(r"^of_no_library=\((.*?)^\)", read(".ci/run"), re.M | re.S)
+    assert listed is not None
+    names = listed[1].split()
+    assert names == sorted(set(names))
+    assert all((ROOT / "tests" / f"test_{name}").is_file() for name in names)
+
+
 def test_a_page_is_taken_apart_into_blocks() -> None:
     page = (
         "<!-- setup: clipindex ingest . -->\n\n<!-- exit: 3 -->\n```console\n$ false \\\n"
@@ -190,6 +201,19 @@ def test_the_recording_shows_its_commands_and_the_cat() -> None:
 
 def test_the_chart_is_drawn_from_the_measured_figures() -> None:
     assert SPEED.read_text("utf-8") == chart(json.loads(MEASURED.read_text("utf-8")))
+
+
+def test_the_tables_hold_the_measured_figures() -> None:
+    page = DOCS["speed.md"]
+    assert len(TABLE.findall(page)) >= 5
+    assert with_tables(page, json.loads(MEASURED.read_text("utf-8"))) == page
+
+
+def test_the_readme_says_what_was_measured() -> None:
+    measured = json.loads(MEASURED.read_text("utf-8"))["sets"]["camera"]["programs"]
+    section = README[README.index("## How fast") : README.index("## From Python")]
+    for program in ("clipindex fp32", "clipindex int8", "rclip"):
+        assert f"{measured[program]['cpu_ms_more']:.0f} ms" in section, program
 
 
 def anchors(page: str) -> set[str]:

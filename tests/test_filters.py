@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import qdrant_edge
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,6 +27,8 @@ from clipindex.collection.sharing.asking import AskedPoints, NoAnswer
 from clipindex.errors import UsageError
 from clipindex.search import filter_texts
 from clipindex.search.dates import span
+from clipindex.search.query import search
+from clipindex.search.terms import Query
 from clipindex.stores import edge_search, server_search, shard_lookup
 from clipindex.stores.address import Server
 from clipindex.stores.connection import WRITING, Connection
@@ -165,7 +168,7 @@ def filled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> P
         monkeypatch.setattr(edge_search, "IDS_AT_MOST", 2)
         monkeypatch.setattr(edge_search, "PAGES", (5, 10))
     if request.param == "edge, no lookup":
-        monkeypatch.setattr(shard_lookup.ShardLookup, "ready", lambda _: None)
+        monkeypatch.setattr(shard_lookup.ShardLookup, "ready", lambda *_, **__: None)
     store: EdgePoints = request.getfixturevalue("embedded")
     return store
 
@@ -280,14 +283,64 @@ def test_pictures_of_earlier_versions_have_an_orientation_too(tmp_path: Path) ->
         assert store.search(POINTS[1].vector, limit=1, only=Filter(differs=(("format", "X"),)))
 
 
-def test_a_query_without_a_filter_opens_no_lookup(tmp_path: Path) -> None:
-    with closing(EdgePoints(tmp_path / "shard", 512)) as store:
-        store.upsert(POINTS[:3])
+def test_a_shard_of_an_earlier_version_loses_its_indexes_with_the_first_batch(
+    tmp_path: Path,
+) -> None:
+    """They are read whole at each open; the lookup file answers without them."""
+    shard, below = tmp_path / "shard", Filter(equals=(("folders", "/photos"),))
+    with closing(EdgePoints(shard, 512)) as store:
+        store.upsert(POINTS[:10])
+        for field in ("folders", "sha256"):
+            kind = qdrant_edge.PayloadSchemaType.Keyword
+            index = qdrant_edge.UpdateOperation.create_field_index(field, kind)
+            store._shard.update(index)
         store.flush()
-    (tmp_path / "shard" / "lookup.sqlite").unlink()
-    with closing(EdgePoints(tmp_path / "shard", 512)) as store:
-        store.search(POINTS[0].vector, limit=1, only=Filter(equals=(("folders", "/photos"),)))
-    assert not (tmp_path / "shard" / "lookup.sqlite").exists()
+    (shard / "lookup.sqlite").unlink()
+    with closing(EdgePoints(shard, 512)) as store:
+        assert len(ids(store, below)) == 10
+        assert not (shard / "lookup.sqlite").exists()
+        store.upsert(POINTS[10:11])
+        store.flush()
+    with closing(EdgePoints(shard, 512)) as store:
+        assert store._shard.info().payload_schema == {}
+        assert len(ids(store, below)) == 11
+        digest = str(POINTS[10].payload["sha256"])
+        assert ids(store, Filter(equals=(("sha256", digest),))) == {POINTS[10].id.int}
+
+
+def test_copies_are_found_without_a_lookup_that_would_first_have_to_be_made(
+    tmp_path: Path,
+) -> None:
+    shard = tmp_path / "shard"
+    with closing(EdgePoints(shard, 512)) as store:
+        store.upsert(POINTS[:10])
+        store.flush()
+    (shard / "lookup.sqlite").unlink()
+    with closing(EdgePoints(shard, 512)) as store:
+        (hit,) = search(store, Query(POINTS[3].vector), QueryOptions(limit=1))
+        assert hit.id == str(POINTS[3].id)
+    assert rows_in(shard) == 0
+    with closing(EdgePoints(shard, 512)) as store:
+        assert len(ids(store, PORTRAIT)) > 0
+    assert rows_in(shard) == 10
+
+
+def rows_in(shard: Path) -> int:
+    with closing(sqlite3.connect(shard / "lookup.sqlite")) as file:
+        (count,) = file.execute("SELECT count(*) FROM points").fetchone()
+    return int(count)
+
+
+def test_a_lookup_file_that_is_no_database_is_made_anew(tmp_path: Path) -> None:
+    shard = tmp_path / "shard"
+    with closing(EdgePoints(shard, 512)) as store:
+        store.upsert(POINTS[:10])
+        store.flush()
+    (shard / "lookup.sqlite").write_bytes(b"x" * 10_000)
+    for is_mended in (False, True):
+        with closing(EdgePoints(shard, 512)) as store:
+            assert len(ids(store, PORTRAIT)) > 0
+            assert (store._lookup.ready() is not None) == is_mended
 
 
 # --- a server --------------------------------------------------------------------------------

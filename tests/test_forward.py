@@ -6,6 +6,7 @@ import lzma
 import os
 import sqlite3
 import tarfile
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ import clipindex
 from clipindex.collection import schema
 from clipindex.errors import StoreError
 from conftest import TINY, ingest, reconciles, run_clipindex, unpack
+from copies import copied
 
 DATA = Path(__file__).parent / "data"
 MADE_IN = Path("/srv/clipindex-test/photos")  # where the pictures were when the store was made
@@ -23,17 +25,29 @@ COMMITS = ("8b08e4c",)
 ENGINES = ("0.8.0",)  # qdrant-edge-py, before the one that clipindex asks for
 
 
-@pytest.fixture(params=COMMITS)
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module", params=COMMITS)
+def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders `store`, `export` and `photos` as clipindex of that commit left them."""
-    _unpack(f"store-{request.param}.tar.xz", tmp_path)
-    _restore_times(tmp_path, MADE_IN)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("unpacked")
+    _unpack(f"store-{request.param}.tar.xz", folder)
+    _restore_times(folder, MADE_IN)
+    return folder
+
+
+@pytest.fixture
+def old(unpacked: Path, tmp_path: Path) -> Path:
+    """A copy of what an earlier version left."""
+    return copied(unpacked, tmp_path)
 
 
 def _unpack(name: str, folder: Path) -> None:
-    with lzma.open(DATA / name) as file, tarfile.open(fileobj=file) as tar:
-        unpack(tar, folder)
+    with (
+        tempfile.TemporaryDirectory() as whole,
+        lzma.open(DATA / name) as file,
+        tarfile.open(fileobj=file) as tar,
+    ):
+        unpack(tar, Path(whole))
+        copied(Path(whole), folder)
 
 
 def _restore_times(folder: Path, made_in: Path) -> None:

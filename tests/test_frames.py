@@ -27,6 +27,9 @@ SEVERAL = [picture(number) for number in range(1, 9)]
 
 
 def animation(kind: str, pictures: list[Image.Image], **options: object) -> bytes:
+    if kind == "GIF":  # an octree takes a tenth of what the usual way to a palette does
+        octree = Image.Quantize.FASTOCTREE
+        pictures = [frame.quantize(256, octree) for frame in pictures]
     if kind == "AVIF":
         options = {"speed": 10, **options}
     if kind == "WEBP":
@@ -44,7 +47,7 @@ def test_four_frames_at_even_distances_stand_for_an_animation(kind: str) -> None
     assert seen.shape == (4, 224, 224, 3)
     for frame, number in zip(seen, (0, 2, 4, 6), strict=True):
         still = pixels(encoded(SEVERAL[number], "PNG")).astype(int)
-        assert np.abs(frame - still).mean() < 8
+        assert np.abs(frame - still).mean() < 12  # a GIF has 256 colours
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -108,9 +111,9 @@ def test_a_frame_beyond_the_screen_ends_the_animation() -> None:
 def test_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     small = [picture(number % 9, (32, 24)) for number in range(1000)]
     data = animation("GIF", small)
-    began = time.monotonic()
+    began = time.process_time()
     assert len(pixels(data)) == 4
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     monkeypatch.setattr(frames, "MOST_PIXELS", 320 * 240 * 2)
     assert len(pixels(animation("GIF", SEVERAL))) == 2
 

@@ -51,10 +51,10 @@ def same_state(one: clipindex.Index, other: clipindex.Index) -> bool:
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Counts files opened, pictures embedded and points written, on the real objects."""
     counts = {"opened": 0, "embedded": 0, "written": 0}
-    from clipindex.ingest import workers
+    from clipindex.ingest import stations
     from clipindex.stores.edge import EdgePoints
 
-    read, embed, upsert = workers.read_content, Model.encode_images, EdgePoints.upsert
+    read, embed, upsert = stations.read_content, Model.encode_images, EdgePoints.upsert
 
     def counting_read(path):  # type: ignore[no-untyped-def]
         counts["opened"] += 1
@@ -68,7 +68,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         counts["written"] += len(points)
         return upsert(self, points)
 
-    monkeypatch.setattr(workers, "read_content", counting_read)
+    monkeypatch.setattr(stations, "read_content", counting_read)
     monkeypatch.setattr(Model, "encode_images", counting_embed)
     monkeypatch.setattr(EdgePoints, "upsert", counting_upsert)
     return counts

@@ -375,7 +375,7 @@ def test_a_query_says_busy_within_a_second_and_names_the_holder(indexed: clipind
     with held(indexed) as holder:
         start = time.monotonic()
         done = run_clipindex(*run)
-        assert time.monotonic() - start < 5  # with the start of the process, on a busy machine
+        assert time.monotonic() - start < 9  # a writer waits for ten
         assert (done.code, done.out) == (11, "")
         assert f"ingest, process {holder.pid}, since 20" in done.err
         assert "try again" in done.err

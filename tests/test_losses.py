@@ -17,6 +17,7 @@ from clipindex.files.identity import point_id
 from clipindex.ingest.events import PointsMissing
 from clipindex.stores.edge import EdgePoints
 from conftest import TINY, ingest, make_pictures, picture_bytes, run_clipindex
+from copies import copied
 from qdrant_double import Double
 from test_ingest import stored
 from test_server import on
@@ -196,11 +197,11 @@ def test_an_embedded_shard_from_before_a_rename_is_noticed(
     photos = tmp_path / "photos"
     make_pictures(photos / "2019", 3)
     ingest(index, photos)
-    shutil.copytree(index.place.folder / "shard", tmp_path / "backup")
+    copied(index.place.folder / "shard", tmp_path / "backup")
     (photos / "2019").rename(photos / "Summer 2019")
     ingest(index, photos)
     shutil.rmtree(index.place.folder / "shard")
-    shutil.copytree(tmp_path / "backup", index.place.folder / "shard")
+    copied(tmp_path / "backup", index.place.folder / "shard")
     assert losses(ingest(index, photos)) == [PointsMissing(3, 3)]
     assert {Path(path).parent.name for path in stored(index)} == {"Summer 2019"}
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from conftest import (
     run_clipindex,
     unprivileged,
 )
+from copies import copied
 from qdrant_double import Double
 from test_cli import clip, in_terminal
 from test_ingest import same_state, stored
@@ -576,16 +578,16 @@ def test_forget_without_prune_keeps_the_points(index: clipindex.Index, photos: P
 
 # --- kills, faults ---------------------------------------------------------------------------
 
+# Forks for each store and number that it reads: Python and the engine start once.
 DYING = """
-import os, sys
+import json, os, sys
 import clipindex
 from clipindex.collection.catalogue import Catalogue
 from clipindex.stores.edge import EdgePoints
 from clipindex.upkeep import prune as room
 
-store, call, nth = sys.argv[1:4]
+left = [0]
 room.POINTS_AT_ONCE = 2
-left = [int(nth)]
 
 def dying(method):
     def called(*args, **named):
@@ -599,16 +601,43 @@ for name in ("delete", "flush", "retrieve", "count"):
     setattr(EdgePoints, name, dying(getattr(EdgePoints, name)))
 for name in ("write", "finish_run", "forget_root", "forget_folders"):
     setattr(Catalogue, name, dying(getattr(Catalogue, name)))
-index = clipindex.Index(store)
-index.prune() if call == "prune" else index.forget_and_prune(call)
+
+def run(store, call, nth):
+    left[0] = nth
+    index = clipindex.Index(store)
+    index.prune() if call == "prune" else index.forget_and_prune(call)
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            run(*json.loads(line))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+@pytest.fixture
+def dies() -> Iterator[Callable[..., int]]:
+    """Prunes or forgets, killed at a step; the exit code."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", DYING], **pipes) as process:  # type: ignore[call-overload]
+
+        def run(store: Path, call: str, step: int) -> int:
+            process.stdin.write(json.dumps([str(store), call, step]) + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield run
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("call", ["prune", "forget"])
 def test_a_kill_at_any_step_loses_nothing_and_a_second_call_finishes(
-    photos: Path, tmp_path: Path, call: str
+    photos: Path, tmp_path: Path, call: str, dies: Callable[..., int]
 ) -> None:
     if call == "prune":
         remove(*sorted((photos / "a").iterdir())[:5])
@@ -618,9 +647,8 @@ def test_a_kill_at_any_step_loses_nothing_and_a_second_call_finishes(
     steps = 0
     for steps in range(1, 60):
         copy = tmp_path / f"store-{steps}"
-        shutil.copytree(tmp_path / "store", copy)
-        run = [sys.executable, "-c", DYING, str(copy), target, str(steps)]
-        code = subprocess.run(run, check=False).returncode
+        copied(tmp_path / "store", copy)
+        code = dies(copy, target, steps)
         killed = clipindex.Index(copy, model=str(TINY))
         assert names(killed, photos) >= expected
         if code == 0:

@@ -479,7 +479,7 @@ def test_who_says_nothing_or_half_of_it_is_cut(
         answer = line.recv(4096) if status else b""
         assert status in answer
         assert is_cut(line)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 20
 
 
 def test_who_says_it_byte_by_byte_is_cut(index: clipindex.Index) -> None:
@@ -487,10 +487,10 @@ def test_who_says_it_byte_by_byte_is_cut(index: clipindex.Index) -> None:
     with listening(index, limits=limits) as url, closing(raw(url)) as line:
         start = time.monotonic()
         with suppress(OSError):
-            while time.monotonic() - start < 8:
+            while time.monotonic() - start < 40:
                 line.sendall(b"x")
                 time.sleep(0.05)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 20
 
 
 def test_two_hundred_connections_keep_nobody_out(index: clipindex.Index) -> None:

@@ -533,11 +533,11 @@ def test_the_server_says_how_long_to_wait(double: Double, kind: str) -> None:
     client = Connection(Server(double.url), RetryPolicy(5, 10.0))
     started = time.monotonic()
     client.call("asking", server_requests.version)
-    assert 0.9 < time.monotonic() - started < 3.5
+    assert 0.9 < time.monotonic() - started < 9
     double.fail(kind, value=60)
     with pytest.raises(StoreError, match="too many requests"):
         client.call("asking", server_requests.version)
-    assert time.monotonic() - started < 5  # a minute is more than this caller's patience
+    assert time.monotonic() - started < 20  # a minute is more than this caller's patience
     client.close()
 
 

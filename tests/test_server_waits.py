@@ -135,7 +135,7 @@ def test_an_interrupt_ends_the_wait_at_once(
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
         assert process.wait(30) == 130
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
 
 def test_the_words_of_a_server_that_denies_access_are_shown() -> None:

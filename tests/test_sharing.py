@@ -307,7 +307,7 @@ def test_a_user_who_may_not_ask_is_told_so(reachable: Path) -> None:
         start = time.monotonic()
         with pytest.raises(CollectionBusy, match="only the user who started it") as refusal:
             index.query("a dog")
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 9
         assert "ingest, process" in refusal.value.message
         assert "as that user" in refusal.value.hint
 
@@ -437,7 +437,7 @@ def test_where_no_socket_can_be_made_a_query_says_busy_and_the_run_goes_on(
         start = time.monotonic()
         with pytest.raises(CollectionBusy, match=r"test, process .*; it answers no queries"):
             indexed.query("a dog")
-        assert time.monotonic() - start < 5  # 0.8 on an idle machine
+        assert time.monotonic() - start < 9  # 0.8 on an idle machine
         assert collection.points.count() == 3
 
 
@@ -603,7 +603,7 @@ def test_a_second_writer_waits_as_long_as_it_is_told_and_names_the_first(
     with held(indexed.place.lock, "ingest"):
         start = time.monotonic()
         done = run_clipindex(*run, "--wait", "0")
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 9
         assert done.code == 11
         assert f"ingest, process {os.getpid()}, since 20" in done.err
         assert "--wait" in done.err

@@ -28,6 +28,7 @@ from clipindex.errors import StoreError
 from clipindex.search.hits import Hit
 from clipindex.search.terms import Term, TermKind
 from conftest import picture, picture_bytes, run_clipindex
+from copies import copied
 from test_cli import photos, store
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def test_nothing_found_is_a_sheet_that_says_so(store: Path, tmp_path: Path) -> N
 
 def test_duplicates_are_a_sheet_of_groups_with_the_best_marked(store: Path, tmp_path: Path) -> None:
     file = tmp_path / "sheet.html"
-    own = shutil.copytree(store, tmp_path / "store")
+    own = copied(store, tmp_path / "store")
     ended = run_clipindex("duplicates", "--exact", "--html", file, "--store", own)
     assert (ended.code, ended.out) == (0, "")
     page = Read(file.read_text("utf-8"))

@@ -41,6 +41,7 @@ from clipindex.upkeep.switch import filling, run
 from clipindex.upkeep.switch.rehearse import RehearseOptions
 from clipindex.upkeep.switch.report import SwitchOptions
 from conftest import OTHER_DIMENSION, TINY, ingest, loaded, make_other, make_pictures, picture_bytes
+from copies import copied
 
 pytestmark = pytest.mark.usefixtures("one_load")
 
@@ -528,7 +529,7 @@ def test_killed_before_any_step_the_live_collection_is_whole_and_the_same_comman
             words = command.replace("MODEL", other).split()
             for step in steps:
                 shutil.rmtree(store, ignore_errors=True)
-                shutil.copytree(tmp_path / "store", store)
+                copied(tmp_path / "store", store)
                 kill(warm, store, words, step)
                 assert paths_in(struck) == everything
                 finish(command)

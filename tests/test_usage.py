@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from typer.testing import CliRunner
 import clipindex
 from clipindex.cli.app import COMMANDS, app
 from conftest import TINY, Ended, make_pictures, run_clipindex
+from copies import copied
 
 ERROR_FIELDS = {"type", "code", "kind", "message", "path", "hint"}
 
@@ -357,7 +357,7 @@ def test_a_path_of_the_wrong_kind_is_named_for_what_it_is(
     (tmp_path / "broken").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")
     where = [] if line.startswith("demo") else ["--store", tmp_path / "copy"]
-    shutil.copytree(store, tmp_path / "copy")
+    copied(store, tmp_path / "copy")
     with contextlib.chdir(tmp_path):
         done = clip(*line.split(), *where)
     assert (done.code, said in done.err) == (code, True), done.err

@@ -12,6 +12,7 @@ import numpy as np
 from clipindex.cli.output import Output
 from clipindex.cli.query_terms import read_terms
 from clipindex.errors import FileFault, UsageError
+from clipindex.files.addresses import name_host
 from clipindex.files.durable import write_durably
 from clipindex.files.identity import display_path, resolve_root
 from clipindex.files.user_folders import expand_user
@@ -56,6 +57,7 @@ def _item(term: Term) -> Item:
             raise UsageError("a term is an empty text", hint="name something to embed")
         return Item(text=value)
     path = resolve_root(value)
+    name_host(path)
     name = display_path(path)
     check_is_file(path, name)
     try:

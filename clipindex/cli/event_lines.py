@@ -9,6 +9,7 @@ from typing import Any
 
 from clipindex.cli.words import count_of, totals_of
 from clipindex.ingest.events import (
+    ActorLost,
     EmbeddingOn,
     Event,
     FileDone,
@@ -102,6 +103,13 @@ def standing_line(event: StandingHit) -> str:
     return f"'{event.question}' found {event.path} (score {event.score:.4f}{z}){tagged}"
 
 
+def lost_line(event: ActorLost) -> str:
+    return (
+        f"an actor on node {event.node} died; {count_of(event.files, 'file')} it had in hand: "
+        "read again"
+    )
+
+
 def unasked_line(event: QuestionUnasked) -> str:
     return f"the standing question '{event.question}' waits for the next run: {event.reason}"
 
@@ -119,6 +127,8 @@ def note_line(event: Event) -> str | None:
             return fed_line(event)
         case QuestionUnasked():
             return unasked_line(event)
+        case ActorLost():
+            return lost_line(event)
     return None
 
 
@@ -153,6 +163,7 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     OldCollectionFed: fed_line,
     StandingHit: standing_line,
     QuestionUnasked: unasked_line,
+    ActorLost: lost_line,
     SlowFile: lambda event: f"still reading {event.path} after {event.seconds:.0f} s",
     RunFinished: lambda event: f"finished: {totals(event.summary)}",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from urllib.parse import quote
 
@@ -47,5 +46,7 @@ def _terminal_has_links() -> bool:
 
 
 def _host() -> str:
+    import socket  # only a terminal asks
+
     name = socket.gethostname()
     return name if name.replace("-", "").replace(".", "").isalnum() and name.isascii() else ""

@@ -28,6 +28,7 @@ FILES = "clipindex_run_files"
 POINTS = "clipindex_points"
 QUARANTINED = "clipindex_quarantined_files"
 VANISHED = "clipindex_vanished_files"
+NODES = "clipindex_run_node_pictures"
 
 HELP = {
     LAST_RUN: "When the latest run ended, in seconds since 1970.",
@@ -39,6 +40,7 @@ HELP = {
     QUARANTINED: "Files in quarantine.",
     VANISHED: "Remembered pictures that the latest finished run did not find.",
 }
+ON_NODES = "Pictures that each node of a Ray cluster wrote in the latest finished run."
 SUCCESS = {ExitCode.DONE, ExitCode.ATTENTION}
 
 
@@ -99,6 +101,10 @@ class RunMetrics:
             for status in Status:
                 count = getattr(self._summary, status.value)
                 files.labels(**self._labels, status=status.value).set(count)
+            if self._summary.nodes:
+                nodes = Gauge(NODES, ON_NODES, [*self._labels, "node"], registry=registry)
+                for node, count in self._summary.nodes.items():
+                    nodes.labels(**self._labels, node=node).set(count)
         return generate_latest(registry)
 
     def _known_before(self) -> dict[str, float]:

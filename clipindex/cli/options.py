@@ -10,6 +10,7 @@ import typer
 from clipindex.cli import values
 from clipindex.cli.origins import checked
 from clipindex.errors import UsageError
+from clipindex.ingest.options import Redecode
 from clipindex.model.providers import Provider as ProviderChoice
 
 # Panels of the help, in the order in which a command's own options name them; these come last.
@@ -82,7 +83,7 @@ Workers = Annotated[
         max=1024,
         metavar="N",
         envvar="CLIPINDEX_WORKERS",
-        help="Threads that read and embed. Default: one for each core.",
+        help="Threads that read and embed (with --engine ray: actors). Default: one for each core.",
         show_default=False,
         rich_help_panel=SPEED,
     ),
@@ -93,6 +94,16 @@ Reread = Annotated[
         "--reread",
         help="Also read again what an earlier version indexed without its keywords, captions and "
         "ratings. Nothing is embedded again.",
+        rich_help_panel=SPEED,
+    ),
+]
+RedecodeOption = Annotated[
+    Redecode | None,
+    typer.Option(
+        "--redecode",
+        help="previews: decode again in full, and embed, each picture that a preview stands for "
+        "(--preprocessing previews).",
+        show_default=False,
         rich_help_panel=SPEED,
     ),
 ]

@@ -15,6 +15,7 @@ from itertools import groupby
 
 from clipindex.cli import streams
 from clipindex.errors import UsageError
+from clipindex.files.addresses import is_address
 from clipindex.pictures.formats import OTHER_PICTURE_NAMES, PICTURE_NAMES
 from clipindex.search.terms import Term, TermKind, check_is_file, parse_term
 
@@ -87,6 +88,7 @@ def _is_bare(word: str) -> bool:
         or _has_spaces(word)
         or parse_term(word).value != word
         or _looks_like_picture(word)
+        or is_address(os.fsencode(word))
         or (any(separator in word for separator in SEPARATORS) and _exists(word))
     )
 
@@ -95,7 +97,7 @@ def _term(word: str, notes: list[str], is_known: IsKnown) -> Term:
     """One argument that stands for itself."""
     if word == STDIN:
         return Term(_standard_input())
-    if os.path.isfile(os.fsencode(word)):
+    if os.path.isfile(os.fsencode(word)) or is_address(os.fsencode(word)):
         return Term(word, TermKind.IMAGE)
     weighted = parse_term(word)
     if weighted.value != word:

@@ -41,6 +41,9 @@ def show_summary(summary: Summary, output: Output) -> None:
             _show_reasons(summary.skip_reasons, width, output)
     for name, count in summary.standing.items():
         output.result(f"{count:>{width},}  found by the standing question '{name}'")
+    if summary.by_preview is not None and summary.embedded:
+        in_full = summary.embedded - summary.by_preview
+        output.result(f"{summary.by_preview:,} by preview, {in_full:,} in full")
     if summary.points == 0:
         output.result("no pictures found")
         return

@@ -12,6 +12,7 @@ from clipindex.cli.output import Output
 from clipindex.cli.words import count_of, printable_path
 from clipindex.errors import ClipIndexError
 from clipindex.files.access import exists
+from clipindex.files.addresses import is_address, tar_in
 
 OPENERS = (("xdg-open",), ("gio", "open"), ("wslview",))  # on Linux and the BSDs
 HINT = "run it in a desktop session, or copy the paths: clipindex query ... --paths"
@@ -43,6 +44,9 @@ def open_pictures(paths: Sequence[bytes], output: Output) -> None:
     command = [os.fsencode(word) for word in viewer()]
     opened = 0
     for path in paths:
+        if not path.startswith((b"http://", b"https://")) and (is_address(path) or tar_in(path)):
+            output.problem(f"not opened, because no viewer reads it there: {printable_path(path)}")
+            continue
         if not exists(path):
             output.problem(f"not opened, because it is not there: {printable_path(path)}")
             continue

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from clipindex.collection.marks import QUARANTINED as QUARANTINED
 from clipindex.collection.marks import Marks
@@ -27,10 +27,11 @@ INDEXED, SKIPPED = "indexed", "skipped"
 NEWEST = 50  # points written last; of those in a lost shard of a cluster some are among them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """What is remembered of one file. Times are in nanoseconds since 1970; `ctime_ns` is None when
-    the row was made from a payload. `sha256` is None for a file that was never read whole."""
+    the row was made from a payload. `sha256` is None for a file that was never read whole.
+
+    A named tuple, as `FileRecord` is: a run over unchanged files makes one for each."""
 
     path: bytes
     size: int
@@ -50,11 +51,11 @@ class Row:
         return self.state == INDEXED
 
     def agrees_with(self, record: FileRecord) -> bool:
-        """Whether the file looks untouched: size, mtime, and ctime where it is remembered."""
+        """Whether the file looks untouched: size, mtime, and ctime where both have one."""
         return (
             self.size == record.size
             and self.mtime_ns == record.mtime_ns
-            and (self.ctime_ns is None or self.ctime_ns == record.ctime_ns)
+            and (self.ctime_ns is None or self.ctime_ns == record.ctime_ns or not record.ctime_ns)
         )
 
 
@@ -67,10 +68,11 @@ class KnownFolder:
     is_mount: bool
 
 
-_COLUMNS = (
-    "folder, name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient,"
-    " described, sidecars"
+_OF_FOLDER = (
+    "name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient, described,"
+    " sidecars"
 )
+_COLUMNS = f"folder, {_OF_FOLDER}"
 _MARKS = ",".join("?" * 12)
 
 Values = tuple[Any, ...]  # in the order of the columns
@@ -78,20 +80,7 @@ Values = tuple[Any, ...]  # in the order of the columns
 
 def _row(values: Values) -> Row:
     folder: bytes = values[0]
-    name, size, mtime_ns, ctime_ns, sha256, state, reason, decoders, transient = values[1:10]
-    return Row(
-        path=os.path.join(folder, name),
-        size=size,
-        mtime_ns=mtime_ns,
-        ctime_ns=ctime_ns,
-        sha256=sha256,
-        state=state,
-        reason=reason,
-        decoders=decoders,
-        transient=bool(transient),
-        described=values[10],
-        sidecars=values[11],
-    )
+    return Row(os.path.join(folder, values[1]), *values[2:])
 
 
 def _values(row: Row) -> Values:
@@ -129,9 +118,11 @@ class Catalogue(RunHistory, Marks, VerdictTables, MetadataFiles, QuestionTables)
         """All rows directly in a folder, by path."""
         with self._held():
             rows = self._database.execute(
-                f"SELECT {_COLUMNS} FROM files WHERE folder = ?", (folder,)
+                f"SELECT {_OF_FOLDER} FROM files WHERE folder = ?", (folder,)
             ).fetchall()
-        return {row.path: row for row in map(_row, rows)}
+        prefix = os.path.join(folder, b"")
+        made = (Row(prefix + name, *rest) for name, *rest in rows)
+        return {row.path: row for row in made}
 
     def indexed_copies(self, sha256: bytes, most: int) -> list[bytes]:
         """The first `most` paths, in path order, of indexed files with these bytes."""

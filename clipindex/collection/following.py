@@ -18,6 +18,7 @@ from clipindex.collection.place import Beside
 from clipindex.errors import ClipIndexError, ClipIndexWarning
 from clipindex.stores.filter import Filter
 from clipindex.stores.labels import is_label, label_index
+from clipindex.stores.payload import with_vector_of
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points, ReadablePoints
 from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import write_verified
@@ -67,15 +68,15 @@ def bring_along(
         before = stored.get(name)
         if before is None or not _is_of(before, point, dimension):
             unknown.append(point)
-        elif not beside.same(replace(point, vector=before.vector), before):
-            changed.append(replace(point, vector=before.vector))
+        elif not beside.same(with_vector := _with_vector(point, before), before):
+            changed.append(with_vector)
     vectors = _vectors_of(beside, unknown, dimension) if unknown else {}
     for point in unknown:
         donor = vectors.get(str(point.payload.get("sha256")))
         if donor is None:
             page.lacking.append(point)
         else:
-            changed.append(replace(point, vector=donor.vector))
+            changed.append(_with_vector(point, donor))
     write(beside, changed)
     page.written = len(changed)
     return page
@@ -130,6 +131,11 @@ def _follow(live: Points, beside: Points, dimension: int, ids: Iterable[uuid.UUI
         gone += bring_along(live, beside, dimension, batch).gone
     for start in range(0, len(gone), POINTS_AT_ONCE):
         remove(beside, gone[start : start + POINTS_AT_ONCE])
+
+
+def _with_vector(point: Point, donor: Point) -> Point:
+    payload = with_vector_of(point.payload, donor.payload)
+    return replace(point, vector=donor.vector, payload=payload)
 
 
 def _is_of(stored: Point, point: Point, dimension: int) -> bool:

@@ -74,7 +74,7 @@ class LabelledPoints(ServerPoints):
         self, connection: Connection, collection: str, dimension: int, info: CollectionInfo
     ) -> None:
         super().__init__(connection, collection, dimension, info)
-        self._label = identity(info.note)
+        self.label = identity(info.note)  # tells this collection from any namesake
 
     def upsert(self, batch: Sequence[Point]) -> None:
         """As ServerPoints. Raises StoreError when the name means another collection by now."""
@@ -92,7 +92,7 @@ class LabelledPoints(ServerPoints):
         for pause in LOOKS:
             time.sleep(pause)
             info = describe(self._connection, self._collection)
-            if info is not None and identity(info.note) == self._label:
+            if info is not None and identity(info.note) == self.label:
                 return
         now = "is gone" if info is None else "is another collection by now"
         raise StoreError(

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from clipindex.files.addresses import TAR, is_address, tar_in
 from clipindex.files.file_system import FileRecord, FileSystem, FolderRecord
 from clipindex.files.local import LocalFileSystem
+
+Looked = FileRecord | FolderRecord | None | OSError
 
 LOCAL_FILE_SYSTEM: FileSystem = LocalFileSystem()
 
 
-def file_system_of(path: bytes) -> FileSystem:  # noqa: ARG001 - one file system so far
+def file_system_of(path: bytes) -> FileSystem:
     """The file system that keeps what is at `path`."""
-    return LOCAL_FILE_SYSTEM
+    if TAR in path and tar_in(path):
+        return _tar_files()
+    if path[:1] == b"/" or not is_address(path):
+        return LOCAL_FILE_SYSTEM
+    return _object_stores()
+
+
+@cache
+def _object_stores() -> FileSystem:
+    from clipindex.files.objects import ObjectFileSystem  # a folder needs nothing of them
+    from clipindex.files.stores import bucket_of  # neither
+
+    return ObjectFileSystem(bucket_of)
+
+
+@cache
+def _tar_files() -> FileSystem:
+    from clipindex.files.tars import TarFileSystem  # a folder needs nothing of it
+
+    return TarFileSystem()
 
 
 def exists(path: bytes) -> bool:
@@ -49,3 +74,27 @@ def folder_record(path: bytes) -> FolderRecord | None:
     except OSError:
         return None
     return record if isinstance(record, FolderRecord) else None
+
+
+AT_ONCE = 32  # addresses that are looked at together: each takes a way to a store and back
+_CHUNK = 1024
+
+
+def looked_at(paths: Sequence[bytes]) -> Iterator[tuple[bytes, Looked]]:
+    """What each path leads to, in their order, or why it cannot be looked at."""
+    if not any(map(is_address, paths)):
+        yield from ((path, _looked_at(path)) for path in paths)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # a folder needs nothing of it
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            yield from zip(chunk, pool.map(_looked_at, chunk), strict=True)
+
+
+def _looked_at(path: bytes) -> Looked:
+    try:
+        return file_system_of(path).stat(path)
+    except OSError as error:
+        return error

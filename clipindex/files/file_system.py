@@ -10,12 +10,15 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
 
+UNKNOWN_CHANGE = 0  # a change time that is not known, and agrees with all
+
 # The records are named tuples: frozen, and at half the cost of a frozen dataclass. A walk makes
 # two for every file.
 
 
 class FileRecord(NamedTuple):
-    """A regular file: its absolute path, its size in bytes, its times in nanoseconds."""
+    """A regular file: its absolute path, its size in bytes, its times in nanoseconds. What has no
+    change time but a mark of its version (an ETag) has a number made from that instead."""
 
     path: bytes
     size: int
@@ -68,6 +71,10 @@ class OpenFile(Protocol):
 
 class FileSystem(Protocol):
     """Where pictures are kept. Methods raise OSError; `open` raises FileFault."""
+
+    def for_walk(self, root: bytes) -> FileSystem:
+        """The same, for one walk from a root downwards. A place that tells in one request what is
+        in all its folders asks once. The root is listed first, and each folder once."""
 
     def list(self, folder: bytes) -> list[Entry]:
         """Every name in a folder, sorted by name. No file is opened."""

@@ -9,6 +9,7 @@ import uuid
 
 from clipindex.errors import UsageError
 from clipindex.files.access import file_system_of
+from clipindex.files.addresses import is_address
 
 # clipindex's own namespace for name-based ids (RFC 9562, 5.5): uuid5(NAMESPACE_DNS, "clipindex").
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "clipindex")
@@ -66,11 +67,15 @@ def folders_of(path: bytes) -> list[bytes]:
 
     >>> folders_of(b"/a/b/c.jpg")
     [b'/a/b', b'/a', b'/']
+    >>> folders_of(b"s3://cats/2024/1.jpg")
+    [b's3://cats/2024', b's3://cats']
     """
     folders = []
     while (parent := os.path.dirname(path)) != path:
         folders.append(parent)
         path = parent
+    if not path and folders:  # an address: of `s3://cats` the scheme is no folder
+        del folders[-2:]
     return folders
 
 
@@ -91,3 +96,10 @@ def resolve_root(path: str | os.PathLike[str] | bytes) -> bytes:
     if b"\0" in name:
         raise UsageError("a path cannot contain a NUL byte", path=ascii(path))
     return file_system_of(name).resolve(name)
+
+
+def as_written(path: str | os.PathLike[str]) -> bytes:
+    """An absolute path with no link resolved: what is meant may be gone. Raises as
+    `resolve_root` does for an address that names nothing."""
+    name = os.fsencode(path)
+    return resolve_root(path) if is_address(name) else os.path.abspath(name)

@@ -7,11 +7,10 @@ import os
 import stat
 from functools import lru_cache
 from io import FileIO
-from operator import attrgetter
 from typing import Self
 
 from clipindex.errors import FileFault
-from clipindex.files.file_system import Entry, FileRecord, FolderRecord, Kind
+from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord, Kind
 from clipindex.files.times import storable_time
 
 # O_NONBLOCK: if a pipe has taken the file's place, opening it must not wait for a writer.
@@ -22,11 +21,14 @@ READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY",
 class LocalFileSystem:
     """Folders and files by their paths. Nothing is ever written."""
 
+    def for_walk(self, root: bytes) -> FileSystem:  # noqa: ARG002 - a folder is listed quickly
+        return self
+
     def list(self, folder: bytes) -> list[Entry]:
         """One `scandir`: the kinds come with the names, so that no file is touched."""
         with os.scandir(folder) as listing:
             entries = [Entry(entry.name, entry.path, _kind(entry)) for entry in listing]
-        entries.sort(key=attrgetter("name"))
+        entries.sort()  # by name: no two have the same one
         return entries
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
@@ -68,7 +70,7 @@ class LocalFile:
             self._stream = FileIO(path, opener=_open_read_only)
             self._opened = os.fstat(self._stream.fileno())
         except OSError as error:
-            raise _fault(error) from error
+            raise fault_of(error) from error
 
     def __enter__(self) -> Self:
         if not stat.S_ISREG(self._opened.st_mode):
@@ -79,7 +81,7 @@ class LocalFile:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._stream.close()
         if isinstance(error, MemoryError | OSError):
-            raise _fault(error) from error
+            raise fault_of(error) from error
 
     @property
     def size(self) -> int:
@@ -137,15 +139,17 @@ def _record(path: bytes, status: os.stat_result) -> FileRecord:
 
 
 def _kind(entry: os.DirEntry[bytes]) -> Kind:
-    if entry.is_symlink():
-        return "link"
     try:
+        if entry.is_file(follow_symlinks=False):
+            return "file"
+        if entry.is_symlink():
+            return "link"
         return "folder" if entry.is_dir(follow_symlinks=False) else "file"
     except OSError:  # its kind is not in the listing, and `stat` will say why
         return "file"
 
 
-def _fault(error: MemoryError | OSError) -> FileFault:
+def fault_of(error: MemoryError | OSError) -> FileFault:
     """Why a file could not be opened or read: all this may have passed by the next run."""
     if isinstance(error, MemoryError):
         return FileFault("not enough memory to read it", transient=True)

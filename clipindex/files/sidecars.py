@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from clipindex.files.access import file_system_of
+from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord
 
 SUFFIX = b".xmp"
@@ -27,16 +28,14 @@ def sidecars_in(files: Sequence[FileRecord]) -> dict[bytes, Sidecars]:
     """Those of the pictures of one folder, by the picture's path; pictures without one are left
     out. `files` are all of the folder's."""
     by_name: dict[bytes, list[tuple[bytes, FileRecord]]] = {}
-    pictures: list[FileRecord] = []
     for file in files:
         if is_sidecar(file.path):
             name = os.path.basename(file.path)[: -len(SUFFIX)]
             by_name.setdefault(name.lower(), []).append((name, file))
-        else:
-            pictures.append(file)
     if not by_name:
         return {}
-    found = ((file.path, _beside(by_name, file.path)) for file in pictures)
+    pictures = (file.path for file in files if not is_sidecar(file.path))
+    found = ((path, _beside(by_name, path)) for path in pictures)
     return {path: sidecars for path, sidecars in found if sidecars}
 
 
@@ -47,7 +46,10 @@ def _beside(by_name: Mapping[bytes, Sequence[tuple[bytes, FileRecord]]], path: b
 
 
 def sidecars_of(path: bytes) -> Sidecars:
-    """Those of a picture whose folder is not listed."""
+    """Those of a picture whose folder is not listed. An object in a store that is named by itself
+    has none: each would be a request, and most are in vain."""
+    if is_address(path):
+        return ()
     folder = os.path.dirname(path)
     found = (_found(os.path.join(folder, name)) for name in _names(path))
     return tuple(file for file in found if file is not None)

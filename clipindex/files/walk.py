@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from clipindex.files.access import file_system_of
+from clipindex.files.access import Looked, file_system_of, looked_at
 from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord
 from clipindex.files.globs import Globs, glob_text
 from clipindex.files.housekeeping import housekeeping_in, is_housekeeping
@@ -89,10 +89,12 @@ def walk(
             if singles:
                 singles.difference_update(record.path for record in folder.files)
             yield folder
-    for path, files in groupby(sorted(singles), key=os.path.dirname):
+    for path, files in groupby(
+        looked_at(sorted(singles)), key=lambda file: os.path.dirname(file[0])
+    ):
         folder = Folder(path=path, root=path, named=True)
-        for file in files:
-            _add_named_file(folder, file)
+        for file, record in files:
+            _add_named_file(folder, file, record)
         yield folder
 
 
@@ -128,7 +130,7 @@ class _Rules:
         policy = root.policy
         self.root = root
         self.policy = policy
-        self.files: FileSystem = file_system_of(root.path)
+        self.files: FileSystem = file_system_of(root.path).for_walk(root.path)
         self._excluded_folder = excluded_folder
         self.exclude = Globs(policy.exclude) if policy.exclude else None
         self.include = Globs(policy.include, contents=True) if policy.include else None
@@ -249,18 +251,15 @@ def _add_entry(folder: Folder, entry: Entry, files: FileSystem) -> None:
             folder.left_out.append(entry.path)
 
 
-def _add_named_file(folder: Folder, path: bytes) -> None:
-    try:
-        record = file_system_of(path).stat(path)
-    except OSError as error:
-        folder.faults.append((path, _reason(error)))
+def _add_named_file(folder: Folder, path: bytes, record: Looked) -> None:
+    if isinstance(record, OSError):
+        folder.faults.append((path, _reason(record)))
+    elif isinstance(record, FileRecord):
+        folder.files.append(record)
+    elif isinstance(record, FolderRecord):
+        folder.faults.append((path, "it is a folder, not a file"))
     else:
-        if isinstance(record, FileRecord):
-            folder.files.append(record)
-        elif isinstance(record, FolderRecord):
-            folder.faults.append((path, "it is a folder, not a file"))
-        else:
-            folder.left_out.append(path)
+        folder.left_out.append(path)
 
 
 def _reason(error: OSError) -> str:
@@ -269,5 +268,6 @@ def _reason(error: OSError) -> str:
 
 def _is_collection(names: set[bytes]) -> bool:
     """Whether the folder with these names is an embedded collection."""
-    has_points = b"shard" in names or any(name.startswith(b"generation-") for name in names)
-    return has_points and names >= COLLECTION_FILES
+    return names >= COLLECTION_FILES and (
+        b"shard" in names or any(name.startswith(b"generation-") for name in names)
+    )

@@ -7,7 +7,7 @@ compare, delete the points that moved away, write the rows. What is reported com
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from clipindex.collection.catalogue import INDEXED, Row
@@ -16,16 +16,18 @@ from clipindex.files.identity import path_from_payload, point_id
 from clipindex.ingest.describing import index_described
 from clipindex.ingest.events import Status
 from clipindex.ingest.labels import Label
-from clipindex.ingest.outcomes import Embedded, Known
+from clipindex.ingest.outcomes import Embedded, Known, Written
 from clipindex.ingest.scope import Scope
+from clipindex.pictures.preprocessing import Way
 from clipindex.stores.described import VERSION, described, kept_fields
 from clipindex.stores.payload import (
+    DECODED,
     Payload,
     facts_from_payload,
     make_payload,
     tags_of,
 )
-from clipindex.stores.points import Point
+from clipindex.stores.points import Point, Points
 from clipindex.stores.validation import healed, point_fault
 from clipindex.stores.verified import BatchVerified, write_verified
 from clipindex.upkeep.metadata import Joiner
@@ -57,23 +59,35 @@ class Ready:
     label: Label
 
 
-class BatchWriter:
-    """Writes batches to a collection's points and catalogue."""
+class PointWriter:
+    """Makes points of pictures, writes and verifies them. It knows no catalogue: whoever has none
+    writes through here as well."""
 
-    def __init__(self, collection: Collection, scope: Scope, joiner: Joiner) -> None:
+    def __init__(
+        self,
+        points: Points,
+        source: str,
+        dimension: int,
+        scope: Scope,
+        joiner: Joiner,
+        in_full: Set[bytes],
+    ) -> None:
+        """`in_full`: digests of contents whose vectors are not to be those of their previews."""
+        self._in_full = in_full
         self._joiner = joiner
-        self._points = collection.points
-        self._catalogue = collection.catalogue
-        self._source = collection.source
-        self._dimension = collection.contract.dimension
+        self._points = points
+        self._source = source
+        self._dimension = dimension
         self._scope = scope
 
-    def entry(self, outcome: Embedded | Known, label: Label, copies: Sequence[bytes] = ()) -> Entry:
-        """An entry. `copies` are some of the indexed paths of its content."""
+    def entry(
+        self, outcome: Embedded | Known, label: Label, copies: Sequence[uuid.UUID] = ()
+    ) -> Entry:
+        """An entry. `copies` are some of the points with its content."""
         own = [outcome.record.path]
         if label.moved_from is not None:
             own.append(label.moved_from)
-        return Entry(outcome, label, tuple(map(self.point_id, (*own, *copies))))
+        return Entry(outcome, label, (*map(self.point_id, own), *copies))
 
     def point_id(self, path: bytes) -> uuid.UUID:
         """The id of a file's point."""
@@ -97,6 +111,7 @@ class BatchWriter:
             if (
                 point is not None
                 and point.payload.get("sha256") == outcome.sha256.hex()
+                and not self._is_stale(point, outcome.sha256)
                 and point_fault(healed(point), self._dimension) is None
             ):
                 return Embedded(
@@ -108,18 +123,15 @@ class BatchWriter:
                 )
         return None
 
-    def write(self, batch: Sequence[Ready], stored: Stored) -> BatchVerified:
-        """Make the points durable and verify them, delete those that moved away, write the rows.
+    def _is_stale(self, point: Point, sha256: bytes) -> bool:
+        return sha256 in self._in_full and point.payload.get(DECODED) == Way.PREVIEW
 
-        A point that is stored as it should be is not written again: the file's change time alone
-        was new. Raises VerificationFailed, StoreError or DiskFull; then no row was written.
+    def write_points(self, batch: Sequence[Ready], stored: Stored) -> list[Point]:
+        """Make the points durable and verify them; returns those that were written. A point that
+        is stored as it should be is not: the file's change time alone was new.
+
+        Raises VerificationFailed, StoreError or DiskFull.
         """
-        moves = {
-            ready.label.moved_from: ready.picture.record.path
-            for ready in batch
-            if ready.label.moved_from is not None
-        }
-        self._catalogue.begin_moves(moves)
         points = [
             point
             for ready in batch
@@ -129,15 +141,7 @@ class BatchWriter:
             index_described(self._points, point.payload)
         if points:
             write_verified(self._points, points)
-        if moves:  # the one deletion that an ingest makes by itself
-            self._points.delete(list(map(self.point_id, moves)))
-            self._points.flush()
-        newest = [path_from_payload(point.payload) for point in points]
-        rows = [_row(ready.picture) for ready in batch]
-        new = [ready.picture.record.path for ready in batch if ready.label.status in TO_BE_ASKED]
-        done = {"done": len(batch), "written": len(points)}
-        self._catalogue.write(rows, moves, newest, new=new, done=done)
-        return BatchVerified(len(points), tuple(str(point.id) for point in points))
+        return points
 
     def _is_stored(self, point: Point, stored: Stored) -> bool:
         """Whether a point was read as it would be written, but for the time of indexing."""
@@ -169,7 +173,51 @@ class BatchWriter:
         return Point(own_id, picture.vector, self._joiner.payload(payload))
 
 
-def _row(picture: Embedded) -> Row:
+class BatchWriter(PointWriter):
+    """Writes batches to a collection's points and catalogue."""
+
+    def __init__(
+        self, collection: Collection, scope: Scope, joiner: Joiner, in_full: Set[bytes]
+    ) -> None:
+        dimension = collection.contract.dimension
+        super().__init__(collection.points, collection.source, dimension, scope, joiner, in_full)
+        self._catalogue = collection.catalogue
+
+    def write(self, batch: Sequence[Ready], stored: Stored) -> BatchVerified:
+        """Make the points durable and verify them, delete those that moved away, write the rows.
+
+        Raises VerificationFailed, StoreError or DiskFull; then no row was written.
+        """
+        moves = {
+            ready.label.moved_from: ready.picture.record.path
+            for ready in batch
+            if ready.label.moved_from is not None
+        }
+        self._catalogue.begin_moves(moves)
+        points = self.write_points(batch, stored)
+        if moves:  # the one deletion that an ingest makes by itself
+            self._points.delete(list(map(self.point_id, moves)))
+            self._points.flush()
+        paths = {path_from_payload(point.payload) for point in points}
+        pictures = [
+            (Written.of(ready.picture, is_written=ready.picture.record.path in paths), ready.label)
+            for ready in batch
+        ]
+        return self.note(pictures, moves)
+
+    def note(
+        self, pictures: Sequence[tuple[Written, Label]], moved: Iterable[bytes] = ()
+    ) -> BatchVerified:
+        """Write the rows of pictures whose points are verified, and delete those of old paths."""
+        newest = [picture.record.path for picture, _ in pictures if picture.is_written]
+        rows = [_row(picture) for picture, _ in pictures]
+        new = [picture.record.path for picture, label in pictures if label.status in TO_BE_ASKED]
+        done = {"done": len(rows), "written": len(newest)}
+        self._catalogue.write(rows, moved, newest, new=new, done=done)
+        return BatchVerified(len(newest), tuple(str(self.point_id(path)) for path in newest))
+
+
+def _row(picture: Written) -> Row:
     record = picture.record
     return Row(
         path=record.path,
@@ -179,5 +227,5 @@ def _row(picture: Embedded) -> Row:
         sha256=picture.sha256,
         state=INDEXED,
         described=VERSION,
-        sidecars=picture.said.stamp,
+        sidecars=picture.stamp,
     )

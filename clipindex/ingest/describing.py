@@ -95,7 +95,7 @@ def describe_again(
 
         yield from rewrite(points, [point_id(collection.source, path) for path in said], changed)
         rows = ((catalogue.get(path), told.stamp) for path, told in said.items())
-        catalogue.write([replace(row, sidecars=stamp) for row, stamp in rows if row])
+        catalogue.write([row._replace(sidecars=stamp) for row, stamp in rows if row])
 
 
 def index_described(points: Points, payload: Payload) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection as Sized
 from dataclasses import dataclass, field
 
 from clipindex.collection.catalogue import INDEXED, Catalogue
@@ -60,7 +60,7 @@ def dry_run(
         found=files.found,
         unchanged=len(plan.unchanged),
         to_read=len(plan.to_read),
-        bytes_to_read=sum(record.size for record in plan.to_read),
+        bytes_to_read=plan.to_read.size,
         deferred=len(deferred),
         quarantined=known_quarantine,
         skipped=len(plan.known_faults) - known_quarantine,
@@ -73,7 +73,7 @@ def dry_run(
 
 
 def _by_content(
-    records: Sequence[FileRecord], catalogue: Catalogue | None, files: Survey
+    records: Sized[FileRecord], catalogue: Catalogue | None, files: Survey
 ) -> dict[str, int]:
     """Read and hash each file and count the statuses that an ingest would give."""
     tally: Counter[Status] = Counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -115,8 +115,8 @@ class Untouched:
     """Files that this run does not read, in one event: there may be millions of them."""
 
     source: str
-    unchanged: Sequence[FileRecord] = ()
-    deferred: Sequence[FileRecord] = ()
+    unchanged: Collection[FileRecord] = ()
+    deferred: Collection[FileRecord] = ()
     known_faults: Sequence[Row] = ()
     left_out: Sequence[bytes] = ()  # names that the walk policy excludes, a folder once
 
@@ -173,6 +173,14 @@ class SlowFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActorLost:
+    """An actor of a cluster died with so many files in hand: another one reads them again."""
+
+    node: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a run did. `found` is the sum of the eight statuses, `new` to `deferred`."""
 
@@ -196,6 +204,7 @@ class Summary:
     unreadable: int = 0  # files and folders that could not be read at all
     points: int = 0
     embedded: int = 0
+    by_preview: int | None = None  # of these; None: the preprocessing looks at no previews
     written: int = 0
     seconds: float = 0.0
     pictures_per_second: float = 0.0
@@ -207,6 +216,7 @@ class Summary:
     quarantine_reasons: dict[str, int] = field(default_factory=dict)  # group -> files
     skip_reasons: dict[str, int] = field(default_factory=dict)
     standing: dict[str, int] = field(default_factory=dict)  # question -> new hits
+    nodes: dict[str, int] = field(default_factory=dict)  # of a Ray cluster -> pictures written
 
     def needs_attention(self, *, fail_on_vanished: bool) -> bool:
         """Whether the run ends with exit code 3."""
@@ -245,6 +255,7 @@ Event = (
     | FolderFault
     | EmbeddingOn
     | SlowFile
+    | ActorLost
     | BatchVerified
     | StandingHit
     | QuestionUnasked

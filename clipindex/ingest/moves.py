@@ -56,7 +56,9 @@ class Moves:
             if old.row.sha256 is not None:
                 self._absent.setdefault(old.row.sha256, []).append(old)
         sizes = {old.row.size for group in self._absent.values() for old in group}
-        self._size_of = {file.path: file.size for file in to_read if file.size in sizes}
+        self._size_of = {
+            file.path: file.size for file in (to_read if sizes else ()) if file.size in sizes
+        }
         self._unread = Counter(self._size_of.values())  # by size
         self._held: defaultdict[int, list[Known]] = defaultdict(list)  # by size
         self._complete: set[int] = set()

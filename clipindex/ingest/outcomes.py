@@ -1,4 +1,5 @@
-"""What a worker made of one file: an embedding, content that is known already, or a fault."""
+"""What a worker made of one file: an embedding, content that is known already, a fault; or, where
+the worker has written it by itself, a point."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
 from clipindex.pictures.description.values import Description
 from clipindex.pictures.exif import PictureFacts
+from clipindex.pictures.preprocessing import Way
 from clipindex.stores.points import Vector
 
 
@@ -51,3 +53,34 @@ class Faulty:
 
 
 Outcome = Embedded | Known | Faulty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A picture whose point is verified. Not `is_written`: the point was there already as it
+    should be. `stamp` is the sidecars'; `by_preview`: a preview stands for the picture."""
+
+    record: FileRecord
+    sha256: bytes
+    stamp: str | None
+    is_written: bool
+    by_preview: bool = False
+
+    @classmethod
+    def of(cls, picture: Embedded, *, is_written: bool) -> Written:
+        """What is left to note of a picture."""
+        return cls(
+            record=picture.record,
+            sha256=picture.sha256,
+            stamp=picture.said.stamp,
+            is_written=is_written,
+            by_preview=picture.facts.decoded is Way.PREVIEW,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenElsewhere:
+    """Pictures whose points another process wrote and verified, together, on `node`."""
+
+    pictures: tuple[Written, ...]
+    node: str

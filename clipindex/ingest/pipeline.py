@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection as Sized
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -19,13 +20,11 @@ from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import point_id
 from clipindex.ingest.describing import Describer, describe_again
 from clipindex.ingest.events import (
-    EmbeddingOn,
     Event,
     PointsMissing,
     RunFinished,
     RunPlanned,
     RunStarted,
-    SlowFile,
     Status,
     Summary,
     Undescribed,
@@ -33,9 +32,11 @@ from clipindex.ingest.events import (
 )
 from clipindex.ingest.labels import is_accepted
 from clipindex.ingest.options import IngestOptions
+from clipindex.ingest.outcomes import Embedded, Faulty, Known, WrittenElsewhere
 from clipindex.ingest.plan import defer, quarantined
 from clipindex.ingest.reasons import grouped
 from clipindex.ingest.recorder import Recorder, Tally
+from clipindex.ingest.redecode import contents_again
 from clipindex.ingest.remembered import with_memory
 from clipindex.ingest.scope import Scope, memory_of
 from clipindex.ingest.survey import Survey, memory_from, survey
@@ -43,9 +44,10 @@ from clipindex.ingest.vanished import note_vanished, renamed_roots
 from clipindex.ingest.workers import ContentClaims, Workers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
+from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.stores.payload import TAG
 from clipindex.upkeep.fill_in import fill_in
-from clipindex.upkeep.metadata import join_all, joiner_for
+from clipindex.upkeep.metadata import Joiner, join_all, joiner_for
 from clipindex.upkeep.standing.asking import StandingHit, ask_new
 from clipindex.upkeep.tagging import put_tags
 
@@ -60,6 +62,7 @@ def ingest(
     """
     start = time.monotonic()
     catalogue = collection.catalogue
+    again = contents_again(collection, options.redecode)
     scope, remarks = with_memory(scope, catalogue.roots())
     number, loss = begin_run(collection)
     yield RunStarted(
@@ -71,7 +74,9 @@ def ingest(
     yield from remarks
     if loss.pictures:
         yield PointsMissing(loss.pictures, loss.remembered)
-    files = yield from survey(scope, memory_from(catalogue), decoders(), reread=options.reread)
+    files = yield from survey(
+        scope, memory_from(catalogue), decoders(), reread=options.reread, again=again.keys()
+    )
     renamed = list(renamed_roots(catalogue, scope, files))
     _remember_roots(collection, scope, files)
     plan = files.plan
@@ -85,15 +90,16 @@ def ingest(
     joiner = joiner_for(collection)
     filled = join_all(collection, joiner) if joiner.is_new else ()
     describer = Describer(files.sidecars)
-    again = describe_again(collection, plan.redescribed, describer, joiner)
-    for batch in chain(fill_in(collection), filled, again):
+    redescribed = describe_again(collection, plan.redescribed, describer, joiner)
+    for batch in chain(fill_in(collection), filled, redescribed):
         tagged += batch.points
         yield batch
 
-    claims = ContentClaims(catalogue)
-    workers = Workers(model, collection.preprocessing, claims, options.workers, describer)
-    recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner)
+    in_full = frozenset(again.values())
+    workers = _workers(collection, model, scope, files, options, describer, joiner, in_full)
     deadline = None if options.max_seconds is None else start + options.max_seconds
+    is_timed = deadline is not None
+    recorder = Recorder(collection, workers, scope, files, options.batch_size, joiner, is_timed)
     with collection.points.bulk_load(len(plan.to_read)):
         late = yield from _read(plan.to_read, workers, recorder, deadline)
     if late:
@@ -112,8 +118,9 @@ def ingest(
         start=start,
         fail_on_vanished=options.fail_on_vanished,
         standing=standing,
+        provider=workers.provider_in_use,
     )
-    summary = _summary(collection, model, files, recorder.tally, counts)
+    summary = _summary(collection, files, recorder.tally, counts)
     end_run(collection, number, points, asdict(summary))
     yield RunFinished(summary)
 
@@ -129,14 +136,12 @@ def _remember_roots(collection: Collection, scope: Scope, files: Survey) -> None
                 collection.catalogue.remember_root(root.path, memory_of(root))
 
 
-def _planned(
-    collection: Collection, files: Survey, deferred: Sequence[FileRecord]
-) -> Iterator[Event]:
+def _planned(collection: Collection, files: Survey, deferred: Sized[FileRecord]) -> Iterator[Event]:
     plan = files.plan
     yield RunPlanned(
         found=files.found,
         to_read=len(plan.to_read),
-        bytes_to_read=sum(record.size for record in plan.to_read),
+        bytes_to_read=plan.to_read.size,
         unchanged=len(plan.unchanged),
         vanished=len(plan.vanished),
         unmatched_globs=tuple(sorted(files.unmatched_globs)),
@@ -150,26 +155,50 @@ def _planned(
     )
 
 
+def _workers(
+    collection: Collection,
+    model: Encoder,
+    scope: Scope,
+    files: Survey,
+    options: IngestOptions,
+    describer: Describer,
+    joiner: Joiner,
+    in_full: frozenset[bytes],
+) -> Workers:
+    """Threads of this process, or actors of a cluster. `in_full`: see `Workers`."""
+    if options.ray is None:
+        claims, recipe = ContentClaims(collection.catalogue, in_full), collection.preprocessing
+        return Workers(model, recipe, claims, options.workers, describer, in_full)
+    from clipindex.ingest.on_ray.driver import ClusterWorkers  # needs an extra, few use it
+
+    return ClusterWorkers(model, collection, files, describer, scope, joiner, options, in_full)
+
+
 def _read(
-    records: Sequence[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
+    records: Sized[FileRecord], workers: Workers, recorder: Recorder, deadline: float | None
 ) -> Generator[Event, None, list[FileRecord]]:
     """Read and record the files; returns those that were not read before the deadline."""
     # Closed here, whatever ends the loop: the workers use the catalogue, which is closed next.
     with closing(workers.run(records, deadline)) as outcomes:
         try:
             for outcome in outcomes:
-                if isinstance(outcome, EmbeddingOn | SlowFile):
-                    yield outcome
-                else:
-                    yield from recorder.take(outcome)
+                match outcome:
+                    case Embedded() | Known() | Faulty():
+                        yield from recorder.take(outcome)
+                    case WrittenElsewhere():
+                        yield from recorder.take_written(outcome)
+                    case _:
+                        yield outcome
         finally:
             recorder.write_notes()
     yield from recorder.finish()
+    if deadline is None:
+        return []
     return [record for record in records if record.path not in recorder.tally.paths]
 
 
 def _tag_unchanged(
-    collection: Collection, unchanged: Sequence[FileRecord], scope: Scope
+    collection: Collection, unchanged: Sized[FileRecord], scope: Scope
 ) -> Generator[Event, None, int]:
     """Put the roots' tags on files that this run does not read; returns how many lacked them."""
     if not scope.retag:
@@ -212,17 +241,17 @@ class _Counts:
     start: float
     fail_on_vanished: bool
     standing: Counter[str]  # hits of the standing questions
+    provider: str  # what runs the vision tower
 
 
-def _summary(
-    collection: Collection, model: Encoder, files: Survey, tally: Tally, counts: _Counts
-) -> Summary:
+def _summary(collection: Collection, files: Survey, tally: Tally, counts: _Counts) -> Summary:
     plan, statuses = files.plan, tally.statuses
     seconds = time.monotonic() - counts.start
     known_quarantine = quarantined(plan)
     marks = collection.catalogue.refusals()
     reasons = [(Status(row.state), row.reason) for row in plan.known_faults] + tally.reasons
     unreadable = tally.unreadable + len(files.faults)
+    has_previews = collection.preprocessing is Preprocessing.PREVIEWS
     summary = Summary(
         found=files.found,
         new=statuses[Status.NEW],
@@ -243,16 +272,18 @@ def _summary(
         unreadable=unreadable,
         points=counts.points.total,
         embedded=tally.embedded,
+        by_preview=tally.by_preview if has_previews else None,
         written=tally.written + counts.tagged,
         seconds=round(seconds, 3),
         pictures_per_second=round(tally.written / max(seconds, 0.001), 1),
         model=collection.contract.model,
-        provider=model.provider_in_use if tally.embedded else "",
+        provider=counts.provider if tally.embedded else "",
         store=collection.place.name,
         collection=collection.place.collection,
         quarantine_reasons=grouped(why for status, why in reasons if status is Status.QUARANTINED),
         skip_reasons=grouped(why for status, why in reasons if status is Status.SKIPPED),
         standing=dict(counts.standing),
+        nodes=dict(tally.nodes),
     )
     attention = summary.needs_attention(fail_on_vanished=counts.fail_on_vanished)
     return replace(summary, exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE))

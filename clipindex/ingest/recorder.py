@@ -18,11 +18,20 @@ from clipindex.ingest.batch import COPIES_ASKED, BatchWriter, Entry, Ready, Stor
 from clipindex.ingest.events import Event, FileDone, Status
 from clipindex.ingest.labels import Label, Labels, is_accepted
 from clipindex.ingest.moves import Decided, Moves
-from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome
+from clipindex.ingest.outcomes import (
+    Embedded,
+    Faulty,
+    Known,
+    Outcome,
+    Written,
+    WrittenElsewhere,
+)
 from clipindex.ingest.scope import Scope
 from clipindex.ingest.survey import Survey
 from clipindex.ingest.workers import Workers
 from clipindex.pictures.decode import decoders
+from clipindex.pictures.preprocessing import Way
+from clipindex.stores.verified import BatchVerified
 from clipindex.upkeep.metadata import Joiner
 
 NOTES_AT_ONCE = 250  # quarantine and skip notes written in one transaction
@@ -33,13 +42,15 @@ class Tally:
     """What a run has done so far."""
 
     statuses: Counter[Status] = field(default_factory=Counter)
-    paths: set[bytes] = field(default_factory=set)  # files that have their status
+    paths: set[bytes] = field(default_factory=set)  # that have their status, of a timed run
     newly_quarantined: int = 0
     unreadable: int = 0
     embedded: int = 0
+    by_preview: int = 0  # of these
     written: int = 0
     accepted: int = 0
     moved_from: set[bytes] = field(default_factory=set)  # old paths
+    nodes: Counter[str] = field(default_factory=Counter)  # of a cluster: pictures written
     reasons: list[tuple[Status, str]] = field(default_factory=list)  # of files refused or skipped
 
 
@@ -54,10 +65,14 @@ class Recorder:
         survey: Survey,
         batch_size: int,
         joiner: Joiner,
+        is_timed: bool = False,
     ) -> None:
+        """`is_timed`: the run may end before every file has its status."""
+        self._is_timed = is_timed
+        self._again = set(workers.in_full)
         self._catalogue = collection.catalogue
         self._workers = workers
-        self._writer = BatchWriter(collection, scope, joiner)
+        self._writer = BatchWriter(collection, scope, joiner, workers.in_full)
         self._labels = Labels()
         self._moves = Moves(survey.absent, survey.plan.to_read, is_gone)
         self._batch_size = batch_size
@@ -82,6 +97,32 @@ class Recorder:
                 yield from self._write()
         yield from self._take_decided(self._moves.read(outcome.record.path))
 
+    def take_written(self, batch: WrittenElsewhere) -> Iterator[Event]:
+        """Record pictures whose points are verified already: label them, write their rows."""
+        labelled: list[tuple[Written, Label]] = []
+        contents: set[bytes] = set()
+        for picture in batch.pictures:
+            known = picture.sha256 in contents or self._is_embedded(picture.sha256)
+            contents.add(picture.sha256)
+            before = self._catalogue.get(picture.record.path)
+            label = self._labels.label(picture.sha256, before=before, known=known)
+            # Whoever wrote it may have died before it could say so: then it was found written.
+            is_written = picture.is_written or label.status is not Status.UNCHANGED
+            labelled.append((replace(picture, is_written=is_written), label))
+            self.tally.embedded += not known
+            self.tally.by_preview += picture.by_preview and not known
+        self.tally.nodes[batch.node] += len(batch.pictures)
+        yield from self._report(labelled, self._writer.note(labelled))
+        for picture in batch.pictures:
+            yield from self._take_decided(self._moves.read(picture.record.path))
+
+    def _is_embedded(self, sha256: bytes) -> bool:
+        """Whether a content was embedded before, and is not to be once more."""
+        if sha256 in self._again:
+            self._again.discard(sha256)
+            return False
+        return bool(self._catalogue.indexed_copies(sha256, 1))
+
     def finish(self) -> Iterator[Event]:
         """Write what is left."""
         yield from self._take_decided(self._moves.rest())
@@ -96,7 +137,7 @@ class Recorder:
                 self._workers.claims.release(outcome.sha256)
                 return refused
             case Embedded():
-                self.tally.embedded += 1
+                self._count_embedded(outcome)
                 self._add(outcome)
             case Known() if self._may_have_moved(outcome):
                 self._moves.hold(outcome)
@@ -140,7 +181,8 @@ class Recorder:
         moved_from: bytes | None = None,
     ) -> None:
         label = self._label(outcome, moved_from)
-        self._batch.append(self._writer.entry(outcome, label, copies))
+        ids = list(map(self._writer.point_id, copies))
+        self._batch.append(self._writer.entry(outcome, label, ids))
         self._contents.add(outcome.sha256)
 
     def _label(self, outcome: Embedded | Known, moved_from: bytes | None = None) -> Label:
@@ -168,13 +210,20 @@ class Recorder:
         if not batch:
             return
         verified = self._writer.write(batch, stored)
-        self.tally.written += verified.points
         for ready in batch:
-            record, status = ready.picture.record, ready.label.status
             self._workers.claims.release(ready.picture.sha256)
-            self._count(record.path, status)
             if ready.label.moved_from is not None:
                 self.tally.moved_from.add(ready.label.moved_from)
+        yield from self._report([(ready.picture, ready.label) for ready in batch], verified)
+
+    def _report(
+        self, pictures: Sequence[tuple[Embedded | Written, Label]], verified: BatchVerified
+    ) -> Iterator[Event]:
+        """Count and report pictures whose points and rows are durable."""
+        self.tally.written += verified.points
+        for picture, label in pictures:
+            record, status = picture.record, label.status
+            self._count(record.path, status)
             point = str(self._writer.point_id(record.path))
             yield FileDone(
                 path=display_path(record.path), status=status, bytes=record.size, id=point
@@ -202,7 +251,7 @@ class Recorder:
             if isinstance(again, Faulty):
                 yield again
                 continue
-            self.tally.embedded += 1
+            self._count_embedded(again)
             by_content[again.sha256] = again
             same = again.sha256 == outcome.sha256  # else the file was edited a moment ago
             yield Ready(again, entry.label if same else self._label(again))
@@ -233,9 +282,14 @@ class Recorder:
     def _is_first_refusal(self, sha256: bytes | None) -> bool:
         return sha256 is not None and self._catalogue.refusal(sha256, decoders()) is None
 
+    def _count_embedded(self, picture: Embedded) -> None:
+        self.tally.embedded += 1
+        self.tally.by_preview += picture.facts.decoded is Way.PREVIEW
+
     def _count(self, path: bytes, status: Status) -> None:
         self.tally.statuses[status] += 1
-        self.tally.paths.add(path)
+        if self._is_timed:
+            self.tally.paths.add(path)
 
     def write_notes(self) -> None:
         """Keep what is known of refused files. They depend on no batch: an interrupted run keeps

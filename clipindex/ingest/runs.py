@@ -44,6 +44,7 @@ def ingest(
     place: Place, scope: Scope, options: IngestOptions, settings: Settings, load: Load
 ) -> Events:
     """Bring a collection up to date with the files of a scope, creating a missing one."""
+    _check_engine(place, options)
     with open_for_ingest(place.locate(for_writing=True), settings, load) as (collection, model):
         yield from _in_step(
             collection, pipeline.ingest(collection, model, scope, options), load, options
@@ -60,6 +61,7 @@ def reindex(
 
     Raises UsageError when none is remembered.
     """
+    _check_engine(whole.place, options)
     located = whole.for_part(part.number, part.of)
     with open_for_ingest(located, settings, load, "reindex") as (collection, model):
         catalogue = collection.catalogue
@@ -85,6 +87,14 @@ def reindex(
         is_wasteful = options.compact and is_worth_compacting(collection)
     if is_wasteful:
         start_compacting(located.place)
+
+
+def _check_engine(place: Place, options: IngestOptions) -> None:
+    """Raises UsageError for a cluster that is to write into an embedded store, and without Ray."""
+    if options.ray is not None:
+        from clipindex.ingest.on_ray.driver import check_place  # needs an extra, few use it
+
+        check_place(place)
 
 
 def _in_step(

@@ -14,6 +14,7 @@ from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.errors import DiskNotMounted, UsageError
 from clipindex.files.access import exists, is_file, is_folder
+from clipindex.files.addresses import name_host
 from clipindex.files.identity import display_path, folders_of, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
 from clipindex.stores.payload import check_key
@@ -108,10 +109,13 @@ def scope_of(
     for key in {*(tags or ())}.union(*own.values()):
         check_key(key)
     pairs = tuple(sorted((tags or {}).items()))
+    roots, named = tuple(map(resolve_root, paths)), frozenset(map(resolve_root, files or ()))
+    for path in (*roots, *named):
+        name_host(path)
     walking = policy or WalkPolicy()
     return Scope(
-        roots=tuple(Root(resolve_root(path), walking, pairs) for path in paths),
-        files=frozenset(map(resolve_root, files or ())),
+        roots=tuple(Root(path, walking, pairs) for path in roots),
+        files=named,
         part=part,
         tags=pairs,
         own_tags=own,

@@ -58,10 +58,15 @@ def memory_from(catalogue: Catalogue | None) -> Memory:
 
 
 def survey(
-    scope: Scope, memory: Memory, versions: str, *, reread: bool = False
+    scope: Scope,
+    memory: Memory,
+    versions: str,
+    *,
+    reread: bool = False,
+    again: Set[bytes] = frozenset(),
 ) -> Generator[Scanning | FolderFault, None, Survey]:
     """Walk the roots and plan each folder as it comes; `versions` are those of the decoders,
-    `reread` is `plan_folder`'s.
+    `reread` and `again` are `plan_folder`'s.
 
     Raises UsageError for a root that does not exist, DiskNotMounted for one that is empty or
     missing although pictures below it are remembered.
@@ -87,7 +92,7 @@ def survey(
             listed.add(folder.path)
             if not _is_unlisted(folder):
                 landmarks.add(folder.path, recognised=_is_recognised(folder, rows))
-        _add_folder(result, scope, folder, rows, versions, reread=reread)
+        _add_folder(result, scope, folder, rows, versions, reread=reread, again=again)
         if result.found - last_reported >= SCANNING_EVERY:
             last_reported = result.found
             yield Scanning(result.found)
@@ -116,13 +121,16 @@ def _add_folder(
     versions: str,
     *,
     reread: bool,
+    again: Set[bytes],
 ) -> None:
     """Plan one folder's files, of the scope's part only."""
     result.left_out += folder.left_out
     result.faults += folder.faults
     result.unmatched_globs.difference_update(folder.glob_matches)
     part = scope.part
-    files = [record for record in folder.files if part.holds(record.path)]
+    files = folder.files
+    if part.of > 1:
+        files = [record for record in files if part.holds(record.path)]
     if folder.named:  # the files beside the named ones were not listed
         rows = {record.path: rows[record.path] for record in files if record.path in rows}
     elif part.of > 1:
@@ -131,11 +139,12 @@ def _add_folder(
     if not _is_unlisted(folder):  # otherwise nothing in it is known to be gone
         plan = result.plan
         sidecars = _sidecars(folder)
-        to_read, redescribed = len(plan.to_read), len(plan.redescribed)
         # Where a file could not be looked at, a sidecar may only seem to be gone.
         stamps = None if folder.faults else {path: stamp_of(s) for path, s in sidecars.items()}
-        plan_folder(plan, files, rows, versions, stamps=stamps, reread=reread)
-        for record in (*plan.to_read[to_read:], *plan.redescribed[redescribed:]):
+        changed = plan_folder(
+            plan, files, rows, versions, stamps=stamps, reread=reread, again=again
+        )
+        for record in changed:
             if record.path in sidecars:
                 result.sidecars[record.path] = sidecars[record.path]
         for path in folder.left_out:

@@ -9,29 +9,28 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence, Set
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from clipindex.collection.catalogue import Catalogue
-from clipindex.errors import FileFault
+from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
 from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.describing import Describer
-from clipindex.ingest.events import EmbeddingOn, SlowFile
-from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, Said
-from clipindex.model.averaging import encode_pictures
+from clipindex.ingest.events import ActorLost, EmbeddingOn, SlowFile
+from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, WrittenElsewhere
+from clipindex.ingest.stations import Prepared, Stations
 from clipindex.model.encoder import Encoder
-from clipindex.pictures.content import read_content
-from clipindex.pictures.decode import Pixels, decode, decoders
-from clipindex.pictures.exif import PictureFacts
+from clipindex.pictures.decode import decoders
 from clipindex.pictures.preprocessing import Preprocessing
-from clipindex.stores.points import Vector, is_unit
 
+READERS = 16  # at least, of objects in stores: each download is mostly waiting
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
 SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
 LOOK_AHEAD = 64  # outcomes that may wait for the recorder: workers pause when the store is slow
+
+Step = Outcome | WrittenElsewhere | EmbeddingOn | SlowFile | ActorLost  # of a run
 
 
 def is_settled(catalogue: Catalogue, sha256: bytes) -> bool:
@@ -44,8 +43,10 @@ def is_settled(catalogue: Catalogue, sha256: bytes) -> bool:
 class ContentClaims:
     """Who embeds which content: the first to hash it; everyone later takes that embedding."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, again: Set[bytes] = frozenset()) -> None:
+        """`again`: digests of contents to embed although they are indexed."""
         self._catalogue = catalogue
+        self._again = set(again)
         self._claimed: set[bytes] = set()
         self._lock = threading.Lock()
 
@@ -54,8 +55,9 @@ class ContentClaims:
         with self._lock:
             if sha256 in self._claimed:
                 return False
-            if is_settled(self._catalogue, sha256):
+            if sha256 not in self._again and is_settled(self._catalogue, sha256):
                 return False
+            self._again.discard(sha256)
             self._claimed.add(sha256)
             return True
 
@@ -80,23 +82,30 @@ class Workers:
         claims: ContentClaims,
         count: int | None,
         describer: Describer,
+        in_full: Set[bytes] = frozenset(),
     ) -> None:
+        """`in_full`: digests of contents that no preview may stand for."""
+        self.in_full = in_full
         self._encoder = encoder
-        self._geometry = encoder.bundle.image.geometry
-        self._preprocessing = preprocessing
+        self._stations = Stations(encoder, preprocessing, describer, in_full)
         self.claims = claims
         self._count = count or usable_cores()
-        self._describer = describer
         self._large = threading.Lock()
+        self._processors = threading.Semaphore(self._count)
         self._stop = threading.Event()
         self._ready: Future[None] | None = None
         self._asking = threading.Lock()
         self._in_hand: dict[int, tuple[bytes, float]] = {}  # thread -> path, since when
         self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
 
+    @property
+    def provider_in_use(self) -> str:
+        """What runs the vision tower; empty before it is loaded."""
+        return self._encoder.provider_in_use
+
     def run(
-        self, records: Sequence[FileRecord], deadline: float | None = None
-    ) -> Generator[Outcome | EmbeddingOn | SlowFile, None, None]:
+        self, records: Collection[FileRecord], deadline: float | None = None
+    ) -> Generator[Step, None, None]:
         """Yield the outcomes of all records, the provider once it is known, and slow files.
 
         Ends at `deadline` (a time.monotonic() value), whatever is still in hand. Raises the
@@ -105,7 +114,9 @@ class Workers:
         """
         shared = iter(records)
         turn = threading.Lock()
-        count = max(1, min(self._count, len(records)))
+        is_remote = any(is_address(record.path) for record in records)
+        most = max(self._count, READERS) if is_remote else self._count
+        count = max(1, min(most, len(records)))
         threads = [
             threading.Thread(target=self._work, args=(shared, turn), daemon=True)
             for _ in range(count)
@@ -146,13 +157,13 @@ class Workers:
     def embed_again(self, record: FileRecord) -> Embedded | Faulty:
         """Embed one file whose content was known, but is no longer in any point."""
         prepared = self._prepare(record, claim=False)
-        if isinstance(prepared, _Prepared):
+        if isinstance(prepared, Prepared):
             return self._embed([prepared])[0]
         assert isinstance(prepared, Faulty)  # Known is the answer to a claim
         return prepared
 
     def _work(self, shared: Iterator[FileRecord], turn: threading.Lock) -> None:
-        batch: list[_Prepared] = []
+        batch: list[Prepared] = []
         try:
             while not self._stop.is_set():
                 with turn:
@@ -162,7 +173,7 @@ class Workers:
                 self._in_hand[threading.get_ident()] = record.path, time.monotonic()
                 prepared = self._prepare(record, claim=True)
                 del self._in_hand[threading.get_ident()]
-                if not isinstance(prepared, _Prepared):
+                if not isinstance(prepared, Prepared):
                     self._put(prepared)
                     continue
                 batch.append(prepared)
@@ -176,30 +187,26 @@ class Workers:
         except BaseException as error:  # handed to the thread that can end the run
             self._put(error)
 
-    def _prepare(self, record: FileRecord, *, claim: bool) -> _Prepared | Known | Faulty:
+    def _prepare(self, record: FileRecord, *, claim: bool) -> Prepared | Known | Faulty:
         """Read, hash and decode one file; with `claim`, unless its content is known already."""
         if record.size >= LARGE_FILE:
             with self._large:
                 return self._read_and_decode(record, claim=claim)
         return self._read_and_decode(record, claim=claim)
 
-    def _read_and_decode(self, record: FileRecord, *, claim: bool) -> _Prepared | Known | Faulty:
-        sha256 = None
-        try:
-            content = read_content(record.path)
-            record, sha256 = content.record, content.sha256
-            said = self._describer.said(record.path, content.data)
-            if claim and not self.claims.take(sha256):
-                return Known(record, sha256, said)
-            pixels, facts = decode(content.data, self._geometry, self._preprocessing)
-        except FileFault as fault:
-            return Faulty(record, fault, sha256)
-        return _Prepared(record=record, sha256=sha256, facts=facts, pixels=pixels, said=said)
+    def _read_and_decode(self, record: FileRecord, *, claim: bool) -> Prepared | Known | Faulty:
+        read = self._stations.read(record)
+        if isinstance(read, Faulty):
+            return read
+        if claim and not self.claims.take(read.sha256):
+            return Known(read.record, read.sha256, read.said)
+        with self._processors:
+            return self._stations.decode(read)
 
-    def _embed(self, batch: Sequence[_Prepared]) -> list[Embedded | Faulty]:
+    def _embed(self, batch: Sequence[Prepared]) -> list[Embedded | Faulty]:
         self._model_ready().result()
-        vectors = encode_pictures(self._encoder, [picture.pixels for picture in batch])
-        return [_outcome(picture, vector) for picture, vector in zip(batch, vectors, strict=True)]
+        with self._processors:
+            return self._stations.embed(batch)
 
     def _model_ready(self) -> Future[None]:
         """Done once the model's files are verified and it is loaded. Started with the first
@@ -226,27 +233,3 @@ class Workers:
                     break
                 except queue.Full:
                     continue
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Prepared:
-    """A picture read and decoded, not embedded yet."""
-
-    record: FileRecord
-    sha256: bytes
-    facts: PictureFacts
-    pixels: Pixels  # as `decode` gives them
-    said: Said
-
-
-def _outcome(picture: _Prepared, vector: Vector) -> Embedded | Faulty:
-    if not is_unit(vector):
-        fault = FileFault("the model gave no embedding")
-        return Faulty(picture.record, fault, picture.sha256)
-    return Embedded(
-        record=picture.record,
-        sha256=picture.sha256,
-        facts=picture.facts,
-        vector=vector,
-        said=picture.said,
-    )

@@ -8,7 +8,6 @@ The only module that imports `tokenizers` and `ftfy`.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import string
@@ -135,6 +134,8 @@ def clean(text: str) -> str:
     From openai/CLIP clip/simple_tokenizer.py (basic_clean, whitespace_clean), MIT licence.
     """
     if not is_plain(text) or "&" in text:  # otherwise these steps change nothing
+        import html
+
         import ftfy  # 35 ms of CPU
 
         text = html.unescape(html.unescape(ftfy.fix_text(text)))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from clipindex.pictures.preprocessing import Way
 from clipindex.pictures.texts import printable
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class PictureFacts:
     taken: str | None = None  # camera's local time, YYYY-MM-DDTHH:MM:SS
     camera: str | None = None
     location: tuple[float, float] | None = None  # latitude, longitude in degrees
+    decoded: Way | None = None  # with the preprocessing `previews` alone
 
 
 def facts(image: Image, declared: tuple[int, int], picture_format: str) -> PictureFacts:

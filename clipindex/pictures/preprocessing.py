@@ -19,11 +19,19 @@ class Preprocessing(StrEnum):
     EXACT = "exact"
     DCT_SCALED = "dct-scaled"
     FRAMES = "frames"  # as dct-scaled, and of an animation several frames, see `frames`
+    PREVIEWS = "previews"  # as dct-scaled, but from a sound preview in the file, see `previews`
 
     @property
     def version(self) -> int:
         """Rises with any change of a pixel."""
-        return {"exact": 1, "dct-scaled": 2, "frames": 1}[self]
+        return {"exact": 1, "dct-scaled": 2, "frames": 1, "previews": 1}[self]
+
+
+class Way(StrEnum):
+    """What the pixels of a picture were made from, with the preprocessing `previews`."""
+
+    PREVIEW = "preview"
+    FULL = "full"  # from the picture itself, as with dct-scaled
 
 
 @dataclass(frozen=True, slots=True)

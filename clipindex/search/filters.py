@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clipindex.errors import UsageError
 from clipindex.files.access import is_file
+from clipindex.files.addresses import is_address
 from clipindex.files.identity import display_path, resolve_root
 from clipindex.search.dates import span
 from clipindex.stores.filter import Filter, Near, Range
@@ -185,7 +186,7 @@ def check_folder(points: ReadablePoints, folder: Path) -> None:
     if any(True for _ in points.scroll(Filter().also_among("folders", below([folder])))):
         return
     path = resolve_root(folder)
-    if is_file(path):
+    if not is_address(path) and is_file(path):
         raise UsageError(
             "this is a file, and --under takes a folder",
             path=display_path(path),

@@ -15,6 +15,7 @@ import numpy as np
 
 from clipindex.errors import FileFault, ModelError, UsageError
 from clipindex.files.access import exists, is_file, is_folder
+from clipindex.files.addresses import is_address, name_host
 from clipindex.files.identity import display_path, resolve_root
 from clipindex.model.averaging import encode_pictures
 from clipindex.model.bundle import Bundle
@@ -182,7 +183,11 @@ def picture_path(term: Term) -> bytes | None:
     """The path of a term that is a picture file, or is said to be one; else None."""
     if isinstance(term.value, bytes) or term.kind is TermKind.TEXT:
         return None
-    if term.kind is TermKind.IMAGE or is_file(os.fsencode(term.value)):
+    name = os.fsencode(term.value)
+    if is_address(name):
+        name_host(path := resolve_root(term.value))
+        return path
+    if term.kind is TermKind.IMAGE or is_file(name):
         return resolve_root(term.value)
     return None
 

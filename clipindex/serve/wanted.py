@@ -6,12 +6,14 @@ name -> texts, and then read by the one table of `parameters`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from clipindex.errors import UsageError
+from clipindex.files.addresses import is_address
 from clipindex.search.filter_texts import picture_filter
 from clipindex.search.query import QueryOptions
 from clipindex.search.scoped import Scope
@@ -104,7 +106,7 @@ def _value(parameter: Parameter, texts: Sequence[str]) -> Any:
 
 def _folders(texts: Sequence[str]) -> tuple[Path, ...]:
     for text in texts:
-        if not Path(text).is_absolute():
+        if not Path(text).is_absolute() and not is_address(os.fsencode(text)):
             raise UsageError(f"under is a folder's whole path, not {text[:80]!r}")
     return tuple(map(Path, texts))
 

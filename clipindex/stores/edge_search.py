@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipindex.stores.edge_filter import among_ids, engine_filter
 from clipindex.stores.filter import Filter
-from clipindex.stores.payload import INDEXED_FIELDS
+from clipindex.stores.lookup_sql import is_known
 from clipindex.stores.points import ScoredContent
 
 if TYPE_CHECKING:
@@ -34,26 +34,25 @@ def search(
     here, page by page until there are enough contents."""
     if lookup is None:
         return _fold(nearest, limit, engine_filter(only.conditions()))
-    asked, digests = only.on(_is_looked_up), only.on(_is_digest).conditions()
+    asked, others = only.on(is_known), only.on(_is_unknown).conditions()
     names = lookup.ids(asked, IDS_AT_MOST)
     if names is None:
-        contents = _look_up(nearest, limit, only, lookup)
+        contents = _look_up(nearest, limit, asked, engine_filter(others), lookup)
         if contents is not None:
             return contents
         names = lookup.ids(asked)
-    return _fold(nearest, limit, among_ids(names, digests)) if names else []
+    return _fold(nearest, limit, among_ids(names, others)) if names else []
 
 
 def narrowed(only: Filter, lookup: Lookup | None) -> tuple[Any, Filter | None]:
     """The engine's filter for a scroll, and what is left to be looked up of each page."""
     if lookup is None:
         return engine_filter(only.conditions()), None
-    digests = only.on(_is_digest)
-    if digests == Filter():
-        names = lookup.ids(only, IDS_AT_MOST)
-        if names is not None:
-            return among_ids(names), None
-    return engine_filter(only.on(_is_indexed).conditions()), only.on(_is_looked_up)
+    asked, others = only.on(is_known), only.on(_is_unknown).conditions()
+    names = lookup.ids(asked, IDS_AT_MOST)
+    if names is not None:
+        return among_ids(names, others), None
+    return engine_filter(others), asked
 
 
 def _fold(nearest: Nearest, limit: int, only: Any) -> list[ScoredContent]:
@@ -74,14 +73,13 @@ def _fold(nearest: Nearest, limit: int, only: Any) -> list[ScoredContent]:
 
 
 def _look_up(
-    nearest: Nearest, limit: int, only: Filter, lookup: Lookup
+    nearest: Nearest, limit: int, asked: Filter, others: Any, lookup: Lookup
 ) -> list[ScoredContent] | None:
     """By the nearest points of all; None where too few of them match."""
-    indexed, asked = engine_filter(only.on(_is_indexed).conditions()), only.on(_is_looked_up)
     best: dict[str, float] = {}
     offset = 0
     for page in PAGES:
-        hits = nearest(page, offset, indexed, False)
+        hits = nearest(page, offset, others, False)
         contents = lookup.contents(asked, [hit.id for hit in hits])
         for hit in hits:
             if hit.id in contents:
@@ -96,16 +94,8 @@ def _ranked(best: Iterable[tuple[str, float]], limit: int) -> list[ScoredContent
     return [ScoredContent(sha256, score) for sha256, score in islice(best, limit)]
 
 
-def _is_indexed(field: str) -> bool:
-    return field in INDEXED_FIELDS
-
-
-def _is_digest(field: str) -> bool:
-    return field == "sha256"
-
-
-def _is_looked_up(field: str) -> bool:
-    return field != "sha256"
+def _is_unknown(field: str) -> bool:
+    return not is_known(field)
 
 
 def kept(

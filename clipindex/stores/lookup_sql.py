@@ -13,7 +13,7 @@ from clipindex.stores.payload import Payload, orientation_of
 NAME = "lookup.sqlite"  # in the shard's folder
 EARTH = 6_371_008.8  # metres, the mean radius: Qdrant's own
 COLUMNS = ("taken", "camera", "format", "orientation", "bytes", "width", "height")
-FOLDERS, LOCATION = "folders", "location"
+FOLDERS, LOCATION, DIGEST = "folders", "location", "sha256"
 COLUMN_OF = {FOLDERS: "folder", LOCATION: "x"}  # whose name is another one
 SEPARATORS = ("/", "\\")
 
@@ -23,7 +23,7 @@ Parameters = list[Any]
 
 def is_known(field: str) -> bool:
     """Whether conditions on a field can be answered from the table."""
-    return field in COLUMNS or field in (FOLDERS, LOCATION) or is_label(field)
+    return field in COLUMNS or field in (FOLDERS, LOCATION, DIGEST) or is_label(field)
 
 
 def row_of(name: bytes, payload: Payload) -> tuple[Any, ...]:
@@ -33,7 +33,7 @@ def row_of(name: bytes, payload: Payload) -> tuple[Any, ...]:
     folders = payload.get(FOLDERS)
     folder = max(map(str, folders), key=len, default=None) if isinstance(folders, list) else None
     place = _place(payload.get(LOCATION))
-    return name, _scalar(payload.get("sha256")), *columns, folder, *place
+    return name, _scalar(payload.get(DIGEST)), *columns, folder, *place
 
 
 def labels_of(payload: Payload) -> list[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clipindex.errors import UsageError
 from clipindex.files.identity import display_path, exact_path, folders_of
 from clipindex.files.times import storable_time
+from clipindex.pictures.preprocessing import Way
 
 if TYPE_CHECKING:
     from clipindex.files.file_system import FileRecord
@@ -21,13 +22,14 @@ Payload = dict[str, object]
 Tags = Mapping[str, str]
 
 TAG = "tag_"  # a user's tags
+DECODED = "decoded"  # which `Way` its pixels were made; belongs to the vector
 META = "meta_"  # metadata from elsewhere: reserved, so that imports accept it
 TAG_KEY = re.compile(r"[A-Za-z0-9_]+")
 
-# Keyword indexes in every store: the fields that a query filters by. The embedded engine reads
-# them whole at each open (2 ms a field for 10,000 points), so it has no others.
-INDEXED_FIELDS = ("folders", "sha256")
-# Further ones on a server, each of its kind: what filters ask of a picture.
+# A server's keyword indexes. The embedded engine reads an index whole at each open (10 ms a field
+# for 10,000 points), so it has none, and `lookup` answers.
+INDEXED_FIELDS = ("folders", "sha256", "source", "path")
+# A server's further ones, each of its kind: what filters ask of a picture.
 FILTERED_FIELDS = {
     "taken": "datetime",
     "camera": "keyword",
@@ -72,6 +74,7 @@ def make_payload(
         "taken": facts.taken,
         "camera": facts.camera,
         "location": location and {"lat": location[0], "lon": location[1]},
+        DECODED: facts.decoded and facts.decoded.value,
         **tag_fields(tags),
         "indexed_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "schema": PAYLOAD_SCHEMA,
@@ -110,7 +113,14 @@ def facts_from_payload(payload: Payload) -> PictureFacts:
         location=(float(location["lat"]), float(location["lon"]))
         if isinstance(location, dict)
         else None,
+        decoded=Way(str(payload[DECODED])) if DECODED in payload else None,
     )
+
+
+def with_vector_of(payload: Payload, other: Payload) -> Payload:
+    """A payload for the vector that the point of the `other` payload has."""
+    fields = {name: value for name, value in payload.items() if name != DECODED}
+    return {**fields, DECODED: other[DECODED]} if DECODED in other else fields
 
 
 def mtime_of(payload: Payload) -> int:

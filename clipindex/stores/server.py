@@ -85,7 +85,7 @@ class ServerPoints:
     def index_missing_fields(self) -> None:
         """Create the payload indexes of every collection; a server in strict mode filters only by
         indexed fields."""
-        for field in (*INDEXED_FIELDS, "source", "path"):
+        for field in INDEXED_FIELDS:
             self.index_field(field)
         for field, kind in FILTERED_FIELDS.items() if self._info.limits.many_indexes else ():
             self.index_field(field, kind)

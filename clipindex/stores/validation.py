@@ -14,7 +14,7 @@ import numpy as np
 
 from clipindex.files.identity import display_path, path_from_payload, point_id
 from clipindex.files.times import EARLIEST, LATEST, storable_time
-from clipindex.stores.payload import META, PAYLOAD_SCHEMA, TAG, TAG_KEY, Payload
+from clipindex.stores.payload import DECODED, META, PAYLOAD_SCHEMA, TAG, TAG_KEY, Payload
 from clipindex.stores.points import Point, is_unit
 
 LONGEST_NAME = 255  # characters in the name of a field
@@ -158,4 +158,5 @@ OPTIONAL: dict[str, Rule] = {
     "taken": _text,
     "camera": _text,
     "location": _location,
+    DECODED: lambda value: value in ("preview", "full"),
 }

@@ -131,8 +131,6 @@ def copy_shard(old: EdgePoints, folder: Path, dimension: int, progress: Progress
     count = old.count()
     done = 0
     with closing(EdgePoints(folder, dimension)) as new:
-        for field in old.indexed_fields() - new.indexed_fields():
-            new.index_field(field)
         remaining = iter(old.scroll())
         while page := list(islice(remaining, POINTS_AT_ONCE)):
             new.upsert(list(old.retrieve([name for name, _ in page]).values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from clipindex.collection.catalogue import QUARANTINED, Catalogue, Row
 from clipindex.collection.marks import QuarantineMark
@@ -48,7 +48,7 @@ def retry(place: Place, paths: Sequence[AnyPath]) -> int:
     the decoders changed; returns how many. No path: all of the quarantine."""
 
     def untried(collection: Collection, rows: list[Row]) -> None:
-        collection.catalogue.write([replace(row, decoders=None) for row in rows])
+        collection.catalogue.write([row._replace(decoders=None) for row in rows])
 
     return _change(place, paths, "quarantine retry", untried)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 
 from clipindex.collection.agreement import reconcile, row_from_payload
@@ -16,6 +14,7 @@ from clipindex.collection.places import AnyPath
 from clipindex.errors import UsageError
 from clipindex.files.access import exists, is_folder
 from clipindex.files.identity import (
+    as_written,
     display_path,
     is_below,
     path_from_payload,
@@ -35,7 +34,7 @@ def relocate(place: Place, old: AnyPath, new: AnyPath) -> int:
 
     Raises UsageError when `new` is not a folder, or nothing is remembered below `old`.
     """
-    before, after = os.fsencode(os.path.abspath(old)), resolve_root(new)
+    before, after = as_written(old), resolve_root(new)
     if not is_folder(after):
         what, hint = "no such folder", "correct the path, or mount the disk first"
         if exists(after):
@@ -136,7 +135,7 @@ def _move_notes(collection: Collection, old: bytes, new: bytes) -> None:
     """Notes of quarantine and skip; a note that exists at the new path stays."""
     catalogue = collection.catalogue
     notes = [row for row in catalogue.rows() if row.state != INDEXED and is_below(row.path, old)]
-    moved = [replace(row, path=new_path(row.path, old, new), ctime_ns=None) for row in notes]
+    moved = [row._replace(path=new_path(row.path, old, new), ctime_ns=None) for row in notes]
     catalogue.carry_refusals({row.path: new_path(row.path, old, new) for row in notes})
     catalogue.write(
         [row for row in moved if catalogue.get(row.path) is None],

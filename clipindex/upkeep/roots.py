@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from clipindex.collection.catalogue import INDEXED, Catalogue
@@ -12,7 +11,7 @@ from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.collection.status import open_catalogue
 from clipindex.errors import UsageError
-from clipindex.files.identity import is_below, resolve_root
+from clipindex.files.identity import as_written, is_below, resolve_root
 from clipindex.upkeep.prune import remove_below
 
 
@@ -67,7 +66,7 @@ def forget_and_prune(place: Place, path: AnyPath) -> int:
 
 def _names(path: AnyPath) -> tuple[bytes, bytes]:
     """A path with its links resolved, and as it is written: the folder may be gone."""
-    return resolve_root(path), os.fsencode(os.path.abspath(path))
+    return resolve_root(path), as_written(path)
 
 
 def _required(catalogue: Catalogue | None, path: AnyPath) -> Below:

@@ -15,6 +15,7 @@ from clipindex.collection.lock import QUERY
 from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.errors import ClipIndexWarning, UsageError
+from clipindex.files.addresses import is_address
 from clipindex.files.globs import Globs, glob_text
 from clipindex.files.identity import display_path, path_from_payload, point_id, resolve_root
 from clipindex.model.bundle import Bundle
@@ -209,14 +210,21 @@ class _Pattern:
     def __init__(self, typed: AnyPath) -> None:
         text = os.fsdecode(os.path.expanduser(os.fspath(typed)))
         if "/" in text.replace(os.sep, "/").rstrip("/"):
-            parts = os.path.abspath(text).split(os.sep)
+            is_remote = is_address(os.fsencode(text))
+            parts = text.split("/") if is_remote else os.path.abspath(text).split(os.sep)
             first = next(number for number, part in enumerate(parts) if is_pattern(part))
-            fixed = resolve_root(os.sep.join(parts[:first]) or os.sep)
+            fixed = resolve_root("/".join(parts[:first]) or os.sep)
             text = os.path.join(os.fsdecode(fixed), *parts[first:])
-        self._globs = Globs([text], contents=True)
+        self._globs = Globs([_one_slash(text)], contents=True)
 
     def matches(self, folder: str, name: str) -> bool:
-        return bool(self._globs.matching(folder.removeprefix("/"), name, is_folder=False))
+        below = _one_slash(folder).removeprefix("/")
+        return bool(self._globs.matching(below, name, is_folder=False))
+
+
+def _one_slash(path: str) -> str:
+    """A path as globs take it: the two slashes of an address are no empty folder's."""
+    return path.replace("://", ":/", 1)
 
 
 def _of_source(points: ReadablePoints, source: str, ids: Sequence[uuid.UUID]) -> Payloads:

@@ -19,6 +19,7 @@ from handbook.blocks import blocks, pages
 from handbook.compare import differences
 from handbook.sandbox import COLUMNS, ROOT, SERVER, sandbox
 from handbook.speed_chart import chart
+from handbook.speed_tables import with_tables
 from handbook.terminal import draw
 
 RECORDING = ROOT / "docs" / "terminal.svg"
@@ -29,7 +30,8 @@ RECORDED = (
     "clipindex query examples/photos/sky/airliner.jpg -n 3",
 )
 SPEED = ROOT / "docs" / "speed.svg"
-MEASURED = ROOT / "benchmarks" / "results" / "2026-11-21.json"
+SPEED_PAGE = ROOT / "docs" / "speed.md"
+MEASURED = ROOT / "benchmarks" / "results" / "2026-11-28.json"
 
 
 def rendered(page: str, server: str = SERVER) -> str:
@@ -77,7 +79,9 @@ def main(names: list[str]) -> None:
                 page.write_text(rendered(page.read_text("utf-8"), server), "utf-8")
     if not names:
         RECORDING.write_text(recording(), "utf-8")
-        SPEED.write_text(chart(json.loads(MEASURED.read_text("utf-8"))), "utf-8")
+        results = json.loads(MEASURED.read_text("utf-8"))
+        SPEED.write_text(chart(results), "utf-8")
+        SPEED_PAGE.write_text(with_tables(SPEED_PAGE.read_text("utf-8"), results), "utf-8")
 
 
 if __name__ == "__main__":

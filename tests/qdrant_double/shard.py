@@ -18,6 +18,7 @@ from typing import Any
 
 import qdrant_edge
 
+from copies import copied
 from qdrant_double.protocol import Json, Problem, wrong_input
 from qdrant_double.strict import RateLimiter
 
@@ -103,14 +104,14 @@ class Shard:
         with self.lock:
             self.points.close()
             shutil.rmtree(self.folder)
-            shutil.copytree(before, self.folder)
+            copied(before, self.folder)
             self.points = engine.EdgeShard.load(str(self.folder))
 
     def snapshot(self, folder: Path) -> Path:
         """A copy of the points as they are now, for `restore`."""
         with self.lock:
             self.points.flush()
-            shutil.copytree(self.folder, folder)
+            copied(self.folder, folder)
         return folder
 
     def limiter(self, kind: str, per_minute: int) -> RateLimiter:

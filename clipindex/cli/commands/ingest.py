@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipindex.cli import options, removal, streams, values
+from clipindex.cli.engine_options import EngineOptions, ray_options
 from clipindex.cli.origins import checked
 from clipindex.cli.results import show_dry_run
 from clipindex.cli.session import Session, command
@@ -23,14 +24,15 @@ WHICH = "Which pictures"
 WALKING = ("exclude", "include", "hidden", "follow", "one_file_system")
 
 
-@command(writes=True)
+@command(writes=True, groups=(EngineOptions,))
 def ingest(
     session: Session,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
             metavar="[PATH]...",
-            help="Folders to index, with everything below them, or single files.",
+            help="Folders to index, with everything below them, single files, tar files, or "
+            "addresses of buckets and pictures (s3://, gs://, az://, https://).",
             show_default=False,
             rich_help_panel=WHAT,
         ),
@@ -39,7 +41,8 @@ def ingest(
         str | None,
         typer.Option(
             metavar="FILE|-",
-            help="Also index the files named in FILE, one a line (-: standard input).",
+            help="Also index the files and addresses named in FILE, one a line (-: standard "
+            "input).",
             show_default=False,
             rich_help_panel=WHAT,
         ),
@@ -144,8 +147,10 @@ def ingest(
         typer.Option(
             envvar="CLIPINDEX_PREPROCESSING",
             help="For a new collection: dct-scaled (the default, several times faster on large "
-            "JPEGs), exact (CLIP's own, to the pixel) or frames (dct-scaled, and the mean of up to "
-            "four frames of an animation).",
+            "JPEGs), exact (CLIP's own, to the pixel), frames (dct-scaled, and the mean of up to "
+            "four frames of an animation) or previews (dct-scaled, but from the camera's own small "
+            "copy in a HEIC or JPEG where it is sound: many times faster on a phone's HEICs, "
+            "slightly less exact).",
             show_default=False,
             rich_help_panel=options.MODEL,
         ),
@@ -189,9 +194,14 @@ def ingest(
     use what you give for that run alone, and what is remembered where you give none; --remember
     stores what you give.
 
+    A bucket is indexed as a folder is, with the extra `cloud`; a second run costs its listing. A
+    tar file is entered where it is named. Credentials come from where the store's own programs
+    look for them.
+
         clipindex ingest ~/Pictures
         clipindex ingest ~/Pictures --exclude "*.tmp" --tag owner=ann
         clipindex ingest /mnt/nas --dry-run
+        clipindex ingest s3://bucket/2026
         find . -name "*.jpg" -print0 | clipindex ingest --files-from - -0
     """
     _refuse_what_would_be_ignored(session, bool(paths), files_from is not None, dry_run)
@@ -210,6 +220,7 @@ def ingest(
     policy = given if given != WalkPolicy() or session.typed & set(WALKING) else None
     files = _names_from(files_from, null) if files_from is not None else None
     share, tags = values.part(part), parse_tags(tag) if tag else None
+    ray = ray_options(session, provider)
     how = IngestOptions(
         batch_size=batch_size,
         reread=reread,
@@ -217,9 +228,11 @@ def ingest(
         workers=workers,
         max_seconds=values.seconds(max_duration),
         fail_on_vanished=fail_on_vanished,
+        ray=ray,
     )
     finished = session.metrics(None if dry_run else metrics_file)
-    index = session.index(model=model, preprocessing=preprocessing, provider=provider)
+    own = Provider.CPU if ray else provider  # the actors have the towers
+    index = session.index(model=model, preprocessing=preprocessing, provider=own)
     if share.of > 1 and session.server is not None and session.source is None:
         output.note("without --source each machine's files count as its own")
     if dry_run:

@@ -17,6 +17,7 @@ from clipindex.cli.hit_options import MOST_HITS, HitOptions
 from clipindex.cli.results import remarks
 from clipindex.cli.session import Session, command
 from clipindex.errors import UsageError
+from clipindex.files.addresses import is_address
 
 SEARCH = "What to search for"
 
@@ -196,7 +197,7 @@ def query(
 
     check(session, only_paths=paths, null=null)
     for folder in under or ():
-        if not os.path.lexists(folder):
+        if not os.path.lexists(folder) and not is_address(os.fsencode(folder)):
             session.output.note(f"there is no folder '{folder}'; searching what was indexed there")
     accuracy = Accuracy.EXACT if exact else Accuracy.AUTO
     if approximate:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from clipindex.cli import options, removal, values
+from clipindex.cli.engine_options import EngineOptions, ray_options
 from clipindex.cli.session import Session, command
 from clipindex.ingest.options import BATCH_SIZE, IngestOptions
 from clipindex.model.providers import Provider
 
 
-@command(writes=True)
+@command(writes=True, groups=(EngineOptions,))
 def reindex(
     session: Session,
     prune: options.Prune = False,
@@ -18,6 +19,7 @@ def reindex(
     model: options.Model = None,
     part: options.PartText = None,
     reread: options.Reread = False,
+    redecode: options.RedecodeOption = None,
     limit: options.Limit = None,
     max_duration: options.MaxDuration = None,
     batch_size: options.BatchSize = BATCH_SIZE,
@@ -36,16 +38,19 @@ def reindex(
     limits = removal.limits_of(session, max_delete, prune=prune, yes=yes)
     from clipindex.cli.run_view import show_run
 
+    ray = ray_options(session, provider)
     how = IngestOptions(
         batch_size=batch_size,
         reread=reread,
+        redecode=redecode,
         limit=limit,
         workers=workers,
         max_seconds=values.seconds(max_duration),
         fail_on_vanished=fail_on_vanished,
+        ray=ray,
     )
     finished = session.metrics(metrics_file)
-    index = session.index(model=model, provider=provider)
+    index = session.index(model=model, provider=Provider.CPU if ray else provider)
     share = values.part(part)
     then = removal.prune_after(session, index, (), how, limits, share, yes=yes)
     events = index.reindex_events(how, part=share)

@@ -31,6 +31,7 @@ class Versions:
 
 
 SERVICE = "clipindex serve: pip install 'clipindex[serve]'"
+STORES = "pictures in object stores: pip install 'clipindex[cloud]'"
 LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "dhash": Versions("1.4", "1.4"),
     "filelock": Versions("4.2", "4.3.1"),
@@ -50,14 +51,18 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "tokenizers": Versions("0.20", "0.23.3"),
     "tqdm": Versions("4.66", "4.70.1"),
     "typer": Versions("0.26.1", "0.28.0", below="0.29"),
+    "botocore": Versions("1.34", "1.44.8", extra=STORES),
+    "obstore": Versions("0.11", "0.12.1", extra=STORES),
     "rawpy": Versions("0.25", "0.28.0", extra="camera raw files: pip install 'clipindex[raw]'"),
     "python-multipart": Versions("0.0.18", "0.0.34", extra=SERVICE),
     "mcp": Versions("2.0", "2.3.0", extra="clipindex mcp: pip install 'clipindex[mcp]'"),
     "starlette": Versions("0.49.1", "1.10.0", extra=SERVICE),
     "uvicorn": Versions("0.34", "0.54.0", extra=SERVICE),
+    "av": Versions("14.0.1", "18.1.0", extra="HEIC, faster: pip install 'clipindex[heic-fast]'"),
     "imagecodecs": Versions(
         "2024.12.30", "2026.3.6", extra="JPEG XL: pip install 'clipindex[jxl]'"
     ),
+    "ray": Versions("2.52", "2.60.0", extra="a cluster: pip install 'clipindex[ray]'"),
     "openvino": Versions("2026.3", "2026.4.1", extra="Intel: pip install 'clipindex[openvino]'"),
 }
 # Builds of onnxruntime for other devices bring the module under a name of their own.

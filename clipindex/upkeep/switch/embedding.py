@@ -16,7 +16,9 @@ from clipindex.model.averaging import encode_pictures
 from clipindex.model.bundle import Bundle
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import Pixels, decode
+from clipindex.pictures.exif import PictureFacts
 from clipindex.pictures.preprocessing import Preprocessing
+from clipindex.stores.payload import DECODED, Payload
 from clipindex.stores.points import Point, Vector, is_unit
 
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
@@ -31,6 +33,7 @@ class Embedded:
     """Vectors by the hexadecimal SHA-256 of their content, and why others have none."""
 
     vectors: dict[str, Vector] = field(default_factory=dict)
+    ways: dict[str, Payload] = field(default_factory=dict)  # how they were decoded, as stored
     faults: dict[str, str] = field(default_factory=dict)
 
 
@@ -66,6 +69,7 @@ class Embedding:
         try:
             for part in executor.map(self._embed_group, groups):
                 result.vectors |= part.vectors
+                result.ways |= part.ways
                 result.faults |= part.faults
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
@@ -84,8 +88,10 @@ class Embedding:
         result, pixels, names = Embedded(), [], []
         for digest, points in contents:
             try:
-                pixels.append(self._read(digest, points))
+                picture, facts = self._read(digest, points)
+                pixels.append(picture)
                 names.append(digest)
+                result.ways[digest] = {DECODED: facts.decoded.value} if facts.decoded else {}
             except FileFault as fault:
                 result.faults[digest] = fault.reason
         if pixels:
@@ -96,8 +102,9 @@ class Embedding:
                     result.faults[digest] = "the model gave no embedding"
         return result
 
-    def _read(self, digest: str, points: Iterable[Point]) -> Pixels:
-        """The pixels of a content, from the first of its files that has it. Raises FileFault."""
+    def _read(self, digest: str, points: Iterable[Point]) -> tuple[Pixels, PictureFacts]:
+        """The pixels and facts of a content, from the first of its files that has it. Raises
+        FileFault."""
         reason = GONE
         for point in points:
             path, size = path_from_payload(point.payload), int(str(point.payload["bytes"]))
@@ -109,7 +116,7 @@ class Embedding:
                         reason = CHANGED
                         continue
                     geometry = self._ready().bundle.image.geometry
-                    return decode(data, geometry, self._preprocessing)[0]
+                    return decode(data, geometry, self._preprocessing)
                 except FileFault as fault:
                     reason = GONE if fault.skipped else fault.reason
         raise FileFault(reason)

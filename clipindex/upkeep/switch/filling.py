@@ -12,6 +12,7 @@ from clipindex.collection.following import bring_along, remove, write
 from clipindex.files.access import exists
 from clipindex.files.identity import display_path, is_below
 from clipindex.stores.filter import Filter
+from clipindex.stores.payload import with_vector_of
 from clipindex.stores.points import POINTS_AT_ONCE, Point, Points, ReadablePoints
 from clipindex.stores.validation import healed_payload, payload_fault
 from clipindex.upkeep.switch.embedding import Embedding
@@ -60,7 +61,11 @@ class Filler:
         here = [point for point in lacking if faults[point.id] is None]
         embedded = self.embedding.embed(here)
         batch = [
-            replace(point, vector=embedded.vectors[digest])
+            replace(
+                point,
+                vector=embedded.vectors[digest],
+                payload=with_vector_of(point.payload, embedded.ways[digest]),
+            )
             for point in here
             if (digest := str(point.payload["sha256"])) in embedded.vectors
         ]

@@ -17,8 +17,8 @@ from clipindex.files.identity import display_path, path_from_payload
 from clipindex.model.averaging import encode_pictures
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import Pixels, decode
-from clipindex.pictures.preprocessing import Preprocessing
-from clipindex.stores.payload import Payload, mtime_of
+from clipindex.pictures.preprocessing import Preprocessing, Way
+from clipindex.stores.payload import DECODED, Payload, mtime_of
 from clipindex.stores.points import Point, Vector
 from clipindex.upkeep.verify.findings import Finding, Kind, finding
 
@@ -64,9 +64,11 @@ class Embedder:
             f"cosine at least {LEAST_COSINE} (other libraries, processor or provider, or a server)"
         )
 
-    def pixels(self, data: bytes) -> Pixels:
-        """The picture's pixels. Raises FileFault."""
-        return decode(data, self.encoder.bundle.image.geometry, self.preprocessing)[0]
+    def pixels(self, data: bytes, way: object) -> Pixels:
+        """The picture's pixels, made in the `way` that its payload names. Raises FileFault."""
+        in_full = self.preprocessing is Preprocessing.PREVIEWS and way == Way.FULL
+        preprocessing = Preprocessing.DCT_SCALED if in_full else self.preprocessing
+        return decode(data, self.encoder.bundle.image.geometry, preprocessing)[0]
 
     def compare(self, target: Target, size: int, vector: Vector) -> Compared:
         """An embedding against the one that is stored."""
@@ -127,7 +129,8 @@ class Comparer:
         if self._embedder is None:
             return Compared(bytes=len(data)), None
         try:
-            return Compared(bytes=len(data)), self._embedder.pixels(data)
+            way = target.point.payload.get(DECODED)
+            return Compared(bytes=len(data)), self._embedder.pixels(data, way)
         except FileFault as fault:
             refused = _finding(Kind.UNREADABLE, target, f"no longer decodable: {fault.reason}")
             return Compared(finding=refused, bytes=len(data)), None

@@ -1,0 +1,233 @@
+"""Objects in a store as files: what a bucket's listing and its answers mean to a walk and a read.
+
+A store knows no folders, only keys. A walk takes all keys below its root in one listing, a
+thousand a request, and finds the folders in them. What a listing says of an object tells whether
+it is unchanged: its size, the second it was written, and its ETag in the place of the change time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import NamedTuple, Protocol, Self
+
+from clipindex.errors import FileFault
+from clipindex.files.addresses import canonical, key_fault, parts_of
+from clipindex.files.file_system import UNKNOWN_CHANGE, Entry, FileRecord, FileSystem, FolderRecord
+from clipindex.files.listing import Listing
+from clipindex.files.local import fault_of
+from clipindex.files.times import number_of
+
+SECOND = 1_000_000_000  # nanoseconds
+
+
+class Listed(NamedTuple):
+    """What a store says of an object. `written`: seconds since 1970; `tag`: its ETag, which is
+    another one once the object is."""
+
+    key: str
+    size: int
+    written: float
+    tag: str
+
+
+class Download(Protocol):
+    """An object that is being read. Methods raise OSError."""
+
+    @property
+    def listed(self) -> Listed:
+        """The object that these very bytes are of; its size may be 0 until all are there."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes, once, in order."""
+
+
+class Bucket(Protocol):
+    """One bucket of a store. Methods raise OSError: FileNotFoundError when nothing is there,
+    PermissionError when it may not be read. What they say holds no credentials."""
+
+    def keys(self, prefix: str) -> Iterator[Listed]:
+        """Every object below a prefix that ends with a slash or is empty, in any order."""
+
+    def holds(self, prefix: str) -> bool:
+        """Whether any object is below such a prefix."""
+
+    def head(self, key: str) -> Listed:
+        """One object, without its bytes."""
+
+    def get(self, key: str) -> Download:
+        """One object, in one request."""
+
+
+class Opener(Protocol):
+    """How a bucket is found by its scheme and its name."""
+
+    def __call__(self, scheme: str, name: str) -> Bucket: ...
+
+
+class ObjectFileSystem:
+    """Buckets as folders. Nothing is ever written."""
+
+    def __init__(self, bucket_of: Opener) -> None:
+        self._bucket_of = bucket_of
+        self._seen: set[bytes] = set()  # folders that are there, or may be
+
+    def for_walk(self, root: bytes) -> FileSystem:
+        """The objects below a root, listed once."""
+        return _Walked(self._bucket_of, root, self._seen)
+
+    def list(self, folder: bytes) -> list[Entry]:
+        return _Walked(self._bucket_of, folder, self._seen).list(folder)
+
+    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
+        scheme, name, key = parts_of(path)
+        if key and path not in self._seen:
+            try:
+                return record_of(path, self._bucket_of(scheme, name).head(key))
+            except FileNotFoundError:
+                if not self._holds_objects(path):
+                    raise
+        return folder_record(path)
+
+    def open(self, path: bytes) -> ObjectFile:
+        scheme, name, key = parts_of(path)
+        return ObjectFile(path, self._bucket_of(scheme, name), key)
+
+    def exists(self, path: bytes) -> bool:
+        return not self.is_gone(path)
+
+    def is_gone(self, path: bytes) -> bool:
+        """Only if the store says so: one that does not answer has deleted nothing."""
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return not parts_of(path)[2] and not self.is_folder(path)
+
+    def is_file(self, path: bytes) -> bool:
+        """Also where the store does not say so: reading it then fails with the reason."""
+        try:
+            return isinstance(self.stat(path), FileRecord)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
+    def is_folder(self, path: bytes) -> bool:
+        """Also where the store does not say so: listing it then fails with the reason."""
+        try:
+            return self._holds_objects(path)
+        except OSError:
+            self._seen.add(path)  # or each look would have the same long patience
+            return True
+
+    def resolve(self, path: bytes) -> bytes:
+        return canonical(path)
+
+    def _holds_objects(self, folder: bytes) -> bool:
+        """Whether an object is below a folder. Raises OSError where that cannot be said."""
+        if folder in self._seen:
+            return True
+        scheme, name, key = parts_of(folder)
+        try:
+            holds = self._bucket_of(scheme, name).holds(key and key + "/")
+        except FileNotFoundError:  # no such bucket
+            return False
+        if holds:
+            self._seen.add(folder)
+        return holds
+
+
+class _Walked(ObjectFileSystem):
+    """A store for one walk: one listing of all keys below the root, taken when the root itself is
+    listed. A listing that breaks off is none."""
+
+    def __init__(self, bucket_of: Opener, root: bytes, seen: set[bytes]) -> None:
+        super().__init__(bucket_of)
+        self._seen = seen
+        self._root = root
+        self._listing = Listing(root)
+
+    def list(self, folder: bytes) -> list[Entry]:
+        if folder == self._root:
+            self._listing = self._taken()
+        return self._listing.take(folder)
+
+    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
+        self._listing.check_odd(path)
+        return folder_record(path)
+
+    def _taken(self) -> Listing:
+        scheme, name, prefix = parts_of(self._root)
+        bucket, below = f"{scheme}://{name}/".encode(), self._root + b"/"
+        listing = Listing(self._root)
+        for listed in self._bucket_of(scheme, name).keys(prefix and prefix + "/"):
+            key = listed.key.encode("utf-8", "surrogateescape")
+            if (fault := key_fault(key)) is None:
+                listing.add(record_of(bucket + key, listed))
+            elif listed.size or not key.endswith(b"/"):  # else it only marks a folder
+                listing.add_odd(bucket + key, fault)
+        gone = [path for path in self._seen if path == self._root or path.startswith(below)]
+        self._seen.difference_update(gone)
+        self._seen.update(listing.folders())
+        return listing
+
+
+def record_of(path: bytes, listed: Listed) -> FileRecord:
+    """An object as a file. A listing may know its time to the millisecond where an answer to a
+    read knows only the second, so the second is what is kept."""
+    tag = listed.tag.strip('"').encode()
+    version = number_of(tag) if tag else UNKNOWN_CHANGE
+    return FileRecord(path, listed.size, int(listed.written) * SECOND, version)
+
+
+def folder_record(path: bytes) -> FolderRecord:
+    """A folder of a store is known by its name alone."""
+    return FolderRecord(path, 0, number_of(path))
+
+
+class ObjectFile:
+    """One object, read in one request; after its head the rest may be left unread."""
+
+    def __init__(self, path: bytes, bucket: Bucket, key: str) -> None:
+        self._path = path
+        try:
+            self._download = bucket.get(key)
+        except (MemoryError, OSError) as error:
+            raise fault_of(error) from error
+        self._pieces = self._download.pieces()
+        self._data = BytesIO()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        del self._pieces, self._download  # which closes a connection that is not at its end
+        if isinstance(error, MemoryError | OSError):
+            raise fault_of(error) from error
+
+    @property
+    def size(self) -> int:
+        return self._download.listed.size
+
+    def head(self, size: int) -> bytes:
+        while self._data.tell() < size:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            self._data.write(piece)
+        return self._data.getvalue()[:size]
+
+    def is_hole_after(self, size: int) -> bool:  # noqa: ARG002 - only a disk has holes
+        return False
+
+    def read(self) -> tuple[FileRecord, bytes]:
+        for piece in self._pieces:
+            self._data.write(piece)
+        listed, arrived = self._download.listed, self._data.tell()
+        if arrived != listed.size:
+            told = f"could not be read: {arrived} of {listed.size} bytes arrived"
+            raise FileFault(told, transient=True)
+        return record_of(self._path, listed), self._data.getvalue()

@@ -1,0 +1,1 @@
+"""An ingest whose middle stations are actors of a Ray cluster, in place of threads."""

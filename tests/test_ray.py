@@ -1,0 +1,288 @@
+"""An ingest by actors of a real Ray cluster ends as one by threads does, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import clipindex
+from clipindex.errors import ContractMismatch, DiskNotMounted
+from clipindex.ingest.events import ActorLost
+from clipindex.ingest.on_ray import door
+from clipindex.ingest.options import RayOptions
+from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles
+from qdrant_double import Double
+from test_ingest import same_state
+from test_server import on
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray"),
+    pytest.mark.filterwarnings("ignore::clipindex.ClipIndexWarning"),  # a busy machine is slow
+]
+
+# What the workers of the cluster find at their start. A file with the mark kills its reader, as a
+# fault of a decoder in C does; with the variable a node has another Pillow.
+KILLS_ITS_READER = b"kills its reader"
+AT_START = f"""
+import os, signal, sys
+if "default_worker.py" in " ".join(sys.orig_argv):
+    import hashlib
+    true = hashlib.sha256
+    def sha256(data=b"", **options):
+        if data[-16:] == {KILLS_ITS_READER!r}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return true(data, **options)
+    hashlib.sha256 = sha256
+    if "TEST_OTHER_PILLOW" in os.environ:
+        from clipindex.pictures import decode
+        decode.pillow_version = "1.2.3"
+"""
+
+
+class Nodes:
+    """A Ray cluster on this machine, each node with one core."""
+
+    def __init__(self, count: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster()
+        self.nodes = [self.add() for _ in range(count)]
+        self.address = self._cluster.address
+
+    def add(self, **variables: str) -> Any:
+        return self._cluster.add_node(
+            num_cpus=1,
+            object_store_memory=80 << 20,
+            include_dashboard=False,
+            env_vars=variables or None,
+        )
+
+    def remove_one(self) -> None:
+        """Not the one through which the driver is connected: it would die too."""
+        import ray
+
+        own = ray.get_runtime_context().get_node_id()
+        node = next(n for n in self.nodes if n.node_id != own and not n.head)
+        self.nodes.remove(node)
+        self.remove(node)
+
+    def remove(self, node: Any) -> None:
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    def workers(self) -> list[int]:
+        """The processes of actors."""
+        raylets = {node.all_processes["raylet"][0].process.pid for node in self.nodes}
+        return [
+            int(stat.parent.name)
+            for stat in Path("/proc").glob("[0-9]*/stat")
+            if (fields := text_of(stat).rpartition(")")[2].split())
+            and int(fields[1]) in raylets
+            and "ray::Actor" in text_of(stat.with_name("cmdline"))
+        ]
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:  # the process ended meanwhile
+        return ""
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    folder = tmp_path_factory.mktemp("at-start")
+    (folder / "sitecustomize.py").write_text(AT_START)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        paths = [str(folder), str(Path(clipindex.__file__).parents[1])]
+        patch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
+        cluster = Nodes(3)
+        yield cluster
+        cluster.close()
+
+
+def by_ray(nodes: Nodes, **more: Any) -> dict[str, Any]:
+    return {"ray": RayOptions(address=nodes.address), "batch_size": 5, **more}
+
+
+def counts(summary: clipindex.Summary) -> dict[str, Any]:
+    """All that does not depend on the time or on the collection's name."""
+    fields = (
+        dict(vars(summary))
+        if hasattr(summary, "__dict__")
+        else {name: getattr(summary, name) for name in summary.__slots__}
+    )
+    for name in ("seconds", "pictures_per_second", "collection", "nodes"):
+        del fields[name]
+    return fields
+
+
+def pair(double: Double) -> tuple[clipindex.Index, clipindex.Index]:
+    return on(double, collection="threads"), on(double, collection="actors")
+
+
+def test_it_ends_as_threads_do_and_so_does_the_next_run(
+    double: Double, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 24)
+    (photos / "copy.jpg").write_bytes((photos / "003.jpg").read_bytes())
+    (photos / "bad.jpg").write_bytes(picture_bytes(1)[:300])
+    (photos / "notes.txt").write_text("no picture")
+    threads, actors = pair(double)
+    one, other = ingest(threads, photos, batch_size=5), ingest(actors, photos, **by_ray(nodes))
+    assert counts(one.summary) == counts(other.summary)
+    assert other.summary.new == 24
+    assert same_state(threads, actors)
+
+    for index in (threads, actors):
+        index.tag({"who": "ann"}, [photos / "004.jpg"])
+    (photos / "004.jpg").rename(photos / "moved.jpg")
+    (photos / "005.jpg").write_bytes(picture_bytes(505))
+    (photos / "006.jpg").write_bytes((photos / "007.jpg").read_bytes())
+    (photos / "again.jpg").write_bytes((photos / "008.jpg").read_bytes())
+    (photos / "009.jpg").unlink()
+    os.utime(photos / "010.jpg")
+    make_pictures(photos / "more", 6, first_seed=600)
+    one, other = ingest(threads, photos, batch_size=5), ingest(actors, photos, **by_ray(nodes))
+    assert counts(one.summary) == counts(other.summary)
+    assert (other.summary.moved, other.summary.changed, other.summary.new) == (1, 2, 6)
+    assert reconciles(other.summary)
+    assert same_state(threads, actors)
+
+    monkeypatch.delattr(door, "connected")  # an unchanged folder costs no cluster
+    assert ingest(actors, photos, **by_ray(nodes)).summary.embedded == 0
+
+
+def test_whoever_is_killed_nothing_is_lost_or_counted_twice(
+    double: Double, nodes: Nodes, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 80)
+    threads, actors = pair(double)
+    one = ingest(threads, photos, batch_size=5)
+    kills = 0
+
+    def kill() -> None:
+        nonlocal kills
+        workers = nodes.workers()
+        if workers and kills < 3:
+            os.kill(random.choice(workers), signal.SIGKILL)
+            kills += 1
+        elif kills == 3:
+            kills += 1
+            nodes.remove_one()
+
+    events = []
+    options = clipindex.IngestOptions(**by_ray(nodes))
+    for event in actors.ingest_events([photos], options):
+        if isinstance(event, clipindex.BatchVerified):
+            kill()
+        events.append(event)
+    nodes.nodes.append(nodes.add())
+    assert kills == 4
+    assert any(isinstance(event, ActorLost) for event in events)
+    done = [event.path for event in events if isinstance(event, clipindex.FileDone)]
+    assert len(done) == len(set(done)) == 80
+    assert counts(events[-1].summary) == counts(one.summary)
+    assert same_state(threads, actors)
+
+
+def test_a_picture_that_kills_its_reader_is_found_and_refused(
+    double: Double, nodes: Nodes, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 12)
+    bad = photos / "005.jpg"
+    bad.write_bytes(bad.read_bytes() + KILLS_ITS_READER)
+    index = on(double)
+    run = ingest(index, photos, **by_ray(nodes))
+    assert run.status(bad) == "quarantined"
+    assert run.files[str(bad)].reason == "3 processes died one after another while they read it"
+    assert (run.summary.new, run.summary.newly_quarantined, run.summary.points) == (11, 1, 11)
+    deaths = sum(isinstance(event, ActorLost) for event in run.events)
+    assert 3 <= deaths <= 12
+    again = ingest(index, photos, **by_ray(nodes)).summary  # it is not read once more
+    assert (again.unchanged, again.quarantined, again.exit_code) == (11, 1, 0)
+
+
+def test_a_node_with_another_pillow_is_refused_by_name(
+    double: Double, nodes: Nodes, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 40)
+    other = nodes.add(TEST_OTHER_PILLOW="1")
+    try:
+        with pytest.raises(ContractMismatch, match=r"node \S+ .* it has Pillow 1\.2\.3") as caught:
+            ingest(on(double), tmp_path / "photos", **by_ray(nodes, workers=4))
+        assert "on every node" in caught.value.hint
+    finally:
+        nodes.remove(other)
+
+
+def test_ctrl_c_ends_a_run_and_its_cluster_and_the_next_run_goes_on(
+    double: Double, tmp_path: Path, start_clipindex: Callable[..., subprocess.Popen[str]]
+) -> None:
+    photos = tmp_path / "my photos"
+    make_pictures(photos, 60)
+    run = ["ingest", photos, "--url", double.url, "--model", TINY, "--engine", "ray", "--json"]
+    run += ["--batch-size", "3", "--workers", "1", "--source", "here"]
+    process = start_clipindex(*run)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(json.loads(line))
+        if lines[-1]["type"] == "batch":
+            break
+    children = [int(pid) for pid in descendants(process.pid)]
+    assert children
+    process.send_signal(signal.SIGINT)
+    lines += map(json.loads, process.stdout)
+    assert process.wait(60) == 130
+    deadline = time.monotonic() + 20
+    while alive := [pid for pid in children if Path(f"/proc/{pid}/stat").exists()]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.1)
+    safe = {one for line in lines if line["type"] == "batch" for one in line["ids"]}
+    summary = ingest(on(double), photos).summary
+    assert summary.unchanged >= len(safe)
+    assert (summary.points, summary.found) == (60, 60)
+
+
+def descendants(pid: int) -> list[str]:
+    text = text_of(Path(f"/proc/{pid}/task/{pid}/children"))
+    return [each for child in text.split() for each in (child, *descendants(int(child)))]
+
+
+def test_a_node_that_does_not_see_the_pictures_ends_the_run(
+    double: Double, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the folder were mounted on the driver's machine alone."""
+    from clipindex.ingest.on_ray import driver
+
+    photos = tmp_path / "photos"
+    paths = make_pictures(photos, 6)
+    monkeypatch.setattr(driver, "is_gone", lambda _path: False)
+    real = driver.slices_of
+
+    def unlink_first(*args: Any) -> Any:
+        paths[2].unlink()
+        return real(*args)
+
+    monkeypatch.setattr(driver, "slices_of", unlink_first)
+    with pytest.raises(DiskNotMounted, match=r"node \S+ does not see a file that is there"):
+        ingest(on(double), photos, **by_ray(nodes))
