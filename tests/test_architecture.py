@@ -109,6 +109,7 @@ OWN_FILES = {
     "ingest.cores",
     "model",
     "serve.guard.tokens",
+    "serve.indexing.inbox",
     "serve.page_files",
     "stores.address_space",
     "stores.edge",
