@@ -19,7 +19,6 @@ from typing import Any
 
 from PIL import Image
 
-from clipindex.pictures import heic
 from clipindex.pictures.formats import picture_format
 from clipindex.pictures.plugins import open_jpeg, plugin
 
@@ -51,10 +50,6 @@ def _gdal() -> Reader:
     return read
 
 
-def _libheif() -> Reader:
-    return lambda data: import_module("pi_heif").HeifImageFile(io.BytesIO(data))
-
-
 READERS: dict[str, dict[str, Callable[[], Reader]]] = {
     "PNG": {
         "clipindex (Pillow)": lambda: _png,
@@ -67,10 +62,6 @@ READERS: dict[str, dict[str, Callable[[], Reader]]] = {
         "clipindex (Pillow)": lambda: open_jpeg,
         "imagecodecs": lambda: _of_imagecodecs("jpeg8_decode"),
         "simplejpeg": _simplejpeg,
-    },
-    "HEIC": {
-        "clipindex": lambda: heic.open_heic,
-        "libheif alone": _libheif,
     },
 }
 

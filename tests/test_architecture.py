@@ -23,7 +23,6 @@ DOORS = {  # library -> the modules (or the room) that may import it
     "obstore": {"files.stores"},
     "botocore": {"files.aws"},
     "pi_heif": {"pictures.heic"},
-    "av": {"pictures.ffmpeg"},
     "rawpy": {"pictures.raw"},
     "imagecodecs": {"pictures.jxl"},
     "onnx": {"model.onnx_graph.files", "model.onnx_graph.graph"},
