@@ -45,9 +45,10 @@ def planned(files: list[FileRecord], remembered: dict[bytes, Row], decoders: str
 
 
 def agree(row: Row, record: FileRecord) -> bool:
-    """Written down once more: size, mtime, and ctime where it is remembered."""
-    times = (row.mtime_ns, record.ctime_ns if row.ctime_ns is None else row.ctime_ns)
-    return (row.size, *times) == (record.size, record.mtime_ns, record.ctime_ns)
+    """Written down once more: size, mtime, and ctime where both are known."""
+    if (row.size, row.mtime_ns) != (record.size, record.mtime_ns):
+        return False
+    return row.ctime_ns is None or record.ctime_ns in (0, row.ctime_ns)
 
 
 RECORD = FileRecord(b"/p/1.jpg", 100, 200, 300)
