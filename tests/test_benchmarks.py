@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -12,7 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import agreement, compare, environments, measure, pictures, programs, report, upkeep
+from benchmarks import (
+    agreement,
+    compare,
+    decoders,
+    environments,
+    measure,
+    pictures,
+    programs,
+    report,
+    upkeep,
+)
 from benchmarks.measure import Measured
 from conftest import TINY, make_pictures
 
@@ -199,3 +210,14 @@ def test_upkeep_measures_edits_moves_a_copy_and_filters(tmp_path: Path) -> None:
     assert [row["what"] for row in rows] == ["edits", "edits", "moves", "moves", "copy"]
     assert {row["points"] for row in rows} == {300}
     assert len(upkeep.filters(tmp_path / "filters", 300)) == 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_decoders_are_compared_by_time_and_by_their_pixels(kind: str) -> None:
+    out = io.BytesIO()
+    Image.effect_noise((64, 48), 50).convert("RGB").save(out, kind)
+    first = next(iter(decoders.installed(kind).items()))
+    readers = {first[0]: first[1], "white": lambda _: Image.new("RGB", (64, 48), "white")}
+    measured = decoders.measure(out.getvalue(), readers, rounds=1)
+    assert [equal for _, equal in measured.values()] == [True, False]
+    assert all(0 <= seconds < 10 for seconds, _ in measured.values())

@@ -589,6 +589,17 @@ def test_wrong_arguments_raise_at_the_call_and_create_nothing(
     assert not (tmp_path / "store").exists()
 
 
+def test_each_named_file_may_have_tags_of_its_own(index: clipindex.Index, tmp_path: Path) -> None:
+    one, two = make_pictures(tmp_path / "photos", 2)
+    index.ingest(tmp_path / "photos", tags={"of": "us", "n": "0"})
+    summary = index.ingest(files={one: {"n": "1"}, two: {}})
+    assert (summary.unchanged, summary.tagged) == (2, 1)
+    tags = {Path(hit.path).name: hit.tags for hit in index.query("a cat")}
+    assert tags == {"000.jpg": {"of": "us", "n": "1"}, "001.jpg": {"of": "us", "n": "0"}}
+    with pytest.raises(UsageError):
+        index.ingest(files={one: {"a key": "x"}})
+
+
 def test_an_empty_list_of_files_is_a_run_over_none(index: clipindex.Index) -> None:
     """What `find ... | clipindex ingest --files-from -` gives on a quiet night."""
     assert index.ingest(files=[]).found == 0

@@ -32,7 +32,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def test_the_lowest_versions_that_ci_tests_are_the_lower_bounds() -> None:
-    used = ("test", "cloud", "heic-fast", "raw", "jxl", "serve", "mcp", "demo")
+    used = ("test", "cloud", "raw", "jxl", "serve", "mcp", "demo")
     assert pins("lowest.txt") == lower_bounds(RUN, *(EXTRAS[name] for name in used))
 
 

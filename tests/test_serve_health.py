@@ -105,7 +105,9 @@ def test_the_description_names_every_route_and_no_other() -> None:
 
 
 @pytest.mark.slow
-def test_whatever_the_description_allows_is_answered_as_it_says(store: Path) -> None:
+def test_whatever_the_description_allows_is_answered_as_it_says(
+    store: Path, tmp_path: Path
+) -> None:
     schemathesis = pytest.importorskip("schemathesis")
     checks = pytest.importorskip("schemathesis.specs.openapi.checks")
     wanted = [
@@ -113,7 +115,7 @@ def test_whatever_the_description_allows_is_answered_as_it_says(store: Path) -> 
         checks.content_type_conformance,
         checks.response_schema_conformance,
     ]
-    with listening(clipindex.Index(store)) as url:
+    with listening(clipindex.Index(store), uploads=tmp_path / "uploads") as url:
         schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
         for result in schema.get_all_operations():
             operation = result.ok()

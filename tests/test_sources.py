@@ -43,6 +43,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[s3.S3Dou
     for name, value in (("ACCESS_KEY_ID", s3.KEY), ("SECRET_ACCESS_KEY", s3.SECRET)):
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_SESSION_TOKEN", s3.TOKEN)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(stores, "RETRIES", 2)
     monkeypatch.setattr(stores, "FIRST_PAUSE", timedelta(milliseconds=1))
     with s3.s3_double() as double:
@@ -429,3 +430,14 @@ def test_azure_blob_storage_is_read(
     bucket.put("1.jpg", picture_bytes(60))
     run = ingest(index, "az://cats")
     assert run.files["az://cats/1.jpg"].reason == "permission denied"
+
+
+def test_a_public_bucket_is_read_without_a_signature(
+    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    bucket.put("2024//2.jpg", picture_bytes(9))
+    run = ingest(index, "s3://cats")
+    assert (run.summary.new, run.summary.exit_code) == (4, 3)

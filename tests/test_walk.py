@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import clipindex
 from clipindex.collection.names import DEFAULT_COLLECTION
 from clipindex.files.identity import resolve_root
-from clipindex.files.walk import Folder, Root, WalkPolicy, walk
+from clipindex.files.walk import Folder, Root, WalkPolicy, finds, walk
 from conftest import TINY, unprivileged
 
 
@@ -223,6 +223,21 @@ def test_a_collection_is_not_walked_whichever_path_leads_to_it(place: Path) -> N
     assert found(place) == ["photos/one.jpg"]
     assert left_out(place) == {f"photos/store/{DEFAULT_COLLECTION}"}
     assert found(place, place / "photos" / "store" / DEFAULT_COLLECTION) == []
+
+
+def test_a_single_file_is_found_where_a_walk_finds_it(place: Path) -> None:
+    make(place, "a.jpg", ".b.jpg", "c.tmp", "raw/d.jpg", "sub/raw/e.jpg", "sub/f.jpg", "sub/.g/h")
+    make(place, "store/x.jpg", "@eaDir/y.jpg")
+    (place / "link.jpg").symlink_to(place / "a.jpg")
+    (place / "linked").symlink_to(place / "sub")
+    store = os.fsencode(place / "store")
+    for policy in (WalkPolicy(), WalkPolicy(exclude=("raw",), include=("*.jpg",), hidden=True)):
+        root = Root(os.fsencode(place), policy)
+        records = [record for folder in walk([root], (), store) for record in folder.files]
+        files = {record.path for record in records} - {os.fsencode(place / "link.jpg")}
+        every = {os.fsencode(path) for path in place.rglob("*")}
+        every |= {os.fsencode(place / "nothing"), os.fsencode(place / "linked" / "f.jpg")}
+        assert {path for path in every if finds(root, path, store)} == files
 
 
 def test_the_globs_that_matched_are_counted(place: Path) -> None:

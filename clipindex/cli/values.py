@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PICTURES = "CLIPINDEX_TERMINAL"  # how pictures are drawn, a matter of the terminal in use
 API_KEY = "CLIPINDEX_API_KEY"  # never an option: every user of a machine can read those
 TOKEN = "CLIPINDEX_TOKEN"  # the same
+WRITE_TOKEN = "CLIPINDEX_WRITE_TOKEN"  # the same
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LARGEST_PART = 1_000_000
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from clipindex.collection import generations
 from clipindex.collection.contract import StoredContract
 from clipindex.collection.generations import FIRST
-from clipindex.collection.lock import PATIENCE
+from clipindex.collection.lock import KEPT_OPEN, PATIENCE
 from clipindex.collection.names import DEFAULT_COLLECTION, check_names
 from clipindex.collection.place import Beside, Located, Opened, required
 from clipindex.collection.sharing.hold import Hold, held
@@ -138,7 +138,7 @@ class FolderPlace:
 
     def kept_reader(self, stored: StoredContract) -> Reader:
         """A reader that may stay open for long: it hands the lock over to a writer."""
-        return Reader(self._readable(stored), "an open Index", keeps=True)
+        return Reader(self._readable(stored), KEPT_OPEN, keeps=True)
 
     def _readable(self, stored: StoredContract) -> Readable:
         def check() -> None:

@@ -23,6 +23,7 @@ if sys.platform != "win32":
 
 PATIENCE = 10.0  # seconds a run waits for the lock, unless it is told otherwise
 QUERY = "query"
+KEPT_OPEN = "an open Index"  # it hands over to a writer
 POLL = 0.02  # seconds between two attempts
 LONGEST_NOTE = 5000  # bytes read of a lock file; a note has about 120
 WAIT = "wait until it is done and try again, or let the command wait for it: --wait 30m"
@@ -208,6 +209,14 @@ def _check_that_it_is_ours(handle: int, path: Path) -> None:
             path=str(path),
             hint="name another --store or --collection",
         )
+
+
+def is_written_by_another(path: Path) -> bool:
+    """Whether another process holds the lock, and does not only read."""
+    holder = holder_of(path)
+    if holder is None or holder.pid == os.getpid() or holder.purpose in (QUERY, KEPT_OPEN):
+        return False
+    return is_held_by(path, holder.pid)
 
 
 def is_held_by(path: Path, pid: int | None) -> bool:

@@ -31,7 +31,7 @@ def aws_settings() -> dict[str, Any]:
     from botocore.session import Session
 
     session = Session()
-    is_public = os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes")
+    is_public = _is_public()
     try:
         settings: dict[str, Any] = {"region": _region(session)}
         endpoint = _endpoint(session)
@@ -56,14 +56,15 @@ def aws_settings() -> dict[str, Any]:
 def keys_after(name: str, prefix: str, start: str) -> Iterator[Listed]:
     """The keys of a bucket behind `start`, as botocore lists them: also those that are no paths,
     at which obstore gives up. Raises OSError."""
+    from botocore import UNSIGNED
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.session import Session
 
     session = Session()
-    config = Config(
-        retries={"mode": "standard", "max_attempts": 6}, s3={"addressing_style": "path"}
-    )
+    signing = {"signature_version": UNSIGNED} if _is_public() else {}
+    retries = {"mode": "standard", "max_attempts": 6}
+    config = Config(retries=retries, s3={"addressing_style": "path"}, **signing)
     try:
         client = session.create_client(
             "s3", region_name=_region(session), endpoint_url=_endpoint(session), config=config
@@ -75,6 +76,11 @@ def keys_after(name: str, prefix: str, start: str) -> Iterator[Listed]:
                 yield Listed(item["Key"], item["Size"], written, item.get("ETag", ""))
     except (BotoCoreError, ClientError):  # what they say may hold an address with its signature
         raise OSError(errno.EIO, "the listing broke off") from None
+
+
+def _is_public() -> bool:
+    """Whether the user says that the bucket is for everyone, and requests are not signed."""
+    return os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes")
 
 
 def _region(session: Any) -> str:

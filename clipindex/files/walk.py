@@ -98,6 +98,28 @@ def walk(
         yield folder
 
 
+def finds(root: Root, path: bytes, excluded_folder: bytes | None = None) -> bool:
+    """Whether a walk of the root would find this file, without following a link: no name on the
+    way to it is missing, excluded or a link. Raises OSError where a folder cannot be listed."""
+    rules = _Rules(root, excluded_folder)
+    folder, names = root.path, path[len(os.path.join(root.path, b"")) :].split(b"/")
+    for number, name in enumerate(names, 1):
+        is_folder = number < len(names)
+        entries = {entry.name: entry for entry in rules.files.list(folder)}
+        entry = entries.get(name)
+        place = _Place(rules.below_root(folder), housekeeping_in(folder))
+        if (
+            entry is None
+            or entry.kind != ("folder" if is_folder else "file")
+            or _is_collection(set(entries))
+            or rules.excludes(entry, place, Counter(), is_folder=is_folder)
+            or (is_folder and rules.excludes_folder(entry.path))
+        ):
+            return False
+        folder = entry.path
+    return True
+
+
 _Identity = bytes | tuple[int, int]  # a folder's path, or its device and inode
 
 

@@ -22,14 +22,14 @@ from clipindex.ingest import runs
 from clipindex.ingest.dry_run import DryRun, dry_run
 from clipindex.ingest.events import Event, Summary
 from clipindex.ingest.options import IngestOptions
-from clipindex.ingest.scope import Part, scope_of
+from clipindex.ingest.scope import Files, Part, scope_of
 from clipindex.model.encoder import Encoder
 from clipindex.model.providers import Provider
 from clipindex.pictures.preprocessing import Preprocessing
 from clipindex.search import query as search
-from clipindex.search.facets import Facets, facets_of
+from clipindex.search.facets import Facets, facets_of, metadata_keys
 from clipindex.search.hits import Hit
-from clipindex.search.indexed import IndexedPicture, picture_of
+from clipindex.search.indexed import IndexedPicture, picture_of, picture_with
 from clipindex.search.query import QueryOptions
 from clipindex.search.scoped import Scope
 from clipindex.search.terms import Term
@@ -87,7 +87,7 @@ class Index(Upkeep, Copies, Switching):
         options: IngestOptions = IngestOptions(),
         *,
         policy: WalkPolicy | None = None,
-        files: Sequence[AnyPath | bytes] | None = None,
+        files: Files | None = None,
         part: Part = Part(),
         tags: Mapping[str, str] | None = None,
         remember: bool = False,
@@ -95,10 +95,11 @@ class Index(Upkeep, Copies, Switching):
         """Bring the collection up to date with folders or files; returns when it is done.
 
         `paths` are walked, each with `policy`, and remembered for `reindex`; `files` are taken
-        one by one. A remembered root keeps its options for `reindex`, and uses them where `policy`
-        or `tags` is None; with `remember` it gets those of this call. What went
-        wrong with single files is counted in the summary, and listed by `ingest_events`. Raises
-        ClipIndexError: UsageError when nothing is named, or a path does not exist.
+        one by one, each with its own tags where they are a mapping. A remembered root keeps its
+        options for `reindex`, and uses them where `policy` or `tags` is None; with `remember` it
+        gets those of this call. What went wrong with single files is counted in the summary, and
+        listed by `ingest_events`. Raises ClipIndexError: UsageError when nothing is named, or a
+        path does not exist.
         """
         events = self.ingest_events(
             paths, options, policy=policy, files=files, part=part, tags=tags, remember=remember
@@ -111,7 +112,7 @@ class Index(Upkeep, Copies, Switching):
         options: IngestOptions = IngestOptions(),
         *,
         policy: WalkPolicy | None = None,
-        files: Sequence[AnyPath | bytes] | None = None,
+        files: Files | None = None,
         part: Part = Part(),
         tags: Mapping[str, str] | None = None,
         remember: bool = False,
@@ -172,9 +173,18 @@ class Index(Upkeep, Copies, Switching):
         """The indexed picture with this id; None where there is none that meets the `scope`."""
         return picture_of(self.place, name, scope, self._kept)
 
+    def picture_with(self, sha256: bytes, scope: Scope = ()) -> IndexedPicture | None:
+        """An indexed picture with these bytes, by their SHA-256; None where there is none that
+        meets the `scope`."""
+        return picture_with(self.place, sha256, scope, self._kept)
+
     def facets(self, scope: Scope = ()) -> Facets:
         """What there is to filter by, in the whole collection or in the part within a `scope`."""
         return facets_of(self.place, scope, self._kept)
+
+    def metadata_keys(self) -> frozenset[str]:
+        """Keys of metadata that are not keys of tags as well."""
+        return metadata_keys(self.place, self._kept)
 
     def encoder(self) -> tuple[Encoder, Preprocessing]:
         """The collection's model, loaded, and how its pictures become pixels. Raises StoreError

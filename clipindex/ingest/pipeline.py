@@ -203,7 +203,7 @@ def _tag_unchanged(
     """Put the roots' tags on files that this run does not read; returns how many lacked them."""
     if not scope.retag:
         return 0
-    keys = {key for tags in (scope.tags, *(r.tags for r in scope.roots)) for key, _ in tags}
+    keys = scope.keys()
     if not keys:
         return 0
     for key in keys:

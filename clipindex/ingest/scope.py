@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
@@ -18,6 +18,9 @@ from clipindex.files.addresses import name_host
 from clipindex.files.identity import display_path, folders_of, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
 from clipindex.stores.payload import check_key
+
+# Files that are named one by one; a mapping gives each its own tags.
+Files = Sequence[AnyPath | bytes] | Mapping[AnyPath | bytes, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Scope:
     files: frozenset[bytes] = frozenset()  # named one by one, beside the roots
     part: Part = Part()
     tags: tuple[tuple[str, str], ...] = ()  # of the named files
+    own_tags: Mapping[bytes, Mapping[str, str]] = field(default_factory=dict)  # of single files
     excluded_folder: bytes | None = None  # the store's own folder
     globs: frozenset[str] = frozenset()  # typed for this run, to be told when they match nothing
     policy_given: bool = True  # else a remembered root keeps the policy it is remembered with
@@ -71,12 +75,19 @@ class Scope:
             above = (self._tagged.get(folder, ()) for folder in (path, *folders_of(path)))
             for number in sorted(chain.from_iterable(above)):
                 tags.update(self.roots[number].tags)
+        tags.update(self.own_tags.get(path, {}))
         return tags
+
+    def keys(self) -> set[str]:
+        """Every tag that the run sets."""
+        several = (self.tags, *(root.tags for root in self.roots))
+        named = {key for tags in several for key, _ in tags}
+        return named.union(*self.own_tags.values())
 
 
 def scope_of(
     paths: AnyPath | Sequence[AnyPath],
-    files: Sequence[AnyPath | bytes] | None,
+    files: Files | None,
     policy: WalkPolicy | None,
     part: Part,
     tags: Mapping[str, str] | None,
@@ -85,7 +96,7 @@ def scope_of(
     remember: bool = False,
 ) -> Scope:
     """The scope of folders and files that a user names. `policy` and `tags` are None where they
-    are not given.
+    are not given; a mapping of `files` gives each its own tags.
 
     Raises UsageError when nothing is named; an empty list of files is not nothing: a script may
     have found none.
@@ -94,7 +105,8 @@ def scope_of(
         paths = [paths]
     if not paths and files is None:
         raise UsageError("nothing to ingest is named", hint="name a folder, or files")
-    for key in tags or ():
+    own = {resolve_root(path): dict(its) for path, its in _own_tags(files)}
+    for key in {*(tags or ())}.union(*own.values()):
         check_key(key)
     pairs = tuple(sorted((tags or {}).items()))
     roots, named = tuple(map(resolve_root, paths)), frozenset(map(resolve_root, files or ()))
@@ -106,12 +118,17 @@ def scope_of(
         files=named,
         part=part,
         tags=pairs,
+        own_tags=own,
         excluded_folder=excluded_path(place),
         globs=frozenset((*walking.exclude, *walking.include)),
         policy_given=policy is not None,
-        tags_given=tags is not None,
+        tags_given=tags is not None or bool(own),
         remember=remember,
     )
+
+
+def _own_tags(files: Files | None) -> Iterable[tuple[AnyPath | bytes, Mapping[str, str]]]:
+    return files.items() if isinstance(files, Mapping) else ()
 
 
 def excluded_path(place: Place) -> bytes:

@@ -41,7 +41,8 @@ _EDITORS = re.compile(
 )
 
 # Compared are 8 x 8 means of colours, from 0 to 255. Of 101 phones' pictures none differed by more
-# from its own thumbnail; replaced, turned, mirrored or cropped to 70 % all did, without colours 98 %.
+# from its own thumbnail; replaced, turned, mirrored or cropped to 70 % all did, and 98 % without
+# colours.
 _SIDE = 8
 _MOST = 12.0  # mean difference
 _DETAIL, _DETAIL_SHARE = 3.0, 0.5  # once each has lost its mean colour; of what there is to see

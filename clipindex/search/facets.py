@@ -15,6 +15,7 @@ from clipindex.search.scoped import Scope, scoped
 from clipindex.search.tag_list import KeyValue, key_values
 from clipindex.stores.filter import Filter, Range, Value
 from clipindex.stores.lookup_sql import folders_above
+from clipindex.stores.payload import META, TAG
 from clipindex.stores.points import ReadablePoints
 
 MOST = 50  # values of one thing, the most frequent ones
@@ -38,6 +39,13 @@ class Facets:
 def facets_of(place: Place, scope: Scope, kept: Kept | None) -> Facets:
     """The facets of a collection, or of the part of it within the scope."""
     return read_live(place, QUERY, kept, lambda points: _facets(scoped(points, scope)))
+
+
+def metadata_keys(place: Place, kept: Kept | None) -> frozenset[str]:
+    """Keys of metadata that are not keys of tags as well, which would come first."""
+    fields = read_live(place, QUERY, kept, lambda points: frozenset(points.labels()))
+    keys = {field.removeprefix(META) for field in fields if field.startswith(META)}
+    return frozenset(key for key in keys if TAG + key not in fields)
 
 
 def _facets(points: ReadablePoints) -> Facets:

@@ -41,14 +41,31 @@ def picture_of(
     def read(points: ReadablePoints) -> IndexedPicture | None:
         visible = scoped(points, scope)
         point = visible.retrieve([name]).get(name)
-        if point is None or not isinstance(point.payload.get("path"), str):
-            return None
-        same = visible.scroll(Filter().also(("sha256", str(point.payload.get("sha256")))))
-        paths = {str(payload["path"]) for _, payload in same if "path" in payload}
-        first = str(point.payload["path"])
-        return IndexedPicture(name, point.payload, (first, *sorted(paths - {first})))
+        return None if point is None else _picture(name, point.payload, visible)
 
     return read_live(place, QUERY, kept, read)
+
+
+def picture_with(
+    place: Place, sha256: bytes, scope: Scope, kept: Kept | None
+) -> IndexedPicture | None:
+    """A picture whose bytes have this SHA-256; None where there is none within the scope."""
+
+    def read(points: ReadablePoints) -> IndexedPicture | None:
+        visible = scoped(points, scope)
+        first = next(visible.scroll(Filter().also(("sha256", sha256.hex()))), None)
+        return None if first is None else _picture(*first, visible)
+
+    return read_live(place, QUERY, kept, read)
+
+
+def _picture(name: uuid.UUID, payload: Payload, visible: ReadablePoints) -> IndexedPicture | None:
+    if not isinstance(payload.get("path"), str):
+        return None
+    same = visible.scroll(Filter().also(("sha256", str(payload.get("sha256")))))
+    paths = {str(other["path"]) for _, other in same if "path" in other}
+    first = str(payload["path"])
+    return IndexedPicture(name, payload, (first, *sorted(paths - {first})))
 
 
 def content_of(picture: IndexedPicture) -> Content:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 from clipindex.serve import (
     embeddings_api,
     health,
+    index_api,
     page_files,
     points_api,
     search_api,
@@ -20,7 +21,10 @@ from clipindex.serve.openapi import api
 from clipindex.serve.problems import HANDLERS
 from clipindex.serve.service import Service
 
-MODULES = (page_files, session_api, search_api, points_api, thumbnails, embeddings_api, health, api)
+MODULES = (
+    *(page_files, session_api, search_api, points_api, thumbnails),
+    *(embeddings_api, index_api, health, api),
+)
 
 
 def application(service: Service) -> ASGIApp:
@@ -31,6 +35,7 @@ def application(service: Service) -> ASGIApp:
         tokens=options.tokens,
         limits=options.limits,
         cookie=f"clipindex-{options.port}",
+        may_write=options.uploads is not None,
     )
     routes = [route for module in MODULES for route in module.routes()]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)

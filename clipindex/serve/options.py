@@ -37,3 +37,4 @@ class ServeOptions:
     models: tuple[str, ...] = ()  # loaded beside the collection's own, for embeddings
     provider: Provider = Provider.AUTO  # runs their vision towers
     thumbnails: Path | None = None  # folder of their cache; None: in the user's cache folder
+    uploads: Path | None = None  # where pictures that are sent to be indexed are kept

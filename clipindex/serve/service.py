@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from starlette.requests import HTTPConnection
@@ -12,6 +13,9 @@ from starlette.requests import HTTPConnection
 from clipindex.index import Index
 from clipindex.ingest.cores import usable_cores
 from clipindex.serve.fresh import Fresh
+from clipindex.serve.indexing.accepting import Accepting
+from clipindex.serve.indexing.inbox import Inbox, open_inbox
+from clipindex.serve.indexing.worker import Worker
 from clipindex.serve.journal import Journal, Say
 from clipindex.serve.models import Models
 from clipindex.serve.notes import hearing
@@ -37,6 +41,8 @@ class Service:
         self._pictures = Threads("pictures", max(1, cores // 2), waiting)
         self.models = Models(index.encoder, options)
         self.facets: Fresh[dict[str, Any]] = Fresh(FACETS_KEEP)
+        self.inbox: Inbox | None = None  # where pictures that are sent are kept
+        self.accepting: Accepting | None = None
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -48,8 +54,18 @@ class Service:
             resources.enter_context(hearing())
             resources.enter_context(self.index)
             self.models.load()
+            if self.options.uploads is not None:
+                self._take_uploads(self.options.uploads, resources)
             self._resources = resources.pop_all()
         return self
+
+    def _take_uploads(self, folder: Path, resources: ExitStack) -> None:
+        inbox = resources.enter_context(open_inbox(folder, self.index, self.journal.say))
+        worker = Worker(self.index, inbox, self.journal.say)
+        pixels, guarded = self.options.limits.pixels, self.options.tokens.keys
+        self.inbox, self.accepting = inbox, Accepting(self.index, inbox, pixels, guarded)
+        worker.start()
+        resources.callback(worker.close)
 
     def __exit__(self, *_: object) -> None:
         """Close the collection once the requests in hand are done with it."""
@@ -68,7 +84,8 @@ class Service:
 
     def in_hand(self) -> dict[str, int]:
         """How many functions run or wait, of each group of threads."""
-        return {"search": self._searches.taken, "pictures": self._pictures.taken}
+        uploads = {} if self.inbox is None else {"uploads": self.inbox.waiting}
+        return {"search": self._searches.taken, "pictures": self._pictures.taken, **uploads}
 
 
 def service_of(request: HTTPConnection) -> Service:

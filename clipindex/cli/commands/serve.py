@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LISTEN = "Address"
 SAFETY = "Safety"
+UPLOADS = "Uploads"
 LIMITS = "Limits"
 NEEDED = ("starlette", "uvicorn", "python_multipart")
 
@@ -75,6 +76,18 @@ def serve(
             "Repeatable. A private address must be named itself.",
             show_default=False,
             rich_help_panel=SAFETY,
+        ),
+    ] = None,
+    uploads: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            envvar="CLIPINDEX_UPLOADS",
+            help="Index pictures that are sent, and keep them in this folder. Needs a token that "
+            "may write, where there are tokens: CLIPINDEX_WRITE_TOKEN in the environment, or "
+            "`write = true` in the file of tokens.",
+            show_default=False,
+            rich_help_panel=UPLOADS,
         ),
     ] = None,
     max_request: Annotated[
@@ -144,12 +157,14 @@ def serve(
     """Answer searches over HTTP: with a page for people, with JSON for programs. Programs can also
     embed texts and pictures, in OpenAI's API.
 
-    The model is loaded once, and nothing is written to the index. While another command writes to
-    it, searches go on. Ctrl-C or SIGTERM ends the service once the requests in flight are
-    answered. It speaks plain HTTP: whoever lets other machines in puts a proxy with TLS before it.
+    The model is loaded once. Nothing is written to the index, unless programs may send pictures
+    (--uploads). While another command writes to it, searches go on. Ctrl-C or SIGTERM ends the
+    service once the requests in flight are answered. It speaks plain HTTP: whoever lets other
+    machines in puts a proxy with TLS before it.
 
         clipindex serve
         clipindex serve --also ./smolvlm2
+        clipindex serve --uploads ~/uploads
         clipindex serve --host 0.0.0.0 --tokens tokens.toml --allow-host photos.example.org
     """
     if any(find_spec(name) is None for name in NEEDED):
@@ -162,8 +177,15 @@ def serve(
     from clipindex.serve.running import run
     from clipindex.serve.service import Service
 
-    known = read_tokens(tokens, os.environ.get(values.TOKEN))
+    environ = os.environ
+    known = read_tokens(tokens, environ.get(values.TOKEN), environ.get(values.WRITE_TOKEN))
     _check_address(session, host, known)
+    if uploads is not None and known and not known.may_write:
+        raise UsageError(
+            "no token may write, so nobody could send a picture",
+            hint="set CLIPINDEX_WRITE_TOKEN to one (openssl rand -hex 32), or put `write = true` "
+            "to one in the file of tokens",
+        )
     wanted = ServeOptions(
         host=host,
         port=port,
@@ -172,6 +194,7 @@ def serve(
         tokens=known,
         models=tuple(also or ()),
         provider=provider,
+        uploads=uploads,
         limits=Limits(
             body=max_request << 20,
             pixels=max_pixels * 1_000_000,

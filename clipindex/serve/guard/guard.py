@@ -39,18 +39,20 @@ READS = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """Who is let in. `cookie`: the name of the session's cookie."""
+    """Who is let in. `cookie`: the name of the session's cookie; `may_write`: whoever is let in
+    without a token may write as well."""
 
     origins: Origins
     tokens: Tokens
     limits: Limits
     cookie: str
+    may_write: bool = False
     sessions: Sessions = field(default_factory=Sessions)
 
     def access_for(self, method: str, path: str, headers: Mapping[str, str]) -> Access:
         """What the sender of a request may do. Raises Problem 401."""
         kind, _, token = headers.get("authorization", "").partition(" ")
-        access = access_without_token(self.tokens)
+        access = access_without_token(self.tokens, may_write=self.may_write)
         if self.tokens and kind.lower() == "bearer":
             access = self.tokens.access_for(token.strip())
         elif self.tokens and method in READS:  # a cookie is sent by whatever makes the browser ask

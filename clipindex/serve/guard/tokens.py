@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from clipindex.serve.access import ANYBODY, Access
 
 SHORTEST = 16  # characters: about what nobody guesses
 MAKE_ONE = "make one with: openssl rand -hex 32"
-KEYS = {"name", "value", "sha256", "where"}
+KEYS = {"name", "value", "sha256", "where", "write"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,16 @@ class Tokens:
     def __bool__(self) -> bool:
         return bool(self.tokens)
 
+    @property
+    def may_write(self) -> bool:
+        """Whether one of them may."""
+        return any(token.access.may_write for token in self.tokens)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The tags and metadata that decide what a token sees."""
+        return frozenset(one.key for token in self.tokens for one in token.access.scope)
+
     def access_for(self, text: str) -> Access | None:
         """What the bearer of a token may do; None for an unknown one. Takes as long for every
         text, whichever token it may resemble."""
@@ -54,12 +64,15 @@ def digest_of(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
-def read_tokens(file: Path | None, own: str | None) -> Tokens:
-    """The tokens of a file, and one from the environment that sees everything.
-    Raises UsageError."""
+def read_tokens(file: Path | None, own: str | None, writing: str | None = None) -> Tokens:
+    """The tokens of a file, and two from the environment that see everything: `own` only reads,
+    `writing` may write. Raises UsageError."""
     tokens = [] if file is None else _from_file(file)
     if own is not None:
         tokens.append(Token(_checked_value(own, "CLIPINDEX_TOKEN"), Access(name="environment")))
+    if writing is not None:
+        digest = _checked_value(writing, "CLIPINDEX_WRITE_TOKEN")
+        tokens.append(Token(digest, Access(name="writing", may_write=True)))
     if len({token.digest for token in tokens}) < len(tokens):
         raise UsageError("a token is listed twice", path=str(file or ""), hint=MAKE_ONE)
     return Tokens(tuple(tokens))
@@ -102,7 +115,15 @@ def _token(number: int, entry: Any) -> Token:
     if where == [] and "where" in entry:
         raise UsageError(f"the token '{name}': where is empty, and would let everything through")
     scope = tuple(map(condition, where))
-    return Token(_digest(name, entry), Access(name=name, scope=scope))
+    may_write = entry.get("write", False)
+    if not isinstance(may_write, bool):
+        raise UsageError(f"the token '{name}': write is true or false")
+    if may_write and any(one.sign != "=" for one in scope):
+        raise UsageError(
+            f"the token '{name}' may write, and can only have conditions such as client=acme",
+            hint="its pictures get these as tags",
+        )
+    return Token(_digest(name, entry), Access(name=name, scope=scope, may_write=may_write))
 
 
 def _digest(name: str, entry: dict[str, Any]) -> bytes:
@@ -130,6 +151,6 @@ def _checked_value(value: str, name: str) -> bytes:
     return digest_of(value)
 
 
-def access_without_token(tokens: Tokens) -> Access | None:
-    """What a caller may do who shows no token."""
-    return None if tokens else ANYBODY
+def access_without_token(tokens: Tokens, *, may_write: bool) -> Access | None:
+    """What a caller may do who shows no token; `may_write`: where there is none to be shown."""
+    return None if tokens else replace(ANYBODY, may_write=may_write)

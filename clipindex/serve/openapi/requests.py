@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipindex.model.merged import EmbeddingType
-from clipindex.serve.openapi.schemas import FLAG, ID, INTEGER, TEXT, Schema, many, named, record
+from clipindex.serve.indexing.jobs import NAME
+from clipindex.serve.openapi.schemas import (
+    FLAG,
+    ID,
+    INTEGER,
+    TAGS,
+    TEXT,
+    Schema,
+    many,
+    named,
+    record,
+)
 from clipindex.serve.parameters import PARAMETERS, Parameter
 
 JSON = "application/json"
@@ -104,6 +115,27 @@ def _session() -> Operation:
     }
 
 
+def _index() -> Operation:
+    errors = (400, 403, 404, 408, 409, 413, 415, 422, 507)
+    responses = answers(JSON, named("Existing"), errors)
+    job = {"description": "A job.", "content": {JSON: {"schema": named("Job")}}}
+    common: dict[str, Schema] = {
+        "path": TEXT,
+        "id": {"type": "string", "pattern": f"^{NAME.pattern}$"},
+        "tag": many(TEXT),
+        "replace": FLAG,
+    }
+    kinds = ({"image": DATA, "tags": TAGS, **common}, {"image": FILE, **common})
+    json, form = (record(members, *members) for members in kinds)
+    return {
+        "post": _operation(
+            "Have a picture indexed: its bytes, or a file below an ingested folder.",
+            {**responses, "202": job},
+            requestBody=body((JSON, json), (FORM, form)),
+        )
+    }
+
+
 PART = record({"text": TEXT, "image": DATA}, "text", "image")
 INPUT: Schema = {"anyOf": [TEXT, PART]}
 SIDE: Operation = {
@@ -138,6 +170,10 @@ PATHS: Mapping[str, Operation] = {
         parameters=[_in_path("id", ID), SIDE],
     ),
     "/facets": _get("What there is to filter by.", JSON, named("Facets")),
+    "/index": _index(),
+    "/jobs/{id}": _get(
+        "Where a job stands.", JSON, named("Job"), 404, parameters=[_in_path("id", ID)]
+    ),
     "/session": _session(),
     "/v1/embeddings": _embeds(
         "Embed texts and pictures.", {"input": {"anyOf": [TEXT, many(INPUT)]}}, "input"

@@ -36,6 +36,7 @@ def record(members: Mapping[str, Schema], *optional: str, closed: bool = True) -
 
 
 COUNTS = many({"type": "array", "minItems": 2, "maxItems": 2})  # a value, and how many have it
+TAGS: Schema = {"type": "object", "additionalProperties": TEXT}
 PICTURE = {
     "id": ID,
     "path": TEXT,
@@ -50,7 +51,7 @@ PICTURE = {
     "bytes": maybe(INTEGER),
     "orientation": maybe(TEXT),
     "sha256": maybe(TEXT),
-    "tags": {"type": "object", "additionalProperties": TEXT},
+    "tags": TAGS,
     "meta": {"type": "object"},
     "thumbnail": TEXT,
 }
@@ -71,6 +72,21 @@ SCHEMAS: Mapping[str, Schema] = {
             "best_z": maybe(NUMBER),
             "more": FLAG,
             "seconds": NUMBER,
+        }
+    ),
+    "Existing": record({"existing": {"$ref": "#/components/schemas/Picture"}}),
+    "Job": record(
+        {
+            "job": ID,
+            "state": {"enum": ["queued", "running", "done", "quarantined", "failed"]},
+            "id": maybe(TEXT),
+            "path": TEXT,
+            "tags": TAGS,
+            "point": maybe(ID),
+            "status": maybe(TEXT),
+            "reason": maybe(TEXT),
+            "created": TEXT,
+            "ended": maybe(TEXT),
         }
     ),
     "Facets": record(

@@ -58,7 +58,6 @@ LIBRARIES = {  # a test compares them with pyproject.toml and constraints/
     "mcp": Versions("2.0", "2.3.0", extra="clipindex mcp: pip install 'clipindex[mcp]'"),
     "starlette": Versions("0.49.1", "1.10.0", extra=SERVICE),
     "uvicorn": Versions("0.34", "0.54.0", extra=SERVICE),
-    "av": Versions("14.0.1", "18.1.0", extra="HEIC, faster: pip install 'clipindex[heic-fast]'"),
     "imagecodecs": Versions(
         "2024.12.30", "2026.3.6", extra="JPEG XL: pip install 'clipindex[jxl]'"
     ),
