@@ -140,10 +140,12 @@ def _failure(program: Program, chosen: Pictures) -> str:
 
 def _run_once(program: Program, chosen: Pictures, number: int, work: Path, runs: Runs) -> None:
     leavings = leavings_of(program.name, chosen, work)
+    unfinished, log = leavings.with_suffix(".unfinished"), leavings.with_suffix(".log")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    run = measure.run(program.command(chosen, unfinished), log, OFFLINE)
     shutil.rmtree(leavings, ignore_errors=True)
-    leavings.mkdir(parents=True)
-    log = leavings.with_suffix(".log")
-    run = measure.run(program.command(chosen, leavings), log, OFFLINE)
+    unfinished.rename(leavings)
     if run.exit_code:
         failure = f"exit code {run.exit_code}: {_last_words(log)}"
         runs.left_out[_failure(program, chosen)] = failure

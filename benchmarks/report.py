@@ -142,7 +142,8 @@ def _cost(figures: dict[str, Any] | None) -> str:
     if figures is None or figures["cpu_ms_more"] is None:
         return ""
     rounds = figures["cpu_ms_more_of_rounds"]
-    return f"{figures['cpu_ms_more']:.1f} ({min(rounds):.0f}–{max(rounds):.0f})"
+    spread = f" ({min(rounds):.0f}–{max(rounds):.0f})" if len(rounds) > 1 else ""
+    return f"{figures['cpu_ms_more']:.1f}{spread}"
 
 
 def _ratio_table(sets: dict[str, Any], column: str) -> str:
@@ -157,10 +158,14 @@ def _ratio(ratio: dict[str, float | None] | None) -> str:
     if ratio is None or ratio["cpu_more"] is None:
         return ""
     least, most = ratio["cpu_more_least"], ratio["cpu_more_most"]
-    return f"{ratio['cpu_more']:.2f} ({least:.2f}–{most:.2f})"
+    spread = "" if least == most else f" ({least:.2f}–{most:.2f})"
+    return f"{ratio['cpu_more']:.2f}{spread}"
 
 
 def _whole_table(found: dict[str, Any]) -> str:
+    """Whole processes; what others took of the cores meanwhile, where the system tells."""
+    programs = {name: each for name, each in found["programs"].items() if name[:4] != "roof"}
+    told = any(each["others"] is not None for each in programs.values())
     rows = [
         [
             program,
@@ -168,13 +173,12 @@ def _whole_table(found: dict[str, Any]) -> str:
             _number(each["cpu_ms"], 1),
             _number(each["start_cpu"], 1),
             _number(each["peak_rss_mb"], 0),
-            _number(each["others"], 2),
+            *([_number(each["others"], 2)] if told else []),
         ]
-        for program, each in found["programs"].items()
-        if not program.startswith("roof")
+        for program, each in programs.items()
     ]
     head = ["program", "pictures/s", "CPU ms a picture", "first picture, CPU s", "peak MB"]
-    return _markdown([*head, "others, cores"], rows)
+    return _markdown([*head, *(["others, cores"] if told else [])], rows)
 
 
 def _roof_table(found: dict[str, Any]) -> str:
