@@ -24,7 +24,7 @@ from clipindex.collection.lock import holder_of
 from clipindex.collection.opening import open_for_change
 from clipindex.collection.sharing import asking, wire
 from clipindex.collection.sharing.asking import AskedPoints, NoAnswer
-from clipindex.errors import UsageError
+from clipindex.errors import StoreError, UsageError
 from clipindex.search import filter_texts
 from clipindex.search.dates import span
 from clipindex.search.query import search
@@ -252,6 +252,19 @@ def test_a_lookup_that_is_not_in_step_is_made_anew(tmp_path: Path, damage: str) 
         with closing(EdgePoints(shard, 512)) as store:
             assert ids(store, PORTRAIT) == expected
             assert store.count(PORTRAIT) == len(expected)
+
+
+@pytest.mark.parametrize("only", [Filter(), PORTRAIT, Filter(equals=(("sha256", "00" * 32),))])
+def test_what_asks_while_the_shard_is_closed_meets_an_error_of_the_store(
+    tmp_path: Path, only: Filter
+) -> None:
+    store = EdgePoints(tmp_path / "shard", 512)
+    store.upsert(POINTS[:10])
+    store.flush()
+    store._shard.close()  # as `close` of another thread does
+    for ask in (lambda: list(store.scroll(only)), lambda: store.count(only)):
+        with pytest.raises(StoreError, match="cannot be"):
+            ask()
 
 
 def test_a_lookup_that_fails_costs_no_answer_and_no_batch(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
 from clipindex.errors import FileFault
 from clipindex.files.file_system import FileRecord
@@ -15,7 +13,7 @@ NOW = "clipindex 1, Pillow 1"
 ONE, TWO = b"\x01" * 32, b"\x02" * 32
 RECORD = FileRecord(b"/p/1.jpg", 100, 200, 300)
 OLD = Row(path=b"/p/old.jpg", size=1, mtime_ns=2, ctime_ns=3, sha256=ONE, state=INDEXED)
-ROW = replace(OLD, path=RECORD.path, size=100, mtime_ns=200, ctime_ns=300)
+ROW = OLD._replace(path=RECORD.path, size=100, mtime_ns=200, ctime_ns=300)
 DAMAGED = FileFault("damaged")
 UNREADABLE = FileFault("Input/output error", transient=True)
 VANISHED = FileFault("it is gone", skipped=True, transient=True)
@@ -23,7 +21,7 @@ NO_PICTURE = FileFault("not a picture", skipped=True)
 
 
 def test_a_path_that_was_never_indexed_is_new() -> None:
-    for before in (None, replace(ROW, state=QUARANTINED), replace(ROW, state=SKIPPED)):
+    for before in (None, ROW._replace(state=QUARANTINED), ROW._replace(state=SKIPPED)):
         assert Labels().label(ONE, before=before, known=False) == Label(Status.NEW)
 
 

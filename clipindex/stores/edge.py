@@ -80,7 +80,7 @@ class EdgePoints:
         self._shard = self._try("be opened", lambda: self._open(make))
         self._lookup = ShardLookup(
             folder,
-            stamp=lambda: stamp_of(self._shard.snapshot_manifest()),
+            stamp=lambda: stamp_of(self._try("be read", self._shard.snapshot_manifest)),
             points=self.scroll,
             indexed=lambda: self._indexed,
             may_make=copy_of in (None, folder),
