@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clipindex.collection.catalogue import INDEXED, QUARANTINED, SKIPPED, Row
 from clipindex.files.file_list import FileList
-from clipindex.files.file_system import FileRecord
+from clipindex.files.file_system import UNKNOWN_CHANGE, FileRecord
 from clipindex.ingest.plan import Plan, defer, plan_folder, quarantined
 
 NOW = "clipindex 1, Pillow 1"
@@ -45,10 +45,10 @@ def planned(files: list[FileRecord], remembered: dict[bytes, Row], decoders: str
 
 
 def agree(row: Row, record: FileRecord) -> bool:
-    """Written down once more: size, mtime, and ctime where both are known."""
-    if (row.size, row.mtime_ns) != (record.size, record.mtime_ns):
-        return False
-    return row.ctime_ns is None or record.ctime_ns in (0, row.ctime_ns)
+    """Written down once more: size, mtime, and ctime where both have one."""
+    unknown = row.ctime_ns is None or record.ctime_ns == UNKNOWN_CHANGE
+    same = (row.size, row.mtime_ns) == (record.size, record.mtime_ns)
+    return same and (unknown or row.ctime_ns == record.ctime_ns)
 
 
 RECORD = FileRecord(b"/p/1.jpg", 100, 200, 300)
