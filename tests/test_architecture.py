@@ -44,7 +44,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
     },
     "huggingface_hub": {"model.hub"},
     "rich": {"cli.console"},
-    "tqdm": {"cli.run_view", "cli.download_bar"},
+    "tqdm": {"cli.bar"},
     "prometheus_client": {"cli.metrics", "serve.health"},
     "starlette": {"serve"},
     "mcp": {"serve.agents"},
@@ -351,7 +351,7 @@ def test_a_command_loads_only_what_it_needs(small_store: Path, command: str) -> 
 
 def test_a_progress_bar_needs_no_lock_between_processes() -> None:
     """tqdm's own starts a helper process where multiprocessing does not fork."""
-    draw = "from clipindex.cli import run_view\nrun_view.tqdm(total=1).update()\n"
+    draw = "from clipindex.cli.bar import Bar\nBar(total=1).update()\n"
     assert "multiprocessing" not in modules_after(draw)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import json
 import os
 import select
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import clipindex
+from clipindex.cli.bar import Bar
 from clipindex.collection.lock import locked
 from clipindex.errors import CollectionBusy
 from clipindex.stores.edge import EdgePoints
@@ -456,3 +459,18 @@ def test_a_refused_query_leaves_the_holders_note_in_place(indexed: clipindex.Ind
         for _ in range(2):
             with pytest.raises(CollectionBusy, match=f"ingest, process {holder.pid}"):
                 indexed.query("a dog")
+
+
+def test_a_bar_that_is_interrupted_while_it_is_drawn_first_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted(io.StringIO):
+        def write(self, _: str) -> int:
+            raise KeyboardInterrupt
+
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda fault: ignored.append(fault.exc_value))
+    with pytest.raises(KeyboardInterrupt):
+        Bar(total=5, file=Interrupted())
+    gc.collect()
+    assert ignored == []

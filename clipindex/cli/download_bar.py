@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from threading import RLock
 from types import TracebackType
 from typing import Any
 
-from tqdm import tqdm
-
+from clipindex.cli.bar import Bar
 from clipindex.cli.output import Output
 from clipindex.cli.words import megabytes
 
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal
-
-tqdm.set_lock(RLock())  # only threads draw, see `run_view`
 
 
 class DownloadBar:
@@ -49,7 +45,7 @@ class DownloadBar:
             self._line()
             return
         if self._bar is None:
-            self._bar = tqdm(
+            self._bar = Bar(
                 desc=self._title,
                 total=total,
                 initial=done,

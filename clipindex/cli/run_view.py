@@ -1,7 +1,4 @@
-"""A run while it goes on: a bar on a terminal, lines where there is none, JSON lines, a log.
-
-The door to tqdm.
-"""
+"""A run while it goes on: a bar on a terminal, lines where there is none, JSON lines, a log."""
 
 from __future__ import annotations
 
@@ -10,11 +7,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from threading import RLock
 from typing import Protocol
 
-from tqdm import tqdm
-
+from clipindex.cli.bar import Bar
 from clipindex.cli.event_lines import (
     embedding_line,
     file_line,
@@ -54,10 +49,6 @@ SECONDS_BETWEEN_LINES = 30.0  # without a terminal: a cron mail wants few lines
 STEPS = 1000  # of the bar
 Then = Callable[[Summary], tuple[Summary, ClipIndexError | None]]
 VANISHED_SHOWN = 3  # paths of pictures that vanished; the log has all
-
-# Only threads draw. tqdm's own lock is for processes too: where multiprocessing starts afresh
-# (macOS, Python 3.14) it costs a helper process and a warning of leaked semaphores at the end.
-tqdm.set_lock(RLock())
 
 
 def show_run(
@@ -105,7 +96,7 @@ def show_run(
 def points_bar(output: Output, unit: str = "points") -> Iterator[Callable[[int, int], None]]:
     """Yields a callback(done, total) that draws a progress bar on a terminal."""
     hidden = output.json or output.quiet or not sys.stderr.isatty()
-    with tqdm(unit=f" {unit}", disable=hidden, dynamic_ncols=True, leave=False) as bar:
+    with Bar(unit=f" {unit}", disable=hidden, dynamic_ncols=True, leave=False) as bar:
         if not hidden:
             output.write_lines_with(lambda line: bar.write(line, file=sys.stderr))
 
@@ -188,7 +179,7 @@ class PeopleView:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._terminal = sys.stderr.isatty()
-        self._bar: tqdm[object] | None = None
+        self._bar: Bar | None = None
         self._estimate: ProgressEstimate | None = None
         self._last_line = time.monotonic()
         self._vanished: list[str] = []  # in this very run
@@ -256,7 +247,7 @@ class PeopleView:
         self._estimate = ProgressEstimate(plan)
         if self._terminal and plan.to_read:
             form = "{percentage:3.0f}% {bar} {desc} {elapsed}<{remaining}{postfix}"
-            bar = tqdm(total=STEPS, bar_format=form, dynamic_ncols=True, leave=False)
+            bar = Bar(total=STEPS, bar_format=form, dynamic_ncols=True, leave=False)
             self._bar = bar
             self._output.write_lines_with(lambda line: bar.write(line, file=sys.stderr))
 
