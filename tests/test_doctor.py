@@ -393,7 +393,7 @@ def test_a_damaged_model_file_is_named(tmp_path: Path, home: dict[str, str]) -> 
     vision[len(vision) // 2] ^= 1
     (tmp_path / "model" / VISION).write_bytes(vision)
     done = run_clipindex("doctor", "--model", tmp_path / "model", env=home)
-    assert (done.code, named(done)) == (1, {"model"})
+    assert (done.code, named(done)) == (1, {"model"}), done.out
     assert f"{VISION}: its content differs from model.json" in done.out
 
 

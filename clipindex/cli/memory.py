@@ -11,7 +11,7 @@ from clipindex.errors import ClipIndexError
 # As Python, numpy, onnxruntime, the loader of native libraries and Qdrant's engine say it.
 SAID = re.compile(
     r"bad_alloc|bfc_arena|failed to (allocate|map segment)|cannot (allocate|reserve) memory"
-    r"|out of memory|\(os error 12\)|can't start new thread",
+    r"|out of memory|\(os error 12\)|can't (start new thread|allocate lock)",
     re.IGNORECASE,
 )
 NEEDED = "an ingest maps about 1.6 GiB, a query 0.9, and both use far less"

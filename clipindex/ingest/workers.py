@@ -213,8 +213,9 @@ class Workers:
         picture, in a thread of its own, so that more pictures are decoded meanwhile."""
         with self._asking:
             if self._ready is None:
-                self._ready = Future()
-                threading.Thread(target=self._make_ready, args=(self._ready,), daemon=True).start()
+                ready: Future[None] = Future()
+                threading.Thread(target=self._make_ready, args=(ready,), daemon=True).start()
+                self._ready = ready  # only now: starting may fail, and others would wait for ever
             return self._ready
 
     def _make_ready(self, ready: Future[None]) -> None:

@@ -96,11 +96,11 @@ class Lane(Generic[Given, Made]):
             if self._is_closed:
                 piece.made.cancel()
                 return piece.made
+            if self._idle <= self._size and self._running < self._threads:
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._running += 1  # only now: starting may fail
             self._waiting.setdefault(piece.owner, deque()).append(piece)
             self._size += 1
-            if self._idle < self._size and self._running < self._threads:
-                self._running += 1
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
             self._changed.notify_all()
         return piece.made
 

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from socket import socket
 
 from clipindex.collection.sharing import wire
@@ -105,7 +105,10 @@ class Answering:
             channel = Channel(connection)
             self._note(channel, math.inf)
             talk = threading.Thread(target=self._talk, args=(channel, connection), daemon=True)
-            talk.start()
+            try:
+                talk.start()
+            except RuntimeError:  # no more threads, or no memory for one: refused as a busy one is
+                self._end(channel)
 
     def _note(self, channel: Channel, until: float) -> None:
         with self._state:
@@ -115,13 +118,17 @@ class Answering:
     def _talk(self, channel: Channel, connection: socket) -> None:
         """One connection, from greeting to end. Nothing that it says can end the run."""
         try:
-            with closing(channel), suppress(ChannelClosed, TimeoutError):
+            with suppress(ChannelClosed, TimeoutError):
                 self._converse(channel, is_allowed(connection))
         finally:
-            with self._state:
-                self._channels.pop(channel, None)
-                self._state.notify_all()
-            self._places.release()
+            self._end(channel)
+
+    def _end(self, channel: Channel) -> None:
+        channel.close()
+        with self._state:
+            self._channels.pop(channel, None)
+            self._state.notify_all()
+        self._places.release()
 
     def _converse(self, channel: Channel, allowed: bool) -> None:
         greeting = channel.receive(GREETING_PATIENCE, wire.LONGEST_REQUEST)
