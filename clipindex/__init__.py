@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # for type checkers; the table below is what runs (a test hol
     from clipindex.ingest.events import FileDone as FileDone
     from clipindex.ingest.events import FileVanished as FileVanished
     from clipindex.ingest.events import FolderFault as FolderFault
+    from clipindex.ingest.events import NodesSeen as NodesSeen
+    from clipindex.ingest.events import NodeState as NodeState
     from clipindex.ingest.events import OldCollectionFed as OldCollectionFed
     from clipindex.ingest.events import PointsMissing as PointsMissing
     from clipindex.ingest.events import RootOptionsUsed as RootOptionsUsed
@@ -122,9 +124,9 @@ _EXPORTS = {  # module -> its public names
     "index": "Index",
     "ingest.dry_run": "DryRun",
     "ingest.events": (
-        "ActorLost EmbeddingOn Event FileDone FileVanished FolderFault OldCollectionFed "
-        "PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned RunStarted Scanning "
-        "SlowFile Status Summary Undescribed Untouched"
+        "ActorLost EmbeddingOn Event FileDone FileVanished FolderFault NodesSeen NodeState "
+        "OldCollectionFed PointsMissing RootOptionsUsed RootRenamed RunFinished RunPlanned "
+        "RunStarted Scanning SlowFile Status Summary Undescribed Untouched"
     ),
     "ingest.options": "IngestOptions PruneOptions RayOptions Redecode",
     "ingest.prunable": "Kept Prunable PrunePlan",

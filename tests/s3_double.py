@@ -60,6 +60,9 @@ class S3Double:
     page: int = PAGE
     delay: float = 0.0  # seconds before each answer to a GET
     url: str = ""
+    queries: list[str] = field(default_factory=list)  # what stood behind the `?` of requests
+    at_once: int = 0  # objects being sent now
+    most_at_once: int = 0
 
     def put(
         self, key: str, data: bytes, bucket: str = "cats", written: float = 1.7e9 + 0.25
@@ -107,6 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         verb = "LIST" if is_list else self.command
         name = asked.get("prefix", "") if is_list else key
         self.double.requests.append(f"{verb} {name}")
+        self.double.queries.append(address.query)
         if self.headers.get("authorization", "").startswith("AWS4") and not self._is_signed():
             self.double.refused += 1
             return self._fail(403, "SignatureDoesNotMatch")
@@ -141,7 +145,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _send(self, stored: Stored, after: int | None) -> None:
+        self.double.at_once += 1
+        self.double.most_at_once = max(self.double.most_at_once, self.double.at_once)
         time.sleep(self.double.delay)
+        self.double.at_once -= 1
         start = 0
         if given := self.headers.get("range"):
             start = int(given.removeprefix("bytes=").partition("-")[0])

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from clipindex.cli.metrics import RunMetrics
+from clipindex.cli.output import Output
+from clipindex.collection.names import DEFAULT_COLLECTION
+from clipindex.collection.places import place_at
+from clipindex.errors import ExitCode
+from clipindex.ingest.events import NodesSeen, NodeState
 from conftest import TINY, make_pictures, run_clipindex
 
 
@@ -95,3 +101,27 @@ def test_the_log_tells_of_every_ending(tmp_path: Path) -> None:
     ]
     started = [line.split(",")[0] for line in lines if line.startswith("started: ")]
     assert started == [f"started: clipindex {name}" for name in ("reindex", "ingest", "tag")]
+
+
+def test_while_a_cluster_works_the_file_shows_its_nodes_and_keeps_the_last_run(
+    tmp_path: Path,
+) -> None:
+    make_pictures(tmp_path / "in", 2)
+    file, store = tmp_path / "m.prom", tmp_path / "store"
+    run = ["ingest", tmp_path / "in", "--store", store, "--metrics-file", file, "--model", TINY]
+    assert run_clipindex(*run).code == 0
+    before = samples(file)
+    metrics = RunMetrics(file, place_at(store, None, DEFAULT_COLLECTION, None))
+    metrics.take(NodesSeen({"one": NodeState(pictures=7, deaths=1, slices=2, actors=3)}))
+    of_node = {"pictures": 7.0, "deaths": 1.0, "slices": 2.0, "actors": 3.0}
+    running = {f"clipindex_run_node_{name}": value for name, value in of_node.items()}
+    assert samples(file) == before | running
+    metrics.take(NodesSeen({"one": NodeState(pictures=9, deaths=1)}))
+    assert samples(file) == before | running  # not each time: the file is replaced now and then
+
+    metrics.write(int(ExitCode.STORE), Output())
+    after = samples(file)
+    assert after["clipindex_exit_code"] == 6
+    assert after["clipindex_run_node_pictures"] == 9
+    assert after["clipindex_points"] == before["clipindex_points"]
+    assert "clipindex_run_node_slices" not in after  # nothing is in hand any more

@@ -17,13 +17,17 @@ import pytest
 
 import clipindex
 from clipindex.errors import ContractMismatch, DiskNotMounted
-from clipindex.ingest.events import ActorLost
-from clipindex.ingest.on_ray import door
+from clipindex.files import access, stores
+from clipindex.ingest.events import ActorLost, NodesSeen
+from clipindex.ingest.on_ray import door, watching
 from clipindex.ingest.options import RayOptions
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles
 from qdrant_double import Double
 from test_ingest import same_state
 from test_server import on
+
+pytest.importorskip("obstore")
+s3 = pytest.importorskip("s3_double")  # it needs botocore
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,16 +36,26 @@ pytestmark = [
 ]
 
 # What the workers of the cluster find at their start. A file with the mark kills its reader, as a
-# fault of a decoder in C does; with the variable a node has another Pillow.
+# fault of a decoder in C does, is slow, or freezes the first process that reads it; with the
+# variable a node has another Pillow.
 KILLS_ITS_READER = b"kills its reader"
+IS_SLOW = b"slow to be read."
+FREEZES_ITS_READER = b"freezes a reader"
 AT_START = f"""
-import os, signal, sys
+import os, pathlib, signal, sys, time
 if "default_worker.py" in " ".join(sys.orig_argv):
     import hashlib
     true = hashlib.sha256
     def sha256(data=b"", **options):
         if data[-16:] == {KILLS_ITS_READER!r}:
             os.kill(os.getpid(), signal.SIGKILL)
+        if data[-16:] == {IS_SLOW!r}:
+            sys.modules["clipindex.ingest.stations"].SLOW_AFTER = 0.5
+            time.sleep(3)
+        frozen = pathlib.Path(__file__).with_name("frozen")
+        if data[-16:] == {FREEZES_ITS_READER!r} and not frozen.exists():
+            frozen.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
         return true(data, **options)
     hashlib.sha256 = sha256
     if "TEST_OTHER_PILLOW" in os.environ:
@@ -103,12 +117,49 @@ def text_of(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+def objects() -> Iterator[s3.S3Double]:
+    """A store of objects that the nodes can reach."""
+    with s3.s3_double() as double:
+        yield double
+
+
+@pytest.fixture
+def bucket(objects: s3.S3Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.S3Double]:
+    """The same, for this process as well."""
+    for name, value in credentials(objects).items():
+        monkeypatch.setenv(name, value)
+    objects.buckets.clear()
+    objects.faults.clear()
+    forget_stores()
+    yield objects
+    objects.delay = 0.0
+    forget_stores()
+
+
+def forget_stores() -> None:
+    stores.bucket_of.cache_clear()
+    access._object_stores.cache_clear()
+
+
+def credentials(objects: s3.S3Double) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": s3.KEY,
+        "AWS_SECRET_ACCESS_KEY": s3.SECRET,
+        "AWS_SESSION_TOKEN": s3.TOKEN,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": objects.url,
+    }
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory, objects: s3.S3Double) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("at-start")
     (folder / "sitecustomize.py").write_text(AT_START)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
+        for name, value in credentials(objects).items():
+            patch.setenv(name, value)
         paths = [str(folder), str(Path(clipindex.__file__).parents[1])]
         patch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
         cluster = Nodes(3)
@@ -127,7 +178,7 @@ def counts(summary: clipindex.Summary) -> dict[str, Any]:
         if hasattr(summary, "__dict__")
         else {name: getattr(summary, name) for name in summary.__slots__}
     )
-    for name in ("seconds", "pictures_per_second", "collection", "nodes"):
+    for name in ("seconds", "pictures_per_second", "collection", "nodes", "deaths"):
         del fields[name]
     return fields
 
@@ -167,6 +218,53 @@ def test_it_ends_as_threads_do_and_so_does_the_next_run(
 
     monkeypatch.delattr(door, "connected")  # an unchanged folder costs no cluster
     assert ingest(actors, photos, **by_ray(nodes)).summary.embedded == 0
+
+
+def test_a_bucket_is_read_by_actors_many_objects_at_once(
+    double: Double, nodes: Nodes, bucket: s3.S3Double
+) -> None:
+    for number in range(24):
+        bucket.put(f"{number % 3}/{number}.jpg", picture_bytes(number))
+    bucket.put("bad.jpg", picture_bytes(1)[:300])
+    bucket.put("copy.jpg", picture_bytes(2))
+    threads, actors = pair(double)
+    one = ingest(threads, "s3://cats", batch_size=25)
+    bucket.take()
+    bucket.delay = 0.5
+    other = ingest(actors, "s3://cats", **by_ray(nodes, batch_size=16, workers=1))
+    assert counts(one.summary) == counts(other.summary)
+    assert same_state(threads, actors)
+    reads = [request for request in bucket.take() if request.startswith("GET")]
+    assert len(reads) == len(set(reads)) == 26  # each once
+    assert bucket.most_at_once >= 12
+    assert ingest(actors, "s3://cats", **by_ray(nodes)).summary.unchanged == 25
+
+
+def test_an_address_that_only_the_person_here_named_is_read_by_actors(
+    double: Double, nodes: Nodes, bucket: s3.S3Double
+) -> None:
+    """The host is in the house, and the address is signed; no path has either."""
+    bucket.put("1.jpg", picture_bytes(1))
+    address = f"{bucket.url}/cats/1.jpg"
+    index = on(double)
+    bucket.queries.clear()
+    assert ingest(index, f"{address}?X-Amz-Signature=abc", **by_ray(nodes)).summary.new == 1
+    assert set(bucket.queries) == {"X-Amz-Signature=abc"}
+    (hit,) = index.query(address)
+    assert hit.path == address
+
+
+def test_a_node_that_may_not_read_what_this_machine_reads_ends_the_run(
+    double: Double, nodes: Nodes, bucket: s3.S3Double
+) -> None:
+    for number in range(3):
+        bucket.put(f"{number}.jpg", picture_bytes(number))
+    bucket.faults["1.jpg"] = [s3.Fault(403, "AccessDenied"), s3.Fault(after=10**9)]
+    with pytest.raises(DiskNotMounted, match=r"node \S+ may not read a file") as caught:
+        ingest(on(double), "s3://cats", **by_ray(nodes))
+    assert "with credentials and settings like those of this machine" in caught.value.hint
+    bucket.faults["1.jpg"] = [s3.Fault(403, "AccessDenied")]  # for everyone
+    assert ingest(on(double), "s3://cats", **by_ray(nodes)).summary.quarantined == 1
 
 
 def test_whoever_is_killed_nothing_is_lost_or_counted_twice(
@@ -219,6 +317,27 @@ def test_a_picture_that_kills_its_reader_is_found_and_refused(
     assert 3 <= deaths <= 12
     again = ingest(index, photos, **by_ray(nodes)).summary  # it is not read once more
     assert (again.unchanged, again.quarantined, again.exit_code) == (11, 1, 0)
+
+
+def test_a_slow_file_is_named_with_its_node_and_a_frozen_process_is_replaced(
+    double: Double, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "EVERY", 0.5)
+    monkeypatch.setattr(watching, "SILENCE", 2.0)
+    photos = tmp_path / "photos"
+    slow, freezing, *_ = make_pictures(photos, 12)
+    slow.write_bytes(slow.read_bytes() + IS_SLOW)
+    freezing.write_bytes(freezing.read_bytes() + FREEZES_ITS_READER)
+    with pytest.warns(clipindex.ClipIndexWarning, match="has not answered for 2 s"):
+        run = ingest(on(double), photos, **by_ray(nodes, batch_size=1))
+    seen = [event for event in run.events if isinstance(event, clipindex.SlowFile)]
+    assert {event.path for event in seen} == {str(slow)}
+    assert all(event.node and event.seconds >= 0.5 for event in seen)
+    assert (run.summary.new, sum(run.summary.deaths.values())) == (12, 1)
+    states = [event.nodes for event in run.events if isinstance(event, NodesSeen)]
+    assert max(state.slices for nodes in states for state in nodes.values()) >= 2
+    (last,) = states[-1].values()
+    assert (last.pictures, last.deaths, last.slices) == (12, 1, 0)
 
 
 def test_a_node_with_another_pillow_is_refused_by_name(

@@ -110,6 +110,11 @@ def lost_line(event: ActorLost) -> str:
     )
 
 
+def slow_line(event: SlowFile) -> str:
+    where = f" on node {event.node}" if event.node else ""
+    return f"still reading {event.path} after {event.seconds:.0f} s{where}"
+
+
 def unasked_line(event: QuestionUnasked) -> str:
     return f"the standing question '{event.question}' waits for the next run: {event.reason}"
 
@@ -164,6 +169,6 @@ _LINES: dict[type[Event], Callable[[Any], str]] = {
     StandingHit: standing_line,
     QuestionUnasked: unasked_line,
     ActorLost: lost_line,
-    SlowFile: lambda event: f"still reading {event.path} after {event.seconds:.0f} s",
+    SlowFile: slow_line,
     RunFinished: lambda event: f"finished: {totals(event.summary)}",
 }

@@ -54,11 +54,11 @@ VANISHED_SHOWN = 3  # paths of pictures that vanished; the log has all
 def show_run(
     events: Generator[Event, None, None],
     output: Output,
-    finished: Callable[[Summary], object] = lambda _: None,
+    take: Callable[[Event], object] = lambda _: None,
     then: Then | None = None,
 ) -> int:
-    """Show a run's events as they come; returns its exit code. `finished` is called with the
-    summary of a run that was not interrupted.
+    """Show a run's events as they come; returns its exit code. `take` is called with
+    each event as well.
 
     `then` goes on when the run is done and its collection is closed. It returns the summary to
     show in place of the run's own, and the error that is raised after that.
@@ -72,6 +72,7 @@ def show_run(
         if (line := log_line(event)) is not None:
             output.log(line)
         view.show(event)
+        take(event)
 
     summary, error = None, None
     with closing(view), closing(events):
@@ -86,7 +87,6 @@ def show_run(
             view.close()  # it may ask a question
             summary, error = then(summary)
         show(RunFinished(summary))
-        finished(summary)
     if error is not None:
         raise error
     return summary.exit_code

@@ -31,7 +31,7 @@ from clipindex.errors import UsageError
 if TYPE_CHECKING:
     from clipindex.collection.place import Place
     from clipindex.index import Index
-    from clipindex.ingest.events import Summary
+    from clipindex.ingest.events import Event
     from clipindex.stores.address import Server
 
 SOURCES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")  # of an option's value, nearest first
@@ -71,16 +71,16 @@ class Session:
 
         return place_at(self.store, self.server, self.collection, self.source)
 
-    def metrics(self, file: Path | None) -> Callable[[Summary], object]:
+    def metrics(self, file: Path | None) -> Callable[[Event], object]:
         """Have the metrics of this run written at its end, if a file is named; returns what
-        takes the run's summary. Raises UsageError when the file cannot be written."""
+        takes the run's events. Raises UsageError when the file cannot be written."""
         if file is None:
             return lambda _: None
         from clipindex.cli.metrics import RunMetrics  # its library takes 40 ms to load
 
         metrics = RunMetrics(file, self.place())
         self.output.at_end(lambda code: metrics.write(code, self.output))
-        return metrics.finished
+        return metrics.take
 
     def refuse_typed(self, options: Collection[str], why: str) -> None:
         """Raises UsageError for options that were typed although they would be ignored."""

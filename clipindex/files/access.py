@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+from clipindex.errors import FileFault
 from clipindex.files.addresses import TAR, is_address, tar_in
 from clipindex.files.file_system import FileRecord, FileSystem, FolderRecord
 from clipindex.files.local import LocalFileSystem
@@ -46,6 +47,16 @@ def exists(path: bytes) -> bool:
 def is_gone(path: bytes) -> bool:
     """Whether the name is no longer there, spelled like this (another case is another name)."""
     return file_system_of(path).is_gone(path)
+
+
+def is_readable(path: bytes) -> bool:
+    """Whether this process can read the file that is there now."""
+    try:
+        with file_system_of(path).open(path) as file:
+            file.head(1)
+    except FileFault:
+        return False
+    return True
 
 
 def is_file(path: bytes) -> bool:

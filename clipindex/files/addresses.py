@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from clipindex.errors import UsageError
 
@@ -126,6 +129,41 @@ def name_host(address: bytes) -> None:
 def is_named(home: str) -> bool:
     """Whether a person named a picture of this host (`https://example.org`) in this run."""
     return home in _named
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a person gave together with addresses, and no path holds: the hosts that were named
+    (`https://example.org`), and signatures by address. Another process needs it to read them."""
+
+    hosts: frozenset[str] = frozenset()
+    signatures: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_GIVEN = Given()
+
+
+def given_with(paths: Iterable[bytes]) -> Given:
+    """What was given with the addresses among some paths."""
+    if not _named:
+        return NOTHING_GIVEN
+    addresses = [shown(path) for path in paths if is_address(path)]
+    homes = {"/".join(address.split("/", 3)[:3]) for address in addresses}
+    signed = {address: _signatures[address] for address in addresses if address in _signatures}
+    return Given(frozenset(homes & _named), signed)
+
+
+@contextmanager
+def knowing(given: Given) -> Iterator[None]:
+    """As if a person had named these addresses in this process. Signatures are forgotten
+    afterwards: there may be millions of them."""
+    _named.update(given.hosts)
+    _signatures.update(given.signatures)
+    try:
+        yield
+    finally:
+        for address in given.signatures:
+            _signatures.pop(address, None)
 
 
 def query_of(address: str) -> str:

@@ -16,6 +16,7 @@ from clipindex.files.times import storable_time
 # O_NONBLOCK: if a pipe has taken the file's place, opening it must not wait for a writer.
 # O_BINARY: without it Windows would translate line ends.
 READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+DENIED = "permission denied"
 
 
 class LocalFileSystem:
@@ -156,5 +157,5 @@ def fault_of(error: MemoryError | OSError) -> FileFault:
     if isinstance(error, FileNotFoundError):
         return FileFault("deleted before it was read", skipped=True, transient=True)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return FileFault("permission denied", transient=True)
+        return FileFault(DENIED, transient=True)
     return FileFault(f"could not be read: {error.strerror or error}", transient=True)

@@ -166,10 +166,11 @@ class EmbeddingOn:
 
 @dataclass(frozen=True, slots=True)
 class SlowFile:
-    """A file that a worker has had in hand for 5 seconds or more."""
+    """A file that a worker has had in hand for 5 seconds or more; on which `node` of a cluster."""
 
     path: str
     seconds: float
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +179,23 @@ class ActorLost:
 
     node: str
     files: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What one node of a cluster has done in this run, and has in hand now."""
+
+    pictures: int = 0  # written
+    deaths: int = 0  # of actors
+    slices: int = 0  # in hand
+    actors: int = 0  # ready to work
+
+
+@dataclass(frozen=True, slots=True)
+class NodesSeen:
+    """How the nodes of a cluster are doing, by name; now and then, and at the end."""
+
+    nodes: dict[str, NodeState]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +235,7 @@ class Summary:
     skip_reasons: dict[str, int] = field(default_factory=dict)
     standing: dict[str, int] = field(default_factory=dict)  # question -> new hits
     nodes: dict[str, int] = field(default_factory=dict)  # of a Ray cluster -> pictures written
+    deaths: dict[str, int] = field(default_factory=dict)  # of actors, by node
 
     def needs_attention(self, *, fail_on_vanished: bool) -> bool:
         """Whether the run ends with exit code 3."""
@@ -256,6 +275,7 @@ Event = (
     | EmbeddingOn
     | SlowFile
     | ActorLost
+    | NodesSeen
     | BatchVerified
     | StandingHit
     | QuestionUnasked

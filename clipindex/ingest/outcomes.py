@@ -80,7 +80,6 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class WrittenElsewhere:
-    """Pictures whose points another process wrote and verified, together, on `node`."""
+    """Pictures whose points another process wrote and verified, together."""
 
     pictures: tuple[Written, ...]
-    node: str

@@ -21,6 +21,7 @@ from clipindex.files.identity import point_id
 from clipindex.ingest.describing import Describer, describe_again
 from clipindex.ingest.events import (
     Event,
+    NodesSeen,
     PointsMissing,
     RunFinished,
     RunPlanned,
@@ -187,6 +188,9 @@ def _read(
                         yield from recorder.take(outcome)
                     case WrittenElsewhere():
                         yield from recorder.take_written(outcome)
+                    case NodesSeen():
+                        recorder.tally.nodes = outcome.nodes
+                        yield outcome
                     case _:
                         yield outcome
         finally:
@@ -283,7 +287,8 @@ def _summary(collection: Collection, files: Survey, tally: Tally, counts: _Count
         quarantine_reasons=grouped(why for status, why in reasons if status is Status.QUARANTINED),
         skip_reasons=grouped(why for status, why in reasons if status is Status.SKIPPED),
         standing=dict(counts.standing),
-        nodes=dict(tally.nodes),
+        nodes={node: state.pictures for node, state in tally.nodes.items() if state.pictures},
+        deaths={node: state.deaths for node, state in tally.nodes.items() if state.deaths},
     )
     attention = summary.needs_attention(fail_on_vanished=counts.fail_on_vanished)
     return replace(summary, exit_code=int(ExitCode.ATTENTION if attention else ExitCode.DONE))

@@ -15,7 +15,7 @@ from clipindex.errors import FileFault
 from clipindex.files.access import is_gone
 from clipindex.files.identity import display_path
 from clipindex.ingest.batch import COPIES_ASKED, BatchWriter, Entry, Ready, Stored
-from clipindex.ingest.events import Event, FileDone, Status
+from clipindex.ingest.events import Event, FileDone, NodeState, Status
 from clipindex.ingest.labels import Label, Labels, is_accepted
 from clipindex.ingest.moves import Decided, Moves
 from clipindex.ingest.outcomes import (
@@ -50,7 +50,7 @@ class Tally:
     written: int = 0
     accepted: int = 0
     moved_from: set[bytes] = field(default_factory=set)  # old paths
-    nodes: Counter[str] = field(default_factory=Counter)  # of a cluster: pictures written
+    nodes: dict[str, NodeState] = field(default_factory=dict)  # of a cluster
     reasons: list[tuple[Status, str]] = field(default_factory=list)  # of files refused or skipped
 
 
@@ -111,7 +111,6 @@ class Recorder:
             labelled.append((replace(picture, is_written=is_written), label))
             self.tally.embedded += not known
             self.tally.by_preview += picture.by_preview and not known
-        self.tally.nodes[batch.node] += len(batch.pictures)
         yield from self._report(labelled, self._writer.note(labelled))
         for picture in batch.pictures:
             yield from self._take_decided(self._moves.read(picture.record.path))

@@ -13,24 +13,20 @@ from collections.abc import Collection, Generator, Iterator, Sequence, Set
 from concurrent.futures import Future
 
 from clipindex.collection.catalogue import Catalogue
-from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord
-from clipindex.files.identity import display_path
 from clipindex.ingest.cores import usable_cores
 from clipindex.ingest.describing import Describer
-from clipindex.ingest.events import ActorLost, EmbeddingOn, SlowFile
+from clipindex.ingest.events import ActorLost, EmbeddingOn, NodesSeen, SlowFile
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Outcome, WrittenElsewhere
-from clipindex.ingest.stations import Prepared, Stations
+from clipindex.ingest.stations import Prepared, Stations, readers
 from clipindex.model.encoder import Encoder
 from clipindex.pictures.decode import decoders
 from clipindex.pictures.preprocessing import Preprocessing
 
-READERS = 16  # at least, of objects in stores: each download is mostly waiting
 LARGE_FILE = 128 << 20  # bytes; such files are read one at a time, to bound the memory
-SLOW_AFTER = 5.0  # seconds in hand, after which a file is reported
 LOOK_AHEAD = 64  # outcomes that may wait for the recorder: workers pause when the store is slow
 
-Step = Outcome | WrittenElsewhere | EmbeddingOn | SlowFile | ActorLost  # of a run
+Step = Outcome | WrittenElsewhere | EmbeddingOn | SlowFile | ActorLost | NodesSeen  # of a run
 
 
 def is_settled(catalogue: Catalogue, sha256: bytes) -> bool:
@@ -95,7 +91,6 @@ class Workers:
         self._stop = threading.Event()
         self._ready: Future[None] | None = None
         self._asking = threading.Lock()
-        self._in_hand: dict[int, tuple[bytes, float]] = {}  # thread -> path, since when
         self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(LOOK_AHEAD)
 
     @property
@@ -114,9 +109,7 @@ class Workers:
         """
         shared = iter(records)
         turn = threading.Lock()
-        is_remote = any(is_address(record.path) for record in records)
-        most = max(self._count, READERS) if is_remote else self._count
-        count = max(1, min(most, len(records)))
+        count = max(1, min(readers(records, self._count), len(records)))
         threads = [
             threading.Thread(target=self._work, args=(shared, turn), daemon=True)
             for _ in range(count)
@@ -130,7 +123,7 @@ class Workers:
                 try:
                     outcome = self._outcomes.get(timeout=1.0)
                 except queue.Empty:
-                    if slow := self._slowest():
+                    if slow := self._stations.in_hand.slowest():
                         yield slow
                     continue
                 if self._encoder.provider_in_use and not is_provider_reported:
@@ -146,13 +139,6 @@ class Workers:
             self._stop.set()
             for thread in threads:
                 thread.join(timeout=0.5)  # a decoder in C cannot be stopped; the thread is a daemon
-
-    def _slowest(self) -> SlowFile | None:
-        """The file that has been in hand longest, if for SLOW_AFTER seconds or more."""
-        now = time.monotonic()
-        in_hand = [(now - since, path) for path, since in list(self._in_hand.values())]
-        seconds, path = max(in_hand, default=(0.0, b""))
-        return SlowFile(display_path(path), seconds) if seconds >= SLOW_AFTER else None
 
     def embed_again(self, record: FileRecord) -> Embedded | Faulty:
         """Embed one file whose content was known, but is no longer in any point."""
@@ -170,9 +156,7 @@ class Workers:
                     record = next(shared, None)
                 if record is None:
                     break
-                self._in_hand[threading.get_ident()] = record.path, time.monotonic()
                 prepared = self._prepare(record, claim=True)
-                del self._in_hand[threading.get_ident()]
                 if not isinstance(prepared, Prepared):
                     self._put(prepared)
                     continue

@@ -230,7 +230,7 @@ def ingest(
         fail_on_vanished=fail_on_vanished,
         ray=ray,
     )
-    finished = session.metrics(None if dry_run else metrics_file)
+    take = session.metrics(None if dry_run else metrics_file)
     own = Provider.CPU if ray else provider  # the actors have the towers
     index = session.index(model=model, preprocessing=preprocessing, provider=own)
     if share.of > 1 and session.server is not None and session.source is None:
@@ -251,7 +251,7 @@ def ingest(
         paths or [], how, policy=policy, files=files, part=share, tags=tags, remember=remember
     )
     then = removal.prune_after(session, index, paths or [], how, limits, share, yes=yes)
-    code = show_run(events, output, finished, then if prune else None)
+    code = show_run(events, output, take, then if prune else None)
     if metadata is not None:
         show_metadata(index.metadata(metadata, key=metadata_key), output)
     return code

@@ -49,9 +49,9 @@ def reindex(
         fail_on_vanished=fail_on_vanished,
         ray=ray,
     )
-    finished = session.metrics(metrics_file)
+    take = session.metrics(metrics_file)
     index = session.index(model=model, provider=Provider.CPU if ray else provider)
     share = values.part(part)
     then = removal.prune_after(session, index, (), how, limits, share, yes=yes)
     events = index.reindex_events(how, part=share)
-    return show_run(events, session.output, finished, then if prune else None)
+    return show_run(events, session.output, take, then if prune else None)

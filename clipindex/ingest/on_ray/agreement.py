@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,7 +75,7 @@ def opened_on(job: Job, node: str) -> tuple[Encoder, Points]:
     ModelError, ProviderUnavailable or StoreError where there are none: each names the node.
     """
     check_versions(job.versions, versions_here(), node)
-    try:
+    with named_by(node):
         encoder = open_model(
             bundle_for(StoredContract(job.contract, job.bundle, {}), None), job.provider
         )
@@ -82,6 +84,13 @@ def opened_on(job: Job, node: str) -> tuple[Encoder, Points]:
         size = encoder.bundle.image.geometry.size
         encoder.encode_images(np.full((1, size, size, 3), 128, np.uint8))
         return encoder, _points(job)
+
+
+@contextmanager
+def named_by(node: str) -> Iterator[None]:
+    """An error that ends the run says on which node it happened."""
+    try:
+        yield
     except ClipIndexError as error:
         error.message = f"node {node}: {error.message}"
         error.args = (error.message,)

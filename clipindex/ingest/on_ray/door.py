@@ -18,6 +18,7 @@ from typing import Any
 
 from clipindex.errors import ClipIndexError, UsageError
 from clipindex.ingest.cores import usable_cores
+from clipindex.ingest.events import SlowFile
 from clipindex.ingest.on_ray.agreement import Job
 from clipindex.ingest.on_ray.slices import Slice
 from clipindex.ingest.on_ray.station import Done, Joined, SliceWorker
@@ -25,6 +26,7 @@ from clipindex.ingest.options import RayOptions
 
 IN_HAND = 2  # slices of an actor: while one is written, the next is read
 OBJECT_STORE = 80 << 20  # bytes, near Ray's least: slices and rows are small
+WATCH = "watch"  # a thread of an actor that answers while the others work
 Ref = Any  # of an answer that is not there yet
 
 
@@ -155,7 +157,7 @@ class Actors:
             def __init__(self) -> None:
                 super().__init__(socket.gethostname())
 
-        kind = ray.remote(Actor).options(
+        kind = ray.remote(concurrency_groups={WATCH: 1})(Actor).options(
             num_cpus=options.cpus_per_actor,
             num_gpus=options.gpus_per_actor,
             max_restarts=-1,
@@ -174,6 +176,16 @@ class Actors:
         """Hand a slice to an actor; it answers with Done."""
         return self._actors[number].work.remote(slice_)
 
+    def slowest(self, number: int) -> Ref:
+        """Ask an actor which file is slow; it answers with SlowFile or None."""
+        return self._actors[number].slowest.options(concurrency_group=WATCH).remote()
+
+    def kill(self, number: int) -> None:
+        """End an actor that does not answer; Ray starts it again."""
+        import ray
+
+        ray.kill(self._actors[number], no_restart=False)
+
     def close(self) -> None:
         """End all actors at once."""
         import ray
@@ -191,13 +203,13 @@ def answered(refs: Sequence[Ref], timeout: float) -> list[Ref]:
     return list({*done, *more})
 
 
-def answer(ref: Ref) -> Joined | Done:
+def answer(ref: Ref) -> Joined | Done | SlowFile | None:
     """An answer. Raises Lost or Gone where there will be none, and what the actor itself raised."""
     import ray
     from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
     try:
-        value: Joined | Done = ray.get(ref)
+        value: Joined | Done | SlowFile | None = ray.get(ref)
     except RayTaskError as error:
         cause = error.cause
         raise cause if isinstance(cause, ClipIndexError) else error from None

@@ -20,16 +20,19 @@ from clipindex.errors import (
     FileFault,
     UsageError,
 )
-from clipindex.files.access import is_gone
+from clipindex.files.access import is_gone, is_readable
+from clipindex.files.addresses import is_address
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import display_path
+from clipindex.files.local import DENIED
 from clipindex.ingest.describing import Describer
-from clipindex.ingest.events import ActorLost, EmbeddingOn
+from clipindex.ingest.events import EmbeddingOn
 from clipindex.ingest.on_ray import door
 from clipindex.ingest.on_ray.agreement import Job, versions_here
 from clipindex.ingest.on_ray.dealing import Actor, Answer, Dealing
-from clipindex.ingest.on_ray.slices import DEATHS, after_death, slices_of
+from clipindex.ingest.on_ray.slices import DEATHS, Slice, after_death, slices_of
 from clipindex.ingest.on_ray.station import Done, Joined
+from clipindex.ingest.on_ray.watching import Watch
 from clipindex.ingest.options import IngestOptions, RayOptions
 from clipindex.ingest.outcomes import Faulty, WrittenElsewhere
 from clipindex.ingest.scope import Scope
@@ -111,31 +114,34 @@ class ClusterWorkers(Workers):
         """
         if not records:
             return
-        with self._dealing(records) as dealing:
+        with self._dealing(records) as (dealing, watch):
             began = time.monotonic()
             while dealing.is_under_way:
                 now = time.monotonic()
                 if deadline is not None and now >= deadline:
                     dealing.stop()
                     if now >= deadline + GRACE:
-                        return
+                        break
                 dealing.deal()
                 for answer in dealing.answers(timeout=1.0):
-                    yield from self._take(dealing, answer)
+                    yield from self._take(dealing, watch, answer)
+                yield from watch.look()
                 if not any(actor.is_ready for actor in dealing.actors):
                     began = self._say_waiting(dealing, began)
                 else:
                     began = now
+            yield watch.seen()
 
     @contextmanager
-    def _dealing(self, records: Sized[FileRecord]) -> Iterator[Dealing]:
+    def _dealing(self, records: Sized[FileRecord]) -> Iterator[tuple[Dealing, Watch]]:
         sizes = {old.row.size for old in self._survey.absent}
         slices = slices_of(records, self._batch_size, self._survey.sidecars, sizes)
         useful = -(-len(records) // self._batch_size)
         with door.connected(self._options):
             count = min(self._count_asked or door.room_for(self._options), useful)
             with closing(door.Actors(self._job, self._options, count)) as actors:
-                yield Dealing(actors, slices)
+                dealing = Dealing(actors, slices)
+                yield dealing, Watch(actors, dealing.actors)
 
     def _say_waiting(self, dealing: Dealing, began: float) -> float:
         """A cluster may be full, or its nodes on their way."""
@@ -145,15 +151,19 @@ class ClusterWorkers(Workers):
         warnings.warn(message, ClipIndexWarning, stacklevel=2)
         return float("inf")
 
-    def _take(self, dealing: Dealing, answer: Answer) -> Iterator[Step]:
+    def _take(self, dealing: Dealing, watch: Watch, answer: Answer) -> Iterator[Step]:
         try:
             value = door.answer(answer.ref)
         except door.Lost as loss:
-            yield from self._lost(dealing, answer, loss)
+            if answer.slice_ is None:
+                self._not_joined(dealing, answer.actor, loss)
+            else:
+                yield from self._lost(dealing, watch, answer.actor, answer.slice_)
             return
         if isinstance(value, Joined):
             yield from self._joined(answer.actor, value)
-        else:
+        elif isinstance(value, Done):
+            watch.wrote(value.node, len(value.written))
             yield from self._done(value)
 
     def _joined(self, actor: Actor, joined: Joined) -> Iterator[Step]:
@@ -168,36 +178,53 @@ class ClusterWorkers(Workers):
         for note in done.notes:
             warnings.warn(f"node {done.node}: {note}", ClipIndexWarning, stacklevel=2)
         if done.written:
-            yield WrittenElsewhere(done.written, done.node)
+            yield WrittenElsewhere(done.written)
         yield from done.known
         for outcome in done.faulty:
-            fault, path = outcome.fault, outcome.record.path
-            if fault.skipped and fault.transient and not is_gone(path):
-                raise DiskNotMounted(
-                    f"node {done.node} does not see a file that is there",
-                    path=display_path(path),
-                    hint="every node must see the pictures under the same path: mount the folder "
-                    "there too, then run the same command again",
-                )
+            _check_sight(outcome, done.node)
             yield outcome
 
-    def _lost(self, dealing: Dealing, answer: Answer, loss: door.Lost) -> Iterator[Step]:
-        """An actor died. Ray starts another one, which has to join first."""
-        actor, slice_ = answer.actor, answer.slice_
-        if slice_ is None:
-            actor.failures += 1
-            others = any(other.is_ready for other in dealing.actors)
-            if isinstance(loss, door.Gone) or (actor.failures >= TRIES and not others):
-                raise ClipIndexError(
-                    f"an actor does not start: {loss}",
-                    hint="is clipindex installed on every node, in the Python that Ray runs "
-                    "there? `ray logs actor` says more",
-                )
-            dealing.lost(actor)
-            return
-        yield ActorLost(node=actor.node, files=len(slice_.records))
+    def _not_joined(self, dealing: Dealing, actor: Actor, loss: door.Lost) -> None:
+        """An actor died, or was not there yet, when it was asked to join."""
+        actor.failures += 1
+        others = any(other.is_ready for other in dealing.actors)
+        if isinstance(loss, door.Gone) or (actor.failures >= TRIES and not others):
+            raise ClipIndexError(
+                f"an actor does not start: {loss}",
+                hint="is clipindex installed on every node, in the Python that Ray runs "
+                "there? `ray logs actor` says more",
+            )
+        dealing.lost(actor)
+
+    def _lost(self, dealing: Dealing, watch: Watch, actor: Actor, slice_: Slice) -> Iterator[Step]:
+        """An actor died over a slice. Ray starts another one, which has to join first."""
+        if actor.is_ready:  # else it died with two slices in hand, and this is the second
+            in_hand = (slice_, *actor.slices)
+            yield watch.died(actor, sum(len(one.records) for one in in_hand))
         slices = after_death(slice_)
         dealing.again(slices)
         if not slices:
             yield Faulty(slice_.records[0], FileFault(KILLS))
         dealing.lost(actor)
+
+
+def _check_sight(outcome: Faulty, node: str) -> None:
+    """Raises DiskNotMounted for a file that a node does not see, or may not read, while this
+    process can: else a wrong mount would look like many deleted files."""
+    fault, path = outcome.fault, outcome.record.path
+    if fault.skipped and fault.transient and not is_gone(path):
+        what = "does not see a file that is there"
+    elif fault.reason == DENIED and is_readable(path):
+        what = "may not read a file that this machine reads"
+    else:
+        return
+    same = (
+        "every node must reach the store with credentials and settings like those of this machine"
+        if is_address(path)
+        else "every node must see the pictures under the same path, as a user who may read them"
+    )
+    raise DiskNotMounted(
+        f"node {node} {what}",
+        path=display_path(path),
+        hint=f"{same}; then run the same command again",
+    )

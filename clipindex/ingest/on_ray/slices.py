@@ -1,10 +1,11 @@
-"""Pure: which files an actor is handed at once, and what becomes of a slice that kills actors."""
+"""Which files an actor is handed at once, and what becomes of a slice that kills actors."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from clipindex.files.addresses import NOTHING_GIVEN, Given, given_with
 from clipindex.files.file_system import FileRecord
 from clipindex.files.sidecars import Sidecars
 
@@ -17,13 +18,14 @@ class Slice:
     """Files that are read, embedded and written together, with their sidecars.
 
     `may_have_moved`: new files of known content among these are labelled, and written, by the
-    driver. A `suspect` was in hand when an actor died: it gets an actor of its own, so that
-    the next death is surely its own.
+    driver. `given`: what their addresses need. A `suspect` was in hand when an actor died: it gets
+    an actor of its own, so that the next death is surely its own.
     """
 
     records: tuple[FileRecord, ...]
     sidecars: Mapping[bytes, Sidecars] = field(default_factory=dict)
     may_have_moved: frozenset[bytes] = frozenset()
+    given: Given = NOTHING_GIVEN
     deaths: int = 0
     is_suspect: bool = False
 
@@ -43,6 +45,7 @@ def slices_of(
             records=tuple(batch),
             sidecars={path: sidecars[path] for path in paths if path in sidecars},
             may_have_moved=frozenset(r.path for r in batch if r.size in moved_sizes),
+            given=given_with(paths),
         )
 
     batch: list[FileRecord] = []

@@ -15,14 +15,16 @@ from itertools import islice
 from uuid import UUID
 
 from clipindex.errors import ClipIndexWarning
+from clipindex.files.addresses import knowing
+from clipindex.files.file_system import FileRecord
 from clipindex.ingest.batch import COPIES_ASKED, PointWriter, Ready
 from clipindex.ingest.describing import Describer
-from clipindex.ingest.events import Status
+from clipindex.ingest.events import SlowFile, Status
 from clipindex.ingest.labels import Label
-from clipindex.ingest.on_ray.agreement import Job, opened_on
+from clipindex.ingest.on_ray.agreement import Job, named_by, opened_on
 from clipindex.ingest.on_ray.slices import Slice
 from clipindex.ingest.outcomes import Embedded, Faulty, Known, Written
-from clipindex.ingest.stations import Prepared, Read, Stations
+from clipindex.ingest.stations import READERS, InHand, Prepared, Read, Stations, readers
 from clipindex.model.encoder import Encoder
 from clipindex.stores.filter import Filter
 from clipindex.stores.points import POINTS_AT_ONCE, Points
@@ -58,7 +60,13 @@ class _Held:
     encoder: Encoder
     points: Points
     writer: PointWriter
-    threads: ThreadPoolExecutor
+    processors: ThreadPoolExecutor
+    readers: ThreadPoolExecutor  # of objects in stores; its threads start when they are needed
+
+    def reading(self, records: Sequence[FileRecord]) -> ThreadPoolExecutor:
+        """The threads that read these files."""
+        threads = self.job.threads
+        return self.readers if readers(records, threads) > threads else self.processors
 
 
 class SliceWorker:
@@ -70,6 +78,7 @@ class SliceWorker:
         self._joining = threading.Lock()
         self._held: _Held | None = None
         self._notes: list[str] = []
+        self._in_hand = InHand()
 
     def join(self, job: Job) -> Joined:
         """Load the tower and open the collection, unless that is done; see `opened_on` for what
@@ -86,7 +95,8 @@ class SliceWorker:
                     writer=PointWriter(
                         points, job.source, dimension, job.scope, job.joiner, job.in_full
                     ),
-                    threads=ThreadPoolExecutor(job.threads),
+                    processors=ThreadPoolExecutor(job.threads),
+                    readers=ThreadPoolExecutor(max(job.threads, READERS)),
                 )
         return Joined(node=self._node, provider=self._held.encoder.provider_in_use)
 
@@ -100,16 +110,29 @@ class SliceWorker:
         warnings.simplefilter("always", ClipIndexWarning)
         warnings.showwarning = note
 
+    def slowest(self) -> SlowFile | None:
+        """The file that is slow to read or decode. It may be asked while two slices are worked on:
+        an answer also says that this process is alive."""
+        slow = self._in_hand.slowest()
+        return None if slow is None else replace(slow, node=self._node)
+
     def work(self, slice_: Slice) -> Done:
-        """Read, embed, write and verify the files of a slice. Only after `join`."""
-        held = self._held
-        assert held is not None  # whoever hands out slices asked it to join
+        """Read, embed, write and verify the files of a slice. Only after `join`. Raises StoreError,
+        DiskFull or VerificationFailed, and UsageError without a library for the files' store."""
+        assert self._held is not None  # whoever hands out slices asked it to join
+        with named_by(self._node):
+            return self._work(self._held, slice_)
+
+    def _work(self, held: _Held, slice_: Slice) -> Done:
         describer = Describer(slice_.sidecars)
-        stations = Stations(held.encoder, held.job.preprocessing, describer, held.job.in_full)
+        stations = Stations(
+            held.encoder, held.job.preprocessing, describer, held.job.in_full, self._in_hand
+        )
         faulty: list[Faulty] = []
         reads: list[Read] = []
-        for read in held.threads.map(stations.read, slice_.records):
-            faulty.append(read) if isinstance(read, Faulty) else reads.append(read)
+        with knowing(slice_.given):
+            for read in held.reading(slice_.records).map(stations.read, slice_.records):
+                faulty.append(read) if isinstance(read, Faulty) else reads.append(read)
         copies = copies_of(held.points, held.job.source, {read.sha256.hex() for read in reads})
         known = [
             read
@@ -171,14 +194,14 @@ def _embedded(
     """Different contents, decoded and embedded: by digest."""
     made: dict[bytes, Embedded | Faulty] = {}
     pictures: list[Prepared] = []
-    for read, prepared in zip(reads, held.threads.map(stations.decode, reads), strict=True):
+    for read, prepared in zip(reads, held.processors.map(stations.decode, reads), strict=True):
         if isinstance(prepared, Faulty):
             made[read.sha256] = prepared
         else:
             pictures.append(prepared)
     at_once = held.encoder.batch
     batches = [pictures[start : start + at_once] for start in range(0, len(pictures), at_once)]
-    for batch, outcomes in zip(batches, held.threads.map(stations.embed, batches), strict=True):
+    for batch, outcomes in zip(batches, held.processors.map(stations.embed, batches), strict=True):
         for picture, outcome in zip(batch, outcomes, strict=True):
             made[picture.sha256] = outcome
     return made
