@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +20,11 @@ import clipindex
 from clipindex.errors import ContractMismatch, DiskNotMounted
 from clipindex.files import access, stores
 from clipindex.ingest.events import ActorLost, NodesSeen
-from clipindex.ingest.on_ray import door, watching
-from clipindex.ingest.options import RayOptions
+from clipindex.ingest.on_ray import door, driver, watching
+from clipindex.ingest.options import RayOptions, Redecode
+from clipindex.pictures.preprocessing import Preprocessing
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles
+from previews_made import camera_jpeg
 from qdrant_double import Double
 from test_ingest import same_state
 from test_server import on
@@ -183,8 +186,8 @@ def counts(summary: clipindex.Summary) -> dict[str, Any]:
     return fields
 
 
-def pair(double: Double) -> tuple[clipindex.Index, clipindex.Index]:
-    return on(double, collection="threads"), on(double, collection="actors")
+def pair(double: Double, **how: Any) -> tuple[clipindex.Index, clipindex.Index]:
+    return on(double, collection="threads", **how), on(double, collection="actors", **how)
 
 
 def test_it_ends_as_threads_do_and_so_does_the_next_run(
@@ -265,6 +268,61 @@ def test_a_node_that_may_not_read_what_this_machine_reads_ends_the_run(
     assert "with credentials and settings like those of this machine" in caught.value.hint
     bucket.faults["1.jpg"] = [s3.Fault(403, "AccessDenied")]  # for everyone
     assert ingest(on(double), "s3://cats", **by_ray(nodes)).summary.quarantined == 1
+
+
+def test_previews_stand_for_pictures_and_are_decoded_again_as_by_threads(
+    double: Double, nodes: Nodes, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 3)
+    for number in range(4):
+        (photos / f"camera-{number}.jpg").write_bytes(camera_jpeg(number))
+    (photos / "copy.jpg").write_bytes(camera_jpeg(0))
+    threads, actors = pair(double, preprocessing=Preprocessing.PREVIEWS)
+    again = {"redecode": Redecode.PREVIEWS, "batch_size": 2}
+    runs: list[dict[str, Any]] = [{}, {**again, "limit": 1}, again, again]
+    embedded = []
+    for index, engine in ((threads, {}), (actors, by_ray(nodes))):
+        summaries = [ingest(index, photos, **{**engine, **options}).summary for options in runs]
+        embedded.append([(one.embedded, one.by_preview, one.deferred) for one in summaries])
+    assert embedded[0] == embedded[1]
+    # The copy that the limited run left out takes its content through the model once more.
+    assert [count for count, *_ in embedded[0]] == [7, 1, 4, 0]
+    assert same_state(threads, actors)
+
+
+@pytest.mark.parametrize("grace", [30.0, 0.0])
+def test_a_run_that_ends_in_time_loses_nothing_whether_or_not_it_waits_for_what_is_in_hand(
+    double: Double, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: float
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 40)
+    index, late = on(double), 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late)
+    monkeypatch.setattr(driver, "time", clock)
+    monkeypatch.setattr(driver, "GRACE", grace)
+    options = clipindex.IngestOptions(**by_ray(nodes, batch_size=2, max_seconds=3600.0))
+    for event in index.ingest_events([photos], options):
+        if isinstance(event, clipindex.BatchVerified):
+            late = 3600.0
+    assert isinstance(event, clipindex.RunFinished)
+    first = event.summary
+    assert reconciles(first)
+    assert 2 <= first.new <= 2 + 3 * 2 * 2  # the first slice, and two in each actor's hands
+    assert first.deferred == 40 - first.new
+    run = ingest(index, photos, **by_ray(nodes))
+    assert not any(isinstance(event, clipindex.PointsMissing) for event in run.events)
+    assert (run.summary.unchanged, run.summary.new) == (first.new, 40 - first.new)
+    assert run.summary.points == 40
+
+
+def test_no_cluster_is_started_once_the_time_is_over(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_pictures(tmp_path / "photos", 3)
+    monkeypatch.delattr(door, "connected")
+    summary = ingest(on(double), tmp_path / "photos", ray=RayOptions(), max_seconds=0.0).summary
+    assert (summary.deferred, summary.new) == (3, 0)
 
 
 def test_whoever_is_killed_nothing_is_lost_or_counted_twice(
@@ -391,8 +449,6 @@ def test_a_node_that_does_not_see_the_pictures_ends_the_run(
     double: Double, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the folder were mounted on the driver's machine alone."""
-    from clipindex.ingest.on_ray import driver
-
     photos = tmp_path / "photos"
     paths = make_pictures(photos, 6)
     monkeypatch.setattr(driver, "is_gone", lambda _path: False)

@@ -112,8 +112,8 @@ class ClusterWorkers(Workers):
         Raises what an actor raised: ContractMismatch for one that holds something else,
         StoreError. Raises DiskNotMounted for a node that does not see a file which is there.
         """
-        if not records:
-            return
+        if not records or (deadline is not None and time.monotonic() >= deadline):
+            return  # without a cluster
         with self._dealing(records) as (dealing, watch):
             began = time.monotonic()
             while dealing.is_under_way:
