@@ -11,9 +11,11 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from types import FrameType
 from typing import Any
 
 from clipindex.errors import ClipIndexError, UsageError
@@ -26,6 +28,8 @@ from clipindex.ingest.options import RayOptions
 
 IN_HAND = 2  # slices of an actor: while one is written, the next is read
 OBJECT_STORE = 80 << 20  # bytes, near Ray's least: slices and rows are small
+ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
+CLEARING = 10.0  # seconds
 WATCH = "watch"  # a thread of an actor that answers while the others work
 Ref = Any  # of an answer that is not there yet
 
@@ -64,45 +68,82 @@ def connected(options: RayOptions) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with _own_signals(), _own_folder(None if address else "clipindex-ray-") as folder:
+    with _own_folder(None if address else "clipindex-ray-") as folder:
         _print_no_deaths()
         try:
-            if folder is None:
-                ray.init(address, **quiet)
-            else:
-                ray.init(
-                    "local",
-                    num_cpus=usable_cores(),
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE,
-                    _temp_dir=folder,
-                    **quiet,
-                )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UsageError(
-                f"the Ray cluster does not answer: {str(error).strip().splitlines()[0]}",
-                path=address or "",
-                hint="is it running, with the same versions of Ray and Python? --ray-address takes "
-                "HOST:6379, or auto on one of its machines",
-            ) from error
-        try:
+            _connect(address, folder)
             yield
         finally:
-            ray.shutdown()
+            with undisturbed():
+                ray.shutdown()
+
+
+def _connect(address: str | None, folder: str | None) -> None:
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    own: dict[str, Any] = {
+        "num_cpus": usable_cores(),
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE,
+        "_temp_dir": folder,
+    }
+    try:
+        with _own_signals():
+            ray.init(address or "local", **quiet, **({} if address else own))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"the Ray cluster does not answer: {str(error).strip().splitlines()[0]}",
+            path=address or "",
+            hint="is it running, with the same versions of Ray and Python? --ray-address takes "
+            "HOST:6379, or auto on one of its machines",
+        ) from error
 
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Ray puts a handler for SIGTERM in place of ours when it connects."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
+    """Ray puts handlers for SIGTERM in place of ours when it connects: one in Python, that only
+    exits, and one in C, that prints a trace."""
+    from ray._private import utils
+
+    utils.set_sigterm_handler = lambda _: None
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if _is_main() and (own := signal.getsignal(signal.SIGTERM)) is not None:
+            signal.signal(signal.SIGTERM, own)
+
+
+def _is_main() -> bool:
+    """Whether signals arrive in this thread, and handlers can be set."""
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A second Ctrl-C does not stop us from ending the processes that we started; one that comes
+    after CLEARING seconds does."""
+    if not _is_main():
+        yield
+        return
+    until = time.monotonic() + CLEARING
+    numbers = [getattr(signal, name) for name in ENDINGS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        handler = before[number]
+        if time.monotonic() > until and callable(handler):
+            handler(number, frame)
+
+    try:
+        for number, handler in before.items():
+            if callable(handler):
+                signal.signal(number, note)
+        yield
+    finally:
+        for number, handler in before.items():
+            if callable(handler):
+                signal.signal(number, handler)
 
 
 @contextmanager
@@ -190,8 +231,9 @@ class Actors:
         """End all actors at once."""
         import ray
 
-        for actor in self._actors:
-            ray.kill(actor)
+        with undisturbed():
+            for actor in self._actors:
+                ray.kill(actor)
 
 
 def answered(refs: Sequence[Ref], timeout: float) -> list[Ref]:
