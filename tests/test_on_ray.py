@@ -3,6 +3,7 @@ one actor, the options."""
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,15 @@ from hypothesis import strategies as st
 import clipindex
 from clipindex.collection.opening import Settings, open_for_ingest
 from clipindex.errors import ContractMismatch, StoreError, UsageError
+from clipindex.files import stores
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import point_id
 from clipindex.files.sidecars import Sidecars
+from clipindex.ingest import stations
 from clipindex.ingest.on_ray import door, station
 from clipindex.ingest.on_ray.agreement import Job, check_versions, versions_here
 from clipindex.ingest.on_ray.slices import DEATHS, MOST_BYTES, Slice, after_death, slices_of
-from clipindex.ingest.on_ray.station import Done, SliceWorker, copies_of
+from clipindex.ingest.on_ray.station import Done, Looked, SliceWorker, copies_of
 from clipindex.ingest.options import RayOptions
 from clipindex.ingest.scope import Part, scope_of
 from clipindex.model.loading import open_model
@@ -205,6 +208,44 @@ def test_an_actor_without_the_model_says_on_which_node(job: Job) -> None:
     contract = replace(job.contract, model="nowhere")
     with pytest.raises(clipindex.ModelError, match="node node7: "):
         SliceWorker("node7").join(replace(job, contract=contract, bundle="/no/such/folder"))
+
+
+def test_an_actor_says_while_it_works_what_it_waits_for(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its slice is answered only once the server is back."""
+    photo = tmp_path / "new.jpg"
+    photo.write_bytes(picture_bytes(99))
+    worker = SliceWorker("node7")
+    worker.join(job)
+    assert worker.look() == Looked(node="node7", slow=None)
+    monkeypatch.setattr(stations, "SLOW_AFTER", 0.0)
+    seen: list[Looked] = []
+    real = stations.read_content
+
+    def reading(path: bytes) -> Any:
+        warnings.warn("the server does not answer", clipindex.ClipIndexWarning, stacklevel=1)
+        seen.append(worker.look())
+        return real(path)
+
+    monkeypatch.setattr(stations, "read_content", reading)
+    done = worker.work(Slice(records=(real(bytes(photo)).record,)))
+    (looked,) = seen
+    assert looked.slow is not None
+    assert (looked.slow.path, looked.slow.node) == (str(photo), "node7")
+    assert (looked.notes, done.notes) == (("the server does not answer",), ())
+
+
+def test_what_an_actor_cannot_do_is_said_with_its_node(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = SliceWorker("node7")
+    worker.join(job)
+    objects = Slice(records=(FileRecord(b"s3://cats/1.jpg", 1, 0, 0),))
+    monkeypatch.setattr(stores, "find_spec", lambda _name: None)
+    stores.bucket_of.cache_clear()
+    with pytest.raises(UsageError, match="node node7: s3:"):
+        worker.work(objects)
 
 
 # --- options ---------------------------------------------------------------------------------

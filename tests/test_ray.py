@@ -428,6 +428,8 @@ def test_ctrl_c_ends_a_run_and_its_cluster_and_the_next_run_goes_on(
     children = [int(pid) for pid in descendants(process.pid)]
     assert children
     process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)  # of someone impatient: the cluster is ended all the same
     lines += map(json.loads, process.stdout)
     assert process.wait(60) == 130
     deadline = time.monotonic() + 20
@@ -438,6 +440,28 @@ def test_ctrl_c_ends_a_run_and_its_cluster_and_the_next_run_goes_on(
     summary = ingest(on(double), photos).summary
     assert summary.unchanged >= len(safe)
     assert (summary.points, summary.found) == (60, 60)
+
+
+def test_a_job_that_is_stopped_ends_in_order(
+    double: Double,
+    nodes: Nodes,
+    tmp_path: Path,
+    start_clipindex: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """`ray job stop` sends SIGTERM; Ray has handlers of its own for it."""
+    make_pictures(tmp_path / "photos", 60)
+    run = ["ingest", tmp_path / "photos", "--url", double.url, "--model", TINY, "--batch-size", "1"]
+    run += ["--engine", "ray", "--ray-address", nodes.address, "--metrics-file"]
+    process = start_clipindex(*run, tmp_path / "m.prom", "--log-file", tmp_path / "log", "--json")
+    assert process.stdout is not None
+    next(line for line in process.stdout if json.loads(line)["type"] == "batch")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "terminated; finished batches are safe" in err
+    assert "***" not in err
+    assert (tmp_path / "log").read_text().splitlines()[-1].endswith("terminated")
+    assert "clipindex_exit_code" in (tmp_path / "m.prom").read_text()
 
 
 def descendants(pid: int) -> list[str]:

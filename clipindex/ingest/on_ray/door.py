@@ -20,10 +20,9 @@ from typing import Any
 
 from clipindex.errors import ClipIndexError, UsageError
 from clipindex.ingest.cores import usable_cores
-from clipindex.ingest.events import SlowFile
 from clipindex.ingest.on_ray.agreement import Job
 from clipindex.ingest.on_ray.slices import Slice
-from clipindex.ingest.on_ray.station import Done, Joined, SliceWorker
+from clipindex.ingest.on_ray.station import Done, Joined, Looked, SliceWorker
 from clipindex.ingest.options import RayOptions
 
 IN_HAND = 2  # slices of an actor: while one is written, the next is read
@@ -156,7 +155,8 @@ def _own_folder(prefix: str | None) -> Iterator[str | None]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with undisturbed():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _print_no_deaths() -> None:
@@ -217,9 +217,9 @@ class Actors:
         """Hand a slice to an actor; it answers with Done."""
         return self._actors[number].work.remote(slice_)
 
-    def slowest(self, number: int) -> Ref:
-        """Ask an actor which file is slow; it answers with SlowFile or None."""
-        return self._actors[number].slowest.options(concurrency_group=WATCH).remote()
+    def look(self, number: int) -> Ref:
+        """Ask an actor how it gets on, while it works; it answers with Looked."""
+        return self._actors[number].look.options(concurrency_group=WATCH).remote()
 
     def kill(self, number: int) -> None:
         """End an actor that does not answer; Ray starts it again."""
@@ -245,13 +245,13 @@ def answered(refs: Sequence[Ref], timeout: float) -> list[Ref]:
     return list({*done, *more})
 
 
-def answer(ref: Ref) -> Joined | Done | SlowFile | None:
+def answer(ref: Ref) -> Joined | Done | Looked:
     """An answer. Raises Lost or Gone where there will be none, and what the actor itself raised."""
     import ray
     from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
     try:
-        value: Joined | Done | SlowFile | None = ray.get(ref)
+        value: Joined | Done | Looked = ray.get(ref)
     except RayTaskError as error:
         cause = error.cause
         raise cause if isinstance(cause, ClipIndexError) else error from None

@@ -164,6 +164,7 @@ class ClusterWorkers(Workers):
             yield from self._joined(answer.actor, value)
         elif isinstance(value, Done):
             watch.wrote(value.node, len(value.written))
+            watch.note(value.node, value.notes)
             yield from self._done(value)
 
     def _joined(self, actor: Actor, joined: Joined) -> Iterator[Step]:
@@ -175,8 +176,6 @@ class ClusterWorkers(Workers):
 
     def _done(self, done: Done) -> Iterator[Step]:
         self._describer.broken.extend(done.broken)
-        for note in done.notes:
-            warnings.warn(f"node {done.node}: {note}", ClipIndexWarning, stacklevel=2)
         if done.written:
             yield WrittenElsewhere(done.written)
         yield from done.known

@@ -52,6 +52,15 @@ class Done:
     notes: tuple[str, ...] = ()  # warnings, such as of a server that does not answer
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What an actor says while it works: the file that is slow to read or decode, if one is."""
+
+    node: str
+    slow: SlowFile | None
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class _Held:
     """What an actor holds once it has joined."""
@@ -110,11 +119,19 @@ class SliceWorker:
         warnings.simplefilter("always", ClipIndexWarning)
         warnings.showwarning = note
 
-    def slowest(self) -> SlowFile | None:
-        """The file that is slow to read or decode. It may be asked while two slices are worked on:
-        an answer also says that this process is alive."""
+    def look(self) -> Looked:
+        """How the work gets on. It may be asked while two slices are worked on: an answer also
+        says that this process does not stand still."""
         slow = self._in_hand.slowest()
-        return None if slow is None else replace(slow, node=self._node)
+        return Looked(
+            node=self._node,
+            slow=slow and replace(slow, node=self._node),
+            notes=self._taken_notes(),
+        )
+
+    def _taken_notes(self) -> tuple[str, ...]:
+        notes, self._notes = self._notes, []
+        return tuple(notes)
 
     def work(self, slice_: Slice) -> Done:
         """Read, embed, write and verify the files of a slice. Only after `join`. Raises StoreError,
@@ -141,14 +158,13 @@ class SliceWorker:
         ]
         own = [read for read in reads if read not in known]
         written = self._write(held, stations, own, copies, faulty)
-        notes, self._notes = self._notes, []
         return Done(
             node=self._node,
             written=written,
             known=tuple(Known(read.record, read.sha256, read.said) for read in known),
             faulty=tuple(faulty),
             broken=tuple(describer.broken),
-            notes=tuple(notes),
+            notes=self._taken_notes(),
         )
 
     def _write(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from clipindex.errors import ClipIndexWarning
 from clipindex.ingest.events import ActorLost, NodesSeen, NodeState, SlowFile
 from clipindex.ingest.on_ray import door
 from clipindex.ingest.on_ray.dealing import Actor
+from clipindex.ingest.on_ray.station import Looked
 
 EVERY = 5.0  # seconds between two looks
+QUIET = 60.0  # seconds
 SILENCE = 300.0  # seconds without an answer, after which an actor is ended: its process is frozen
 
 
@@ -27,6 +29,7 @@ class Watch:
         self._next = time.monotonic() + EVERY
         self._written: Counter[str] = Counter()
         self._deaths: Counter[str] = Counter()
+        self._quiet: dict[str, float] = {}  # remark -> until when it is not repeated
 
     def wrote(self, node: str, pictures: int) -> None:
         """A node wrote so many pictures."""
@@ -36,6 +39,14 @@ class Watch:
         """An actor died with so many files in hand."""
         self._deaths[actor.node] += 1
         return ActorLost(node=actor.node, files=files)
+
+    def note(self, node: str, notes: Iterable[str]) -> None:
+        """Hand on what an actor remarks; what many say at once, of one server, is said once."""
+        now = time.monotonic()
+        for text in notes:
+            if now >= self._quiet.get(text, 0.0):
+                self._quiet[text] = now + QUIET
+                warnings.warn(f"node {node}: {text}", ClipIndexWarning, stacklevel=2)
 
     def look(self) -> Iterator[SlowFile | NodesSeen]:
         """Yield the slowest file, if one is slow, and the state of the nodes, when it is time."""
@@ -51,7 +62,7 @@ class Watch:
         asked = {actor.number for actor, _ in self._asked.values()}
         for actor in self._dealt:
             if actor.slices and actor.is_ready and actor.number not in asked:
-                self._asked[self._actors.slowest(actor.number)] = actor, now
+                self._asked[self._actors.look(actor.number)] = actor, now
 
     def _answers(self) -> list[SlowFile]:
         slow = []
@@ -61,8 +72,9 @@ class Watch:
                 value = door.answer(ref)
             except door.Lost:  # the answers to its slices say so as well
                 continue
-            if isinstance(value, SlowFile):
-                slow.append(value)
+            if isinstance(value, Looked):
+                self.note(value.node, value.notes)
+                slow += [value.slow] if value.slow else []
         return slow
 
     def _end_frozen(self, now: float) -> None:
@@ -70,11 +82,8 @@ class Watch:
             if now - since >= SILENCE:
                 del self._asked[ref]
                 self._actors.kill(actor.number)
-                message = (
-                    f"node {actor.node}: an actor has not answered for {now - since:.0f} s; "
-                    "it is started again"
-                )
-                warnings.warn(message, ClipIndexWarning, stacklevel=2)
+                why = f"an actor has not answered for {now - since:.0f} s; it is started again"
+                self.note(actor.node, [why])
 
     def seen(self) -> NodesSeen:
         """What the nodes have done, and have in hand."""
