@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 import clipindex
-from clipindex.errors import ContractMismatch, DiskNotMounted
+from clipindex.errors import ContractMismatch, DiskNotMounted, UsageError
 from clipindex.files import access, stores
 from clipindex.ingest.events import ActorLost, NodesSeen
 from clipindex.ingest.on_ray import door, driver, watching
@@ -462,6 +463,17 @@ def test_a_job_that_is_stopped_ends_in_order(
     assert "***" not in err
     assert (tmp_path / "log").read_text().splitlines()[-1].endswith("terminated")
     assert "clipindex_exit_code" in (tmp_path / "m.prom").read_text()
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(double: Double, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", 1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=r"cluster does not answer: .*refused") as caught:
+        ingest(on(double), tmp_path / "photos", ray=RayOptions(address=f"127.0.0.1:{port}"))
+    assert time.monotonic() - began < 10
+    assert "--ray-address takes HOST:6379" in caught.value.hint
 
 
 def descendants(pid: int) -> list[str]:

@@ -29,6 +29,7 @@ IN_HAND = 2  # slices of an actor: while one is written, the next is read
 OBJECT_STORE = 80 << 20  # bytes, near Ray's least: slices and rows are small
 ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
 CLEARING = 10.0  # seconds
+ANSWERS = 5.0  # seconds, within which a cluster takes a connection
 WATCH = "watch"  # a thread of an actor that answers while the others work
 Ref = Any  # of an answer that is not there yet
 
@@ -88,15 +89,36 @@ def _connect(address: str | None, folder: str | None) -> None:
         "_temp_dir": folder,
     }
     try:
+        _connect_once(address or "")
         with _own_signals():
             ray.init(address or "local", **quiet, **({} if address else own))
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"the Ray cluster does not answer: {str(error).strip().splitlines()[0]}",
             path=address or "",
             hint="is it running, with the same versions of Ray and Python? --ray-address takes "
             "HOST:6379, or auto on one of its machines",
         ) from error
+
+
+def is_head_there() -> bool:
+    """Whether the cluster that we are connected to still takes connections. Ray ends this process,
+    without a word of ours, when its head has been away for a minute."""
+    import ray
+
+    try:
+        _connect_once(ray.get_runtime_context().gcs_address)
+    except OSError:
+        return False
+    return True
+
+
+def _connect_once(address: str) -> None:
+    """Raises OSError where nothing listens at HOST:PORT. Ray tries that for minutes, deaf to
+    Ctrl-C."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS).close()
 
 
 @contextmanager
@@ -232,7 +254,7 @@ class Actors:
         import ray
 
         with undisturbed():
-            for actor in self._actors:
+            for actor in self._actors if is_head_there() else ():
                 ray.kill(actor)
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from clipindex.errors import ClipIndexWarning
+from clipindex.errors import ClipIndexError, ClipIndexWarning
 from clipindex.ingest.events import ActorLost, NodesSeen, NodeState, SlowFile
 from clipindex.ingest.on_ray import door
 from clipindex.ingest.on_ray.dealing import Actor
@@ -15,6 +15,7 @@ from clipindex.ingest.on_ray.station import Looked
 
 EVERY = 5.0  # seconds between two looks
 QUIET = 60.0  # seconds
+HEADLESS = 30.0  # seconds without the cluster's head: Ray itself gives up after 60
 SILENCE = 300.0  # seconds without an answer, after which an actor is ended: its process is frozen
 
 
@@ -26,7 +27,8 @@ class Watch:
         self._actors = actors
         self._dealt = dealt
         self._asked: dict[door.Ref, tuple[Actor, float]] = {}  # since when
-        self._next = time.monotonic() + EVERY
+        self._head_seen = time.monotonic()
+        self._next = self._head_seen + EVERY
         self._written: Counter[str] = Counter()
         self._deaths: Counter[str] = Counter()
         self._quiet: dict[str, float] = {}  # remark -> until when it is not repeated
@@ -58,6 +60,7 @@ class Watch:
         if slow:
             yield max(slow, key=lambda file: file.seconds)
         yield self.seen()
+        self._check_head(now)
         self._end_frozen(now)
         asked = {actor.number for actor, _ in self._asked.values()}
         for actor in self._dealt:
@@ -76,6 +79,17 @@ class Watch:
                 self.note(value.node, value.notes)
                 slow += [value.slow] if value.slow else []
         return slow
+
+    def _check_head(self, now: float) -> None:
+        """Raises ClipIndexError when the cluster's head is gone for good."""
+        if door.is_head_there():
+            self._head_seen = now
+        elif now - self._head_seen >= HEADLESS:
+            raise ClipIndexError(
+                f"the head of the Ray cluster has been away for {now - self._head_seen:.0f} s",
+                hint="finished batches are safe; run the same command again once the cluster is "
+                "there",
+            )
 
     def _end_frozen(self, now: float) -> None:
         for ref, (actor, since) in list(self._asked.items()):
