@@ -3,8 +3,10 @@ one actor, the options."""
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from clipindex.files.identity import point_id
 from clipindex.files.sidecars import Sidecars
 from clipindex.ingest import stations
 from clipindex.ingest.on_ray import door, station
-from clipindex.ingest.on_ray.agreement import Job, check_versions, versions_here
+from clipindex.ingest.on_ray.agreement import Job, check_versions, named_by, versions_here
 from clipindex.ingest.on_ray.slices import DEATHS, MOST_BYTES, Slice, after_death, slices_of
 from clipindex.ingest.on_ray.station import Done, Looked, SliceWorker, copies_of
 from clipindex.ingest.options import RayOptions
@@ -246,6 +248,24 @@ def test_what_an_actor_cannot_do_is_said_with_its_node(
     stores.bucket_of.cache_clear()
     with pytest.raises(UsageError, match="node node7: s3:"):
         worker.work(objects)
+
+
+def errors(kind: type[BaseException]) -> Iterator[type[BaseException]]:
+    for own in kind.__subclasses__():
+        yield own
+        yield from errors(own)
+
+
+@pytest.mark.parametrize("kind", [clipindex.ClipIndexError, *errors(clipindex.ClipIndexError)])
+def test_every_error_reaches_the_driver_with_its_words(
+    kind: type[clipindex.ClipIndexError],
+) -> None:
+    with pytest.raises(kind) as caught, named_by("node7"):
+        raise kind("it failed", path="/a", hint="do this")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert type(error) is kind
+    told = (str(error), error.message, error.path, error.hint)
+    assert told == ("node node7: it failed", "node node7: it failed", "/a", "do this")
 
 
 # --- options ---------------------------------------------------------------------------------

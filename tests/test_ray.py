@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import clipindex
-from clipindex.errors import ContractMismatch, DiskNotMounted, UsageError
+from clipindex.errors import ContractMismatch, DiskFull, DiskNotMounted, UsageError
 from clipindex.files import access, stores
 from clipindex.ingest.events import ActorLost, NodesSeen
 from clipindex.ingest.on_ray import door, driver, watching
@@ -28,7 +28,7 @@ from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles
 from previews_made import camera_jpeg
 from qdrant_double import Double
 from test_ingest import same_state
-from test_server import on
+from test_server import is_upsert, on
 
 pytest.importorskip("obstore")
 s3 = pytest.importorskip("s3_double")  # it needs botocore
@@ -397,6 +397,41 @@ def test_a_slow_file_is_named_with_its_node_and_a_frozen_process_is_replaced(
     assert max(state.slices for nodes in states for state in nodes.values()) >= 2
     (last,) = states[-1].values()
     assert (last.pictures, last.deaths, last.slices) == (12, 1, 0)
+
+
+def test_a_server_whose_disk_fills_up_ends_the_run_and_the_next_one_goes_on(
+    double: Double, nodes: Nodes, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "photos", 30)
+    index = on(double)
+    options = clipindex.IngestOptions(**by_ray(nodes, batch_size=2))
+    safe: set[str] = set()
+
+    def run_until_full() -> None:
+        for event in index.ingest_events([tmp_path / "photos"], options):
+            if isinstance(event, clipindex.BatchVerified):
+                safe.update(event.ids)
+                double.fail("disk full", when=is_upsert, times=99)
+
+    with pytest.raises(DiskFull, match=r"node \S+: .* has no room left") as caught:
+        run_until_full()
+    assert caught.value.exit_code == 9
+    assert safe
+    double.faults.clear()
+    summary = ingest(index, tmp_path / "photos", **by_ray(nodes)).summary
+    assert summary.unchanged >= len(safe)
+    assert (summary.points, summary.found) == (30, 30)
+
+
+def test_a_cluster_that_loses_its_head_is_not_waited_for(
+    double: Double, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_pictures(tmp_path / "photos", 12)
+    monkeypatch.setattr(watching, "EVERY", 0.1)
+    monkeypatch.setattr(watching, "HEADLESS", 0.2)
+    monkeypatch.setattr(door, "is_head_there", lambda: False)
+    with pytest.raises(clipindex.ClipIndexError, match="the head of the Ray cluster has been away"):
+        ingest(on(double), tmp_path / "photos", **by_ray(nodes))
 
 
 def test_a_node_with_another_pillow_is_refused_by_name(
