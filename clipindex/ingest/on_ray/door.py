@@ -11,11 +11,10 @@ import socket
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
-from types import FrameType
 from typing import Any
 
 from clipindex.errors import ClipIndexError, UsageError
@@ -28,7 +27,7 @@ from clipindex.ingest.options import RayOptions
 IN_HAND = 2  # slices of an actor: while one is written, the next is read
 OBJECT_STORE = 80 << 20  # bytes, near Ray's least: slices and rows are small
 ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
-CLEARING = 10.0  # seconds
+CLEARING = 20.0  # seconds
 ANSWERS = 5.0  # seconds, within which a cluster takes a connection
 WATCH = "watch"  # a thread of an actor that answers while the others work
 Ref = Any  # of an answer that is not there yet
@@ -74,8 +73,7 @@ def connected(options: RayOptions) -> Iterator[None]:
             _connect(address, folder)
             yield
         finally:
-            with undisturbed():
-                ray.shutdown()
+            clear_up(ray.shutdown)
 
 
 def _connect(address: str | None, folder: str | None) -> None:
@@ -140,30 +138,31 @@ def _is_main() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+def clear_up(work: Callable[[], object]) -> None:
+    """Do what ends processes that we started. A second Ctrl-C does not stop it. It is given up
+    after CLEARING seconds: a cluster that stands still would be waited for for ever."""
+
+    def quietly() -> None:
+        with suppress(Exception):  # nobody could do better
+            work()
+
+    thread = threading.Thread(target=quietly, daemon=True)
+    with _signals_ignored():
+        thread.start()
+        thread.join(CLEARING)
+
+
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """A second Ctrl-C does not stop us from ending the processes that we started; one that comes
-    after CLEARING seconds does."""
-    if not _is_main():
-        yield
-        return
-    until = time.monotonic() + CLEARING
+def _signals_ignored() -> Iterator[None]:
     numbers = [getattr(signal, name) for name in ENDINGS if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        handler = before[number]
-        if time.monotonic() > until and callable(handler):
-            handler(number, frame)
-
+    before = {number: signal.getsignal(number) for number in numbers if _is_main()}
     try:
-        for number, handler in before.items():
-            if callable(handler):
-                signal.signal(number, note)
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         yield
     finally:
         for number, handler in before.items():
-            if callable(handler):
+            if handler is not None:
                 signal.signal(number, handler)
 
 
@@ -177,8 +176,7 @@ def _own_folder(prefix: str | None) -> Iterator[str | None]:
     try:
         yield folder
     finally:
-        with undisturbed():
-            shutil.rmtree(folder, ignore_errors=True)
+        clear_up(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 def _print_no_deaths() -> None:
@@ -251,11 +249,13 @@ class Actors:
 
     def close(self) -> None:
         """End all actors at once."""
+        clear_up(self._kill_all)
+
+    def _kill_all(self) -> None:
         import ray
 
-        with undisturbed():
-            for actor in self._actors if is_head_there() else ():
-                ray.kill(actor)
+        for actor in self._actors if is_head_there() else ():
+            ray.kill(actor)
 
 
 def answered(refs: Sequence[Ref], timeout: float) -> list[Ref]:
