@@ -42,6 +42,7 @@ from clipindex.model.encoder import Encoder
 from clipindex.upkeep.metadata import Joiner
 
 KILLS = f"{DEATHS} processes died one after another while they read it"
+MOST_IN_A_ROW = 50  # deaths without a finished slice between: then it is not the files
 TRIES = 9  # of an actor to join while no other one works: two minutes
 GRACE = 30.0  # seconds after the deadline, for slices in hand: they hold few files
 WAITING_AFTER = 20.0  # seconds without an actor, after which that is said
@@ -85,6 +86,8 @@ class ClusterWorkers(Workers):
         self._survey = survey
         self._describer = describer
         self._providers: set[str] = set()
+        self._refused: list[Faulty] = []  # they wait until an actor has finished something
+        self._in_a_row = 0  # deaths
         self._job = Job(
             place=place,
             contract=collection.contract,
@@ -130,6 +133,7 @@ class ClusterWorkers(Workers):
                     began = self._say_waiting(dealing, began)
                 else:
                     began = now
+            yield from self._take_refused()
             yield watch.seen()
 
     @contextmanager
@@ -165,6 +169,7 @@ class ClusterWorkers(Workers):
         elif isinstance(value, Done):
             watch.wrote(value.node, len(value.written))
             watch.note(value.node, value.notes)
+            yield from self._take_refused()
             yield from self._done(value)
 
     def _joined(self, actor: Actor, joined: Joined) -> Iterator[Step]:
@@ -190,8 +195,8 @@ class ClusterWorkers(Workers):
         if isinstance(loss, door.Gone) or (actor.failures >= TRIES and not others):
             raise ClipIndexError(
                 f"an actor does not start: {loss}",
-                hint="is clipindex installed on every node, in the Python that Ray runs "
-                "there? `ray logs actor` says more",
+                hint="is clipindex installed on every node, in the Python that Ray runs there, and "
+                "has the node enough memory? `ray logs actor` says more",
             )
         dealing.lost(actor)
 
@@ -200,11 +205,25 @@ class ClusterWorkers(Workers):
         if actor.is_ready:  # else it died with two slices in hand, and this is the second
             in_hand = (slice_, *actor.slices)
             yield watch.died(actor, sum(len(one.records) for one in in_hand))
+        self._in_a_row += 1
+        if self._in_a_row >= MOST_IN_A_ROW:
+            raise ClipIndexError(
+                f"{self._in_a_row} actors died one after another and finished nothing: the files "
+                "are hardly to blame",
+                hint="have the nodes enough memory? --workers starts fewer actors; `ray logs` says "
+                "why they died. No file was put in quarantine for it",
+            )
         slices = after_death(slice_)
         dealing.again(slices)
         if not slices:
-            yield Faulty(slice_.records[0], FileFault(KILLS))
+            self._refused.append(Faulty(slice_.records[0], FileFault(KILLS)))
         dealing.lost(actor)
+
+    def _take_refused(self) -> Iterator[Faulty]:
+        """Files that killed their readers, once it shows that others do not."""
+        self._in_a_row = 0
+        yield from self._refused
+        self._refused.clear()
 
 
 def _check_sight(outcome: Faulty, node: str) -> None:
