@@ -270,7 +270,7 @@ def test_a_node_that_may_not_read_what_this_machine_reads_ends_the_run(
     assert "with credentials and settings like those of this machine" in caught.value.hint
     bucket.faults["1.jpg"] = [s3.Fault(403, "AccessDenied")]  # for everyone
     run = ingest(on(double), "s3://cats", **by_ray(nodes, workers=1))
-    assert (run.summary.new, run.summary.quarantined) == (2, 1)
+    assert (run.summary.points, run.summary.quarantined) == (2, 1)
 
 
 def test_previews_stand_for_pictures_and_are_decoded_again_as_by_threads(
