@@ -34,6 +34,7 @@ SUMMARY_FIELDS = {
     *("seconds", "pictures_per_second", "model", "provider"),
     *("store", "collection", "exit_code", "tagged", "newly_vanished", "vanished_notes"),
     *("pruned", "accepted", "quarantine_reasons", "skip_reasons", "standing", "nodes"),
+    "deaths",
 }
 HIT_FIELDS = {
     *("rank", "score", "path", "paths", "id", "width", "height", "taken", "tags", "search", "ef"),
