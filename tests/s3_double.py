@@ -58,6 +58,7 @@ class S3Double:
     refused: int = 0  # requests with a wrong signature
     sent: int = 0  # bytes of bodies
     page: int = PAGE
+    authorised: set[str] = field(default_factory=set)  # the values of Authorization
     delay: float = 0.0  # seconds before each answer to a GET
     url: str = ""
 
@@ -107,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         verb = "LIST" if is_list else self.command
         name = asked.get("prefix", "") if is_list else key
         self.double.requests.append(f"{verb} {name}")
+        self.double.authorised |= {self.headers.get("authorization", "")}
         if self.headers.get("authorization", "").startswith("AWS4") and not self._is_signed():
             self.double.refused += 1
             return self._fail(403, "SignatureDoesNotMatch")
@@ -184,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _list_blobs(self, objects: dict[str, Stored], prefix: str) -> None:
         """A listing as Azure writes it, on one page."""
         blobs = "".join(
-            f"<Blob><Name>{escape(key)}</Name><Properties>"
+            f"<Blob>{_blob_name(key)}<Properties>"
             f"<Last-Modified>{formatdate(int(stored.written), usegmt=True)}</Last-Modified>"
             f"<Content-Length>{len(stored.data)}</Content-Length>"
             f"<Content-Type>image/jpeg</Content-Type><Etag>{stored.tag[1:-1]}</Etag>"
@@ -216,6 +218,13 @@ class _Handler(BaseHTTPRequestHandler):
         text = signer.string_to_sign(request, signer.canonical_request(request))
         is_ours = given["Credential"].startswith(f"{KEY}/")
         return is_ours and signer.signature(text, request) == given["Signature"]
+
+
+def _blob_name(key: str) -> str:
+    """Azure writes a name that XML cannot hold percent-encoded."""
+    if key.isprintable():
+        return f"<Name>{escape(key)}</Name>"
+    return f'<Name Encoded="true">{quote(key)}</Name>'
 
 
 def _time(seconds: float) -> str:

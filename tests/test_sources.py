@@ -13,6 +13,7 @@ import pytest
 import clipindex
 from clipindex.errors import DiskNotMounted, Refused, UsageError
 from clipindex.files import access, addresses, stores
+from clipindex.files.sieve import direct
 from clipindex.ingest.events import FolderFault
 from clipindex.ingest.options import PruneOptions
 from clipindex.search.query import QueryOptions
@@ -29,6 +30,9 @@ XMP = (
     b"</rdf:RDF></x:xmpmeta>"
 )
 CATS = ("1.jpg", "2024/2.jpg", "2024/june/3.jpg", "with space/\u00fc%41+.jpg")
+
+
+BAD_KEYS = ("2024//2.jpg", "2024/../up.jpg", "2024/ctl\x01.jpg", "new\nline.jpg")
 
 
 def _forget_stores() -> None:
@@ -150,14 +154,14 @@ def test_a_key_that_is_no_path_is_told_and_stops_nothing(
     bucket: s3.S3Double, index: clipindex.Index
 ) -> None:
     """Other programs put them there; the library that lists buckets gives up at the first."""
-    for key in ("2024//2.jpg", "2024/../up.jpg", "2024/ctl\x01.jpg", "empty//"):
+    for key in (*BAD_KEYS, "empty//"):
         bucket.put(key, picture_bytes(9) if key[-1] != "/" else b"")
     bucket.page = 2
     run = ingest(index, "s3://cats")
     faults = {event.path for event in run.events if isinstance(event, FolderFault)}
-    assert faults == {uri("2024//2.jpg"), uri("2024/../up.jpg"), uri("2024/ctl\x01.jpg")}
+    assert faults == {uri(key) for key in BAD_KEYS}
     assert (run.summary.new, run.summary.exit_code) == (4, 3)
-    excluding = clipindex.WalkPolicy(exclude=("2.jpg", "up.jpg", "ctl*"))
+    excluding = clipindex.WalkPolicy(exclude=("2.jpg", "up.jpg", "ctl*", "new*"))
     events = list(index.ingest_events(["s3://cats"], policy=excluding))
     assert events[-1].summary.exit_code == 0
 
@@ -396,40 +400,76 @@ def test_many_objects_are_downloaded_at_once_and_few_are_decoded_at_once(
     assert run.summary.seconds < 32 * bucket.delay / 2
 
 
-def test_google_cloud_storage_is_read_by_its_xml_interface(
-    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It lists as S3 does. Its own authorisation is left out here."""
-    account = {"gcs_base_url": bucket.url, "disable_oauth": True, "client_email": "ann"}
-    account |= {"private_key": "", "private_key_id": ""}
-    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(account))
-    assert ingest(index, "gs://cats").summary.new == 4
+@pytest.fixture(params=["gs", "az"])
+def other(
+    request: pytest.FixtureRequest, bucket: s3.S3Double, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The same bucket by the interfaces of Google, which lists as S3 does, and of Azure, whose
+    listing has another form. The double does not look at their signatures."""
+    for name, value in (
+        ("GOOGLE_BASE_URL", bucket.url),
+        ("GOOGLE_BEARER_TOKEN", s3.TOKEN),
+        ("AZURE_STORAGE_ENDPOINT", bucket.url),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "ann"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0"),
+    ):
+        monkeypatch.setenv(name, value)
+    return f"{request.param}://cats"
+
+
+def test_other_stores_are_read(bucket: s3.S3Double, index: clipindex.Index, other: str) -> None:
+    assert ingest(index, other).summary.new == 4
     _forget_stores()
     bucket.take()
-    assert ingest(index, "gs://cats").summary.unchanged == 4
+    assert ingest(index, other).summary.unchanged == 4
     assert bucket.take() == ["LIST ", "LIST "]
     bucket.faults["1.jpg"] = [Fault(403, "AccessDenied")]
     bucket.put("1.jpg", picture_bytes(60))
-    run = ingest(index, "gs://cats")
-    assert run.files["gs://cats/1.jpg"].reason == "permission denied"
+    run = ingest(index, other)
+    assert run.files[f"{other}/1.jpg"].reason == "permission denied"
 
 
-def test_azure_blob_storage_is_read(
-    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", [2, 1000])
+def test_a_key_that_is_no_path_costs_other_stores_no_picture(
+    bucket: s3.S3Double, index: clipindex.Index, other: str, page: int
 ) -> None:
-    """Its listing has another form; the double answers it without looking at the signature."""
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "ann")
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
-    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", bucket.url)
-    assert ingest(index, "az://cats").summary.new == 4
-    _forget_stores()
-    bucket.take()
-    assert ingest(index, "az://cats").summary.unchanged == 4
-    assert bucket.take() == ["LIST ", "LIST "]
-    bucket.faults["1.jpg"] = [Fault(403, "AuthorizationFailure")]
-    bucket.put("1.jpg", picture_bytes(60))
-    run = ingest(index, "az://cats")
-    assert run.files["az://cats/1.jpg"].reason == "permission denied"
+    for key in (*BAD_KEYS, "2024/&lt;x\u00e4.jpg", "empty//"):
+        bucket.put(key, picture_bytes(9) if key[-1] != "/" else b"")
+    bucket.page = page
+    run = ingest(index, other)
+    faults = {event.path for event in run.events if isinstance(event, FolderFault)}
+    assert faults == {f"{other}/{key}" for key in BAD_KEYS}
+    assert (run.summary.new, run.summary.unreadable, run.summary.exit_code) == (5, 4, 3)
+    assert all(bucket.authorised)  # with the credentials, on both ways
+    again = ingest(index, other)
+    assert (again.summary.unchanged, again.summary.written) == (5, 0)
+
+
+def test_what_is_listed_on_this_machine_is_asked_without_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would get to see the credentials."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    assert direct({}) == {}
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "example.org")
+    excluded = direct({})["proxy_excludes"]
+    assert excluded == "example.org,127.0.0.1"
+
+
+def test_a_key_that_ends_with_a_slash_is_told(
+    bucket: s3.S3Double, index: clipindex.Index, other: str
+) -> None:
+    """The library that lists leaves the slash out, and what it names is not there."""
+    bucket.put("cat.jpg/", picture_bytes(9))
+    bucket.put("june/", b"")
+    for root in (other, "s3://cats"):
+        run = ingest(index, root)
+        assert "ends with '/'" in (run.files[f"{root}/cat.jpg"].reason or "")
+        assert "marks a folder" in (run.files[f"{root}/june"].reason or "")
+        assert (run.summary.unreadable, run.summary.exit_code) == (1, 3)
 
 
 def test_a_public_bucket_is_read_without_a_signature(

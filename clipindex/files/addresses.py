@@ -147,6 +147,8 @@ def key_fault(key: bytes) -> str | None:
         return None
     if b"." in odd[0]:
         return "its key has no path: '.' and '..' name no folder"
+    if odd[0] == b"/" and odd.end() == len(key):
+        return "its key has no path: it ends with '/'"
     if b"/" in odd[0]:
         return "its key has no path: a folder in it has no name ('//')"
     return "its key has no path: it has a control character"

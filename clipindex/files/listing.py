@@ -54,7 +54,8 @@ class Listing:
             if record.size or name not in below:  # else it only marks a folder
                 entries.append(Entry(name, record.path, "file", record))
         if folder == self._root:
-            entries += [Entry(path.rpartition(b"/")[2], path, "file") for path in self._odd]
+            odd = ((path.rstrip(b"/").rpartition(b"/")[2], path) for path in self._odd)
+            entries += [Entry(name, path, "file") for name, path in odd]
         entries.sort(key=lambda entry: entry.name)
         return entries
 

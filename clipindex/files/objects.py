@@ -19,6 +19,7 @@ from clipindex.files.local import fault_of
 from clipindex.files.times import number_of
 
 SECOND = 1_000_000_000  # nanoseconds
+TO_DO = "rename the object, or exclude it"
 
 
 class Listed(NamedTuple):
@@ -54,6 +55,9 @@ class Bucket(Protocol):
 
     def head(self, key: str) -> Listed:
         """One object, without its bytes."""
+
+    def marker(self, key: str) -> Listed | None:
+        """The object whose key is this one and a slash, which `keys` may leave out."""
 
     def get(self, key: str) -> Download:
         """One object, in one request."""
@@ -168,7 +172,7 @@ class _Walked(ObjectFileSystem):
             if (fault := key_fault(key)) is None:
                 listing.add(record_of(bucket + key, listed))
             elif listed.size or not key.endswith(b"/"):  # else it only marks a folder
-                listing.add_odd(bucket + key, fault)
+                listing.add_odd(bucket + key, f"{fault}; {TO_DO}")
         gone = [path for path in self._seen if path == self._root or path.startswith(below)]
         self._seen.difference_update(gone)
         self._seen.update(listing.folders())
@@ -188,6 +192,19 @@ def folder_record(path: bytes) -> FolderRecord:
     return FolderRecord(path, 0, number_of(path))
 
 
+def _fault_of_marker(bucket: Bucket, key: str) -> FileFault | None:
+    """Why a listed object is not there, if its key ends with a slash; None: it is gone."""
+    try:
+        marker = bucket.marker(key)
+    except OSError:
+        return None
+    if marker is None:
+        return None
+    if not marker.size:
+        return FileFault("no picture: it only marks a folder", skipped=True, transient=True)
+    return FileFault(f"{key_fault(b'x/')}; {TO_DO}", transient=True)
+
+
 class ObjectFile:
     """One object, read in one request; after its head the rest may be left unread."""
 
@@ -195,6 +212,8 @@ class ObjectFile:
         self._path = path
         try:
             self._download = bucket.get(key)
+        except FileNotFoundError as error:
+            raise _fault_of_marker(bucket, key) or fault_of(error) from error
         except (MemoryError, OSError) as error:
             raise fault_of(error) from error
         self._pieces = self._download.pieces()

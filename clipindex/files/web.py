@@ -49,6 +49,9 @@ class WebHost:
     def holds(self, prefix: str) -> bool:  # noqa: ARG002 - it has no folders
         return False
 
+    def marker(self, key: str) -> None:
+        """None: it lists nothing."""
+
     def head(self, key: str) -> Listed:
         answer = self.ask("HEAD", key)
         if answer.status_code in (405, 501):  # a server that has no HEAD
