@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import pytest
 
 import clipindex
 from clipindex.errors import DiskNotMounted, Refused, UsageError
-from clipindex.files import access, addresses, stores
+from clipindex.files import access, addresses, listing, stores
 from clipindex.files.sieve import direct
-from clipindex.ingest.events import FolderFault
+from clipindex.ingest.events import FolderFault, Scanning
 from clipindex.ingest.options import PruneOptions
 from clipindex.search.query import QueryOptions
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
@@ -378,6 +378,59 @@ def test_without_credentials_the_message_says_where_they_are_looked_for(
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(UsageError, match="nobody"):
         ingest(index, "s3://cats")
+
+
+def _without_library(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(stores, "find_spec", lambda _name: None)
+    return "pip install 'clipindex[cloud]'"
+
+
+def _without_credentials(monkeypatch: pytest.MonkeyPatch) -> str:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    return "AWS_PROFILE"
+
+
+@pytest.mark.parametrize("trouble", [_without_library, _without_credentials])
+def test_a_store_that_cannot_be_used_does_not_keep_other_roots_from_their_run(
+    bucket: s3.S3Double,
+    index: clipindex.Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Callable[[pytest.MonkeyPatch], str],
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 2)
+    ingest(index, "s3://cats")
+    ingest(index, photos)
+    (photos / "new.jpg").write_bytes(picture_bytes(70))
+    next(photos.glob("*0*")).unlink()
+    _forget_stores()
+    bucket.take()
+    what_to_do = trouble(monkeypatch)
+    *events, last = index.reindex_events()
+    (told,) = [event for event in events if isinstance(event, FolderFault)]
+    assert told.path == "s3://cats"
+    assert what_to_do in told.reason
+    summary = last.summary
+    assert (summary.new, summary.vanished, summary.unreadable) == (1, 1, 1)
+    assert (summary.exit_code, summary.points) == (3, 7)
+    removed = [file.row.path for file in index.prune().removed]
+    assert all(path.startswith(os.fsencode(photos)) for path in removed)
+    assert bucket.take() == []
+    with pytest.raises(UsageError):  # alone it is refused, as if the call were mistyped
+        ingest(index, "s3://cats")
+
+
+def test_a_long_listing_shows_how_far_it_is(
+    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        bucket.put(f"many/{number}.txt", b"no picture")
+    monkeypatch.setattr(listing, "PROGRESS_EVERY", 10)
+    run = ingest(index, "s3://cats/many")
+    counts = [event.found for event in run.events if isinstance(event, Scanning)]
+    assert counts == [10, 20, 30]
 
 
 def test_a_folder_of_this_machine_that_looks_like_an_address_is_reached_by_its_path(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
+from clipindex.errors import UsageError
 from clipindex.files.addresses import TAR, is_address, tar_in
 from clipindex.files.file_system import FileRecord, FileSystem, FolderRecord
 from clipindex.files.local import LocalFileSystem
+
+if TYPE_CHECKING:
+    from clipindex.files.objects import ObjectFileSystem
 
 Looked = FileRecord | FolderRecord | None | OSError
 
@@ -24,7 +29,7 @@ def file_system_of(path: bytes) -> FileSystem:
 
 
 @cache
-def _object_stores() -> FileSystem:
+def _object_stores() -> ObjectFileSystem:
     from clipindex.files.objects import ObjectFileSystem  # a folder needs nothing of them
     from clipindex.files.stores import bucket_of  # neither
 
@@ -36,6 +41,26 @@ def _tar_files() -> FileSystem:
     from clipindex.files.tars import TarFileSystem  # a folder needs nothing of it
 
     return TarFileSystem()
+
+
+def check_stores(paths: Iterable[bytes]) -> None:
+    """Raises UsageError if none of these paths can be reached from here, because a library or the
+    credentials for its store are missing. Where one can be reached, a walk tells of the others."""
+    refused: dict[bytes, UsageError] = {}
+    for path in paths:
+        if not is_address(path):
+            return
+        bucket = b"/".join(path.split(b"/", 3)[:3])
+        if bucket in refused:
+            continue
+        try:
+            _object_stores().check(bucket)
+        except UsageError as error:
+            refused[bucket] = error
+        else:
+            return
+    if refused:
+        raise next(iter(refused.values()))
 
 
 def exists(path: bytes) -> bool:

@@ -7,14 +7,15 @@ it is unchanged: its size, the second it was written, and its ETag in the place 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from io import BytesIO
 from typing import NamedTuple, Protocol, Self
 
-from clipindex.errors import FileFault
+from clipindex.errors import FileFault, UsageError
 from clipindex.files.addresses import canonical, key_fault, parts_of
-from clipindex.files.file_system import UNKNOWN_CHANGE, Entry, FileRecord, FileSystem, FolderRecord
-from clipindex.files.listing import Listing
+from clipindex.files.file_system import UNKNOWN_CHANGE, FileRecord, FolderRecord
+from clipindex.files.listing import ListedFileSystem, Listing, Odd
 from clipindex.files.local import fault_of
 from clipindex.files.times import number_of
 
@@ -69,55 +70,50 @@ class Opener(Protocol):
     def __call__(self, scheme: str, name: str) -> Bucket: ...
 
 
-class ObjectFileSystem:
+class ObjectFileSystem(ListedFileSystem):
     """Buckets as folders. Nothing is ever written."""
 
     def __init__(self, bucket_of: Opener) -> None:
         self._bucket_of = bucket_of
         self._seen: set[bytes] = set()  # folders that are there, or may be
 
-    def for_walk(self, root: bytes) -> FileSystem:
-        """The objects below a root, listed once."""
-        return _Walked(self._bucket_of, root, self._seen)
+    def items(self, root: bytes) -> Iterator[FileRecord | Odd]:
+        scheme, name, prefix = parts_of(root)
+        start = f"{scheme}://{name}/".encode()
+        for listed in self._bucket(root).keys(prefix and prefix + "/"):
+            key = listed.key.encode("utf-8", "surrogateescape")
+            if (fault := key_fault(key)) is None:
+                yield record_of(start + key, listed)
+            elif listed.size or not key.endswith(b"/"):  # else it only marks a folder
+                yield Odd(start + key, f"{fault}; {TO_DO}")
 
-    def list(self, folder: bytes) -> list[Entry]:
-        return _Walked(self._bucket_of, folder, self._seen).list(folder)
+    def note(self, root: bytes, listing: Listing) -> None:
+        below = root + b"/"
+        gone = [path for path in self._seen if path == root or path.startswith(below)]
+        self._seen.difference_update(gone)
+        self._seen.update(listing.folders())
+
+    def folder_record(self, path: bytes) -> FolderRecord:
+        """A folder of a store is known by its name alone."""
+        return FolderRecord(path, 0, number_of(path))
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        scheme, name, key = parts_of(path)
+        key = parts_of(path)[2]
         if key and path not in self._seen:
             try:
-                return record_of(path, self._bucket_of(scheme, name).head(key))
+                return record_of(path, self._bucket(path).head(key))
             except FileNotFoundError:
                 if not self._holds_objects(path):
                     raise
-        return folder_record(path)
+        return self.folder_record(path)
 
     def open(self, path: bytes) -> ObjectFile:
         scheme, name, key = parts_of(path)
         return ObjectFile(path, self._bucket_of(scheme, name), key)
 
-    def exists(self, path: bytes) -> bool:
-        return not self.is_gone(path)
-
     def is_gone(self, path: bytes) -> bool:
-        """Only if the store says so: one that does not answer has deleted nothing."""
-        try:
-            self.stat(path)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return not parts_of(path)[2] and not self.is_folder(path)
-
-    def is_file(self, path: bytes) -> bool:
-        """Also where the store does not say so: reading it then fails with the reason."""
-        try:
-            return isinstance(self.stat(path), FileRecord)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
+        is_bucket = not parts_of(path)[2]  # of which `stat` knows nothing
+        return not self.is_folder(path) if is_bucket else super().is_gone(path)
 
     def is_folder(self, path: bytes) -> bool:
         """Also where the store does not say so: listing it then fails with the reason."""
@@ -130,53 +126,30 @@ class ObjectFileSystem:
     def resolve(self, path: bytes) -> bytes:
         return canonical(path)
 
+    def check(self, path: bytes) -> None:
+        """Raises UsageError where the store of an address cannot be used at all from here."""
+        self._bucket_of(*parts_of(path)[:2])
+
+    def _bucket(self, path: bytes) -> Bucket:
+        """The bucket of an address. One that cannot be used is as one that does not answer: there
+        may be others."""
+        try:
+            return self._bucket_of(*parts_of(path)[:2])
+        except UsageError as error:
+            raise OSError(errno.EIO, f"{error.message}: {error.hint}") from None
+
     def _holds_objects(self, folder: bytes) -> bool:
         """Whether an object is below a folder. Raises OSError where that cannot be said."""
         if folder in self._seen:
             return True
-        scheme, name, key = parts_of(folder)
+        key = parts_of(folder)[2]
         try:
-            holds = self._bucket_of(scheme, name).holds(key and key + "/")
+            holds = self._bucket(folder).holds(key and key + "/")
         except FileNotFoundError:  # no such bucket
             return False
         if holds:
             self._seen.add(folder)
         return holds
-
-
-class _Walked(ObjectFileSystem):
-    """A store for one walk: one listing of all keys below the root, taken when the root itself is
-    listed. A listing that breaks off is none."""
-
-    def __init__(self, bucket_of: Opener, root: bytes, seen: set[bytes]) -> None:
-        super().__init__(bucket_of)
-        self._seen = seen
-        self._root = root
-        self._listing = Listing(root)
-
-    def list(self, folder: bytes) -> list[Entry]:
-        if folder == self._root:
-            self._listing = self._taken()
-        return self._listing.take(folder)
-
-    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        self._listing.check_odd(path)
-        return folder_record(path)
-
-    def _taken(self) -> Listing:
-        scheme, name, prefix = parts_of(self._root)
-        bucket, below = f"{scheme}://{name}/".encode(), self._root + b"/"
-        listing = Listing(self._root)
-        for listed in self._bucket_of(scheme, name).keys(prefix and prefix + "/"):
-            key = listed.key.encode("utf-8", "surrogateescape")
-            if (fault := key_fault(key)) is None:
-                listing.add(record_of(bucket + key, listed))
-            elif listed.size or not key.endswith(b"/"):  # else it only marks a folder
-                listing.add_odd(bucket + key, f"{fault}; {TO_DO}")
-        gone = [path for path in self._seen if path == self._root or path.startswith(below)]
-        self._seen.difference_update(gone)
-        self._seen.update(listing.folders())
-        return listing
 
 
 def record_of(path: bytes, listed: Listed) -> FileRecord:
@@ -185,11 +158,6 @@ def record_of(path: bytes, listed: Listed) -> FileRecord:
     tag = listed.tag.strip('"').encode()
     version = number_of(tag) if tag else UNKNOWN_CHANGE
     return FileRecord(path, listed.size, int(listed.written) * SECOND, version)
-
-
-def folder_record(path: bytes) -> FolderRecord:
-    """A folder of a store is known by its name alone."""
-    return FolderRecord(path, 0, number_of(path))
 
 
 def _fault_of_marker(bucket: Bucket, key: str) -> FileFault | None:

@@ -64,9 +64,7 @@ class Sieve:
             name = unquote(name, errors="surrogateescape")
         if key_fault(name.encode("utf-8", "surrogateescape")) is None:
             return item
-        self._odd.append(
-            Listed(name, int(size[1]), 0.0, "")
-        )  # its time is of no use: it is never read)
+        self._odd.append(Listed(name, int(size[1]), 0.0, ""))  # never read: no time, no tag
         return b""
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from clipindex.errors import FileFault
 from clipindex.files.addresses import key_fault, tar_in
-from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord
-from clipindex.files.listing import Listing
+from clipindex.files.file_system import PROGRESS_EVERY, FileRecord, FolderRecord
+from clipindex.files.listing import ListedFileSystem, Odd
 from clipindex.files.local import LocalFile, LocalFileSystem, fault_of
 from clipindex.files.times import number_of, storable_time
 
+LOCAL = LocalFileSystem()
 BLOCK = 512  # bytes
 AT_ONCE = 16  # tar files whose members are kept in memory: as many as there are workers, or more
 CUT = "the tar file is damaged or cut short from here on"
@@ -56,12 +58,27 @@ class Index:
 
 def index_of(tar: bytes) -> Index:
     """What is in a tar file, by its headers. Raises OSError."""
+    steps = _steps(tar)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            index: Index = end.value
+            return index
+
+
+def _steps(tar: bytes) -> Generator[int, None, Index]:
+    """The index of a tar file; yields how many members are known, while its headers are read."""
     status = os.stat(tar)
-    return _index(tar, status.st_size, status.st_mtime_ns)
+    version = number_of(b"%d %d" % (status.st_size, status.st_mtime_ns))
+    index = _kept.get((tar, version))
+    if index is None:
+        index = yield from _read(tar, version)
+        _kept.put((tar, version), index)
+    return index
 
 
-@lru_cache(maxsize=AT_ONCE)
-def _index(tar: bytes, size: int, mtime_ns: int) -> Index:
+def _read(tar: bytes, version: int) -> Generator[int, None, Index]:
     import tarfile  # of use to few
 
     members: dict[bytes, Member] = {}
@@ -69,7 +86,7 @@ def _index(tar: bytes, size: int, mtime_ns: int) -> Index:
     damage = None
     try:
         with tarfile.open(os.fsdecode(tar), "r:", errors="surrogateescape") as archive:
-            for info in archive:
+            for number, info in enumerate(archive, 1):
                 name = _name(info.name)
                 if fault := key_fault(name):
                     others[name] = fault
@@ -79,14 +96,39 @@ def _index(tar: bytes, size: int, mtime_ns: int) -> Index:
                 elif not info.isdir():
                     others[name] = None
                 archive.members = []  # type: ignore[attr-defined]  # else it keeps them all
+                if number % PROGRESS_EVERY == 0:
+                    yield number
             if not _is_ended(archive):
                 damage = CUT
     except tarfile.TarError as error:
         if not members:
             raise OSError(errno.EIO, "not a tar file, or a compressed one") from error
         damage = CUT
-    version = number_of(b"%d %d" % (size, mtime_ns))
     return Index(members=members, others=others, damage=damage, version=version)
+
+
+class _Kept:
+    """The indexes that were used last."""
+
+    def __init__(self) -> None:
+        self._indexes: dict[tuple[bytes, int], Index] = {}  # the one used last is the last
+        self._lock = Lock()
+
+    def get(self, key: tuple[bytes, int]) -> Index | None:
+        with self._lock:
+            index = self._indexes.pop(key, None)
+            if index is not None:
+                self._indexes[key] = index
+            return index
+
+    def put(self, key: tuple[bytes, int], index: Index) -> None:
+        with self._lock:
+            self._indexes[key] = index
+            while len(self._indexes) > AT_ONCE:
+                del self._indexes[next(iter(self._indexes))]
+
+
+_kept = _Kept()
 
 
 def _is_ended(archive: TarFile) -> bool:
@@ -105,46 +147,43 @@ def _name(text: str) -> bytes:
     return name.rstrip(b"/") or b"."
 
 
-class TarFileSystem(LocalFileSystem):
+class TarFileSystem(ListedFileSystem):
     """The inside of tar files; the tar files themselves are opened as any file of this machine."""
 
-    def for_walk(self, root: bytes) -> FileSystem:
-        return _Walked(root)
+    def ready(self, root: bytes) -> Iterator[int]:
+        yield from _steps(_split(root)[0])
 
-    def list(self, folder: bytes) -> list[Entry]:
-        return _Walked(folder).list(folder)
+    def items(self, root: bytes) -> Iterator[FileRecord | Odd]:
+        tar, below = _split(root)[0], root + b"/"
+        index = index_of(tar)
+        for name, member in index.members.items():
+            path = tar + b"/" + name
+            if path.startswith(below):
+                yield index.record(path, member)
+        for name, fault in index.others.items():
+            path = tar + b"/" + name
+            if path.startswith(below):
+                yield Odd(path, fault)
+        if index.damage is not None:
+            yield Odd(below + REST, index.damage)
+
+    def folder_record(self, path: bytes) -> FolderRecord:
+        return FolderRecord(path, os.stat(_split(path)[0]).st_dev, number_of(path))
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
         tar, name = _split(path)
+        if not name:
+            return self.folder_record(path)
         index = index_of(tar)
         if member := index.members.get(name):
             return index.record(path, member)
-        if not name or any(other.startswith(name + b"/") for other in index.members):
-            return FolderRecord(path, os.stat(tar).st_dev, number_of(path))
+        if any(other.startswith(name + b"/") for other in index.members):
+            return self.folder_record(path)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def open(self, path: bytes) -> LocalFile:
         tar, name = _split(path)
         return TarMember(path, tar, name) if name else LocalFile(path)
-
-    def exists(self, path: bytes) -> bool:
-        return not self.is_gone(path)
-
-    def is_gone(self, path: bytes) -> bool:
-        """Only if the tar file can be read, and has no such member."""
-        try:
-            self.stat(path)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def is_file(self, path: bytes) -> bool:
-        try:
-            return isinstance(self.stat(path), FileRecord)
-        except OSError:
-            return False
 
     def is_folder(self, path: bytes) -> bool:
         """Also where the tar file cannot be read: the listing then fails with the reason."""
@@ -157,41 +196,7 @@ class TarFileSystem(LocalFileSystem):
 
     def resolve(self, path: bytes) -> bytes:
         tar, name = _split(os.path.abspath(path))
-        return super().resolve(tar) + (b"/" + name if name else b"")
-
-
-class _Walked(TarFileSystem):
-    """A tar file for one walk."""
-
-    def __init__(self, root: bytes) -> None:
-        self._root = root
-        self._tar = _split(root)[0]
-        self._listing = Listing(root)
-
-    def list(self, folder: bytes) -> list[Entry]:
-        if folder == self._root:
-            self._listing = self._taken()
-        return self._listing.take(folder)
-
-    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        if self._listing.check_odd(path):
-            return None
-        return FolderRecord(path, os.stat(self._tar).st_dev, number_of(path))
-
-    def _taken(self) -> Listing:
-        index, listing = index_of(self._tar), Listing(self._root)
-        below = self._root + b"/"
-        for name, member in index.members.items():
-            path = self._tar + b"/" + name
-            if path.startswith(below):
-                listing.add(index.record(path, member))
-        for name, fault in index.others.items():
-            path = self._tar + b"/" + name
-            if path.startswith(below):
-                listing.add_odd(path, fault)
-        if index.damage is not None:
-            listing.add_odd(below + REST, index.damage)
-        return listing
+        return LOCAL.resolve(tar) + (b"/" + name if name else b"")
 
 
 class TarMember(LocalFile):

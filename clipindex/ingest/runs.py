@@ -34,7 +34,7 @@ def check_scope(scope: Scope, place: Place) -> None:
             return {} if catalogue is None else catalogue.indexed_by_folder()
 
     try:
-        check_roots([root.path for root in scope.roots], folders_remembered)
+        check_roots([root.path for root in scope.roots], folders_remembered, scope.files)
     except DiskNotMounted as error:
         with noted_refusal(located[0], "ingest"):
             raise error

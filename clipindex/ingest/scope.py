@@ -13,7 +13,7 @@ from typing import Any
 from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.errors import DiskNotMounted, UsageError
-from clipindex.files.access import exists, is_file, is_folder
+from clipindex.files.access import check_stores, exists, is_file, is_folder
 from clipindex.files.addresses import name_host
 from clipindex.files.identity import display_path, folders_of, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
@@ -137,10 +137,16 @@ def excluded_path(place: Place) -> bytes:
 
 
 def check_roots(
-    roots: Sequence[bytes], folders_remembered: Callable[[], Mapping[bytes, int]]
+    roots: Sequence[bytes],
+    folders_remembered: Callable[[], Mapping[bytes, int]],
+    files: Collection[bytes] = (),
 ) -> None:
     """Raises for the first root that does not exist: DiskNotMounted when pictures below it are
-    remembered, else UsageError. `folders_remembered` is called only when one is missing."""
+    remembered, else UsageError. `folders_remembered` is called only when one is missing.
+
+    Raises UsageError when neither a root nor one of the named `files` can be reached, for want of
+    a library or of credentials."""
+    check_stores((*roots, *files))
     for root in roots:
         if is_folder(root) or is_file(root):
             continue
