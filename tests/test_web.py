@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import clipindex
 from clipindex.errors import UsageError
-from clipindex.files import web
+from clipindex.files import web, web_settings
 from clipindex.ingest.events import FolderFault
 from conftest import TINY, ingest, picture_bytes, reconciles, run_clipindex
 
@@ -28,6 +31,7 @@ class Site:
         self.answers: dict[str, list[Answer]] = {}
         self.requests: list[str] = []
         self.cut: dict[str, int] = {}
+        self.logins: set[str | None] = set()  # the values of Authorization
         self.url = ""
 
     def put(self, path: str, data: bytes, **headers: str) -> str:
@@ -37,8 +41,12 @@ class Site:
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     site = Site()
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setattr(web, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(web, "TRIES", 3)
 
@@ -50,6 +58,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
         def do_GET(self) -> None:
             site.requests.append(f"{self.command} {self.path}")
+            site.logins.add(self.headers.get("authorization"))
             path = self.path.partition("?")[0]
             answers = site.answers.get(path) or [(404, {}, b"")]
             status, headers, data = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -80,6 +89,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     server.server_close()
     thread.join()
     web._client.cache_clear()
+    web_settings._netrc.cache_clear()
 
 
 def test_a_picture_at_an_address_is_indexed_and_found_by_it(
@@ -235,3 +245,112 @@ def test_a_redirect_into_the_house_is_not_followed(
     (fault,) = [event for event in run.events if isinstance(event, FolderFault)]
     assert REDIRECTS[target] in fault.reason
     assert run.summary.exit_code == 3
+
+
+PUBLIC = "93.184.216.34"
+
+
+@pytest.fixture
+def proxy(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The server as a proxy: it is asked for whole addresses."""
+    monkeypatch.setenv("HTTP_PROXY", site.url.replace("//", "//ann:hunter2@"))
+    return site
+
+
+def test_a_proxy_of_the_environment_is_asked(proxy: Site, index: clipindex.Index) -> None:
+    """It looks up the names of hosts that a person names: this machine may not be able to."""
+    address = "http://photos.example/1.jpg"
+    proxy.put(address, picture_bytes(1))
+    run = ingest(index, address)
+    assert (run.summary.new, run.summary.exit_code) == (1, 0)
+    assert set(proxy.requests) == {f"HEAD {address}", f"GET {address}"}
+    assert "hunter2" not in repr(run.events)
+
+
+REDIRECTED = {  # host -> its address as it is looked up here
+    "elsewhere.example": PUBLIC,
+    "inside.example": "10.0.0.1",
+}
+
+
+@pytest.mark.parametrize("host", REDIRECTED)
+def test_through_a_proxy_a_host_that_nobody_named_is_asked_at_its_public_address_only(
+    proxy: Site, index: clipindex.Index, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def look_up(name: str, *args: Any, **options: Any) -> list[Any]:
+        return real(REDIRECTED.get(name, name), *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    address = "http://photos.example/1.jpg"
+    proxy.answers[address] = [(302, {"Location": f"http://{host}/2.jpg"}, b"")]
+    proxy.put(f"http://{PUBLIC}/2.jpg", picture_bytes(1))
+    run = ingest(index, address)
+    asked = {request.partition(" ")[2] for request in proxy.requests}
+    if REDIRECTED[host] == PUBLIC:
+        assert run.summary.new == 1
+        assert asked == {address, f"http://{PUBLIC}/2.jpg"}
+    else:
+        assert "not public" in "".join(e.reason for e in run.events if isinstance(e, FolderFault))
+        assert asked == {address}
+
+
+def test_through_a_proxy_an_https_host_that_nobody_named_is_not_asked(
+    proxy: Site, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    address = "http://photos.example/1.jpg"
+    proxy.answers[address] = [(302, {"Location": f"https://{PUBLIC}/2.jpg"}, b"")]
+    run = ingest(index, address)
+    (fault,) = [event for event in run.events if isinstance(event, FolderFault)]
+    assert fault.reason == f"{PUBLIC} was not named, and a proxy would look it up"
+    assert {request.partition(" ")[2] for request in proxy.requests} == {address}
+
+
+DIRECT = {  # NO_PROXY -> a host that it excludes, one that it does not
+    "": ("127.0.0.1", "photos.example"),
+    "localhost": ("localhost", "photos.example"),
+    "photos.example": ("photos.example", "otherphotos.example"),
+    ".example": ("photos.example", "photos.example.org"),
+    "a.org, 10.0.0.0/8": ("10.1.2.3", "11.1.2.3"),
+    "*": ("photos.example", ""),
+}
+
+
+@pytest.mark.parametrize("excluded", DIRECT)
+def test_no_proxy_excludes_hosts_domains_and_networks(
+    excluded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", excluded)
+    direct, by_proxy = DIRECT[excluded]
+    assert web_settings.proxy_for("https", direct, 443) is None
+    if by_proxy:
+        assert web_settings.proxy_for("https", by_proxy, 443) == "http://proxy.example:3128"
+        assert web_settings.proxy_for("http", by_proxy, 80) is None
+
+
+def test_a_login_of_netrc_goes_to_its_own_host_and_nowhere_else(
+    site: Site, index: clipindex.Index, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ann password hunter2\ndefault login a password b\n")
+    run = ingest(index, site.put("/1.jpg", picture_bytes(1)))
+    assert run.summary.new == 1
+    assert site.logins == {"Basic " + base64.b64encode(b"ann:hunter2").decode()}
+    assert "hunter2" not in repr(run.events)
+    assert web_settings.login_for("https", "photos.example") is None  # `default` is for all hosts
+
+
+def test_a_login_of_netrc_is_not_sent_in_the_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine photos.example login ann password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    web_settings._netrc.cache_clear()
+    assert web_settings.login_for("https", "photos.example") == ("ann", "hunter2")
+    assert web_settings.login_for("http", "photos.example") is None
+    web_settings._netrc.cache_clear()

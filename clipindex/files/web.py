@@ -2,8 +2,9 @@
 
 A host that a person names in this run is asked, wherever it is. Any other one (a redirect's, or
 that of a picture in the index, perhaps from an import) only at a public address: the name is looked
-up once, and what was looked up is connected to. What stands behind the `?` of a signed address
-goes to the server and nowhere else.
+up once, and what was looked up is connected to, through a proxy as well: it is asked for that
+address, not for the name. What stands behind the `?` of a signed address goes to the server and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import httpx
 
 from clipindex.files.addresses import is_named, query_of
 from clipindex.files.objects import Listed
+from clipindex.files.web_settings import login_for, proxy_for
 
 SECONDS = 60.0  # without an answer or a byte
 TRIES = 6  # of one request
@@ -32,9 +34,19 @@ _LATER = (429, 500, 502, 503, 504)
 
 
 @cache
-def _client() -> httpx.Client:
-    """One for all hosts. Its environment may hold passwords (~/.netrc, proxies): it is not read."""
-    return httpx.Client(trust_env=False, timeout=SECONDS, headers=HEADERS)
+def _client(proxy: str | None = None) -> httpx.Client:
+    """One for all hosts that are reached through a proxy, or directly. The library does not look
+    at the environment but for certificates: which host may get what is decided here.
+
+    Raises OSError for a proxy that it cannot use."""
+    certificates = httpx.create_ssl_context()  # SSL_CERT_FILE, SSL_CERT_DIR
+    try:
+        return httpx.Client(
+            trust_env=False, proxy=proxy, verify=certificates, timeout=SECONDS, headers=HEADERS
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        told = "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used"
+        raise OSError(errno.EIO, f"{told}: SOCKS needs `pip install socksio`") from None
 
 
 class WebHost:
@@ -86,8 +98,16 @@ class WebHost:
         for _ in range(REDIRECTS + 1):
             is_home = (target.scheme, target.netloc) == (home.scheme, home.netloc)
             trusted = is_home and is_named(self._home)
-            request = _request(method, target, headers, must_be_public=not trusted)
-            answer = _client().send(request, stream=True)
+            proxy = proxy_for(target.scheme, target.host, _port(target))
+            if proxy and not trusted and target.scheme == "https":
+                # Asked for an address it would get a certificate that names the host: no match.
+                raise OSError(
+                    errno.EIO, f"{target.host} was not named, and a proxy would look it up"
+                )
+            client = _client(proxy)
+            request = _request(client, method, target, headers, must_be_public=not trusted)
+            login = login_for(target.scheme, target.host) if trusted else None
+            answer = client.send(request, stream=True, auth=login)
             location = answer.headers.get("location")
             if not (answer.is_redirect and location):
                 return answer
@@ -134,12 +154,17 @@ class _WebDownload:
 
 
 def _request(
-    method: str, target: httpx.URL, headers: dict[str, str], *, must_be_public: bool
+    client: httpx.Client,
+    method: str,
+    target: httpx.URL,
+    headers: dict[str, str],
+    *,
+    must_be_public: bool,
 ) -> httpx.Request:
     if not must_be_public:
-        return _client().build_request(method, target, headers=headers)
+        return client.build_request(method, target, headers=headers)
     host = target.netloc.decode("ascii")
-    return _client().build_request(
+    return client.build_request(
         method,
         target.copy_with(host=_public_address(target)),
         headers={**headers, "host": host},
@@ -149,16 +174,19 @@ def _request(
 
 def _public_address(target: httpx.URL) -> str:
     """The address of a host that nobody named. Raises OSError for one that is not public."""
-    port = target.port or PORTS[target.scheme]
     try:
-        found = socket.getaddrinfo(target.host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(target.host, _port(target), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise OSError(errno.EIO, "its host has no address") from None
+        raise OSError(errno.EIO, "its host has no address that can be looked up here") from None
     address = ipaddress.ip_address(found[0][4][0])
     mapped = getattr(address, "ipv4_mapped", None)
     if not (mapped or address).is_global:
         raise OSError(errno.EIO, "its host is at an address that is not public")
     return str(address)
+
+
+def _port(target: httpx.URL) -> int:
+    return target.port or PORTS[target.scheme]
 
 
 def _next(target: httpx.URL, location: str) -> httpx.URL:
@@ -182,6 +210,8 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         raise FileNotFoundError(errno.ENOENT, "no such file or folder")
     if status in (401, 403):
         raise PermissionError(errno.EACCES, "permission denied")
+    if status == 407:
+        raise OSError(errno.EIO, "the proxy asks for a name and a password")
     slow = "the server asks to slow down" if status in (429, 503) else "the server fails"
     raise OSError(errno.EIO, f"{slow} (status {status})")
 
@@ -208,6 +238,8 @@ def _os_error(error: httpx.TransportError) -> OSError:
     """What went wrong, without a word of the library's own."""
     if isinstance(error, httpx.TimeoutException):
         return OSError(errno.EIO, "the server did not answer in time")
+    if isinstance(error, httpx.ProxyError):
+        return OSError(errno.EIO, "the proxy refuses the connection")
     if isinstance(error, httpx.ConnectError):
         return OSError(errno.EIO, "the server cannot be reached")
     return OSError(errno.EIO, "the connection broke off")
