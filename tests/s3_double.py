@@ -124,6 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
         stored = self.double.buckets[bucket].get(key)
         if stored is None:
             return self._fail(404, "NoSuchKey")
+        if self.headers.get("if-match") not in (None, "*", stored.tag, stored.tag.strip('"')):
+            return self._fail(412, "PreconditionFailed")
         return self._send(stored, fault.after if fault else None)
 
     do_HEAD = do_GET  # noqa: N815 - the base class's name
@@ -144,20 +146,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, stored: Stored, after: int | None) -> None:
         time.sleep(self.double.delay)
-        start = 0
-        if given := self.headers.get("range"):
-            start = int(given.removeprefix("bytes=").partition("-")[0])
         size = len(stored.data)
-        self.send_response(206 if start else 200)
+        start, stop = asked_part(self.headers.get("range"), size)
+        self.send_response(206 if "range" in self.headers else 200)
         self.send_header("ETag", stored.tag)
         self.send_header("Last-Modified", formatdate(int(stored.written), usegmt=True))
-        self.send_header("Content-Length", str(size - start))
+        self.send_header("Content-Length", str(stop - start))
         self.send_header("x-ms-blob-type", "BlockBlob")
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        if "range" in self.headers:
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
         self.end_headers()
         if self.command != "HEAD":
-            body = stored.data[start:] if after is None else stored.data[start : start + after]
+            body = stored.data[start:stop][:after]
             self.double.sent += len(body)
             self.wfile.write(body)
             self.close_connection = after is not None
@@ -218,6 +218,12 @@ class _Handler(BaseHTTPRequestHandler):
         text = signer.string_to_sign(request, signer.canonical_request(request))
         is_ours = given["Credential"].startswith(f"{KEY}/")
         return is_ours and signer.signature(text, request) == given["Signature"]
+
+
+def asked_part(header: str | None, size: int) -> tuple[int, int]:
+    """From where to where a request wants an object's bytes."""
+    start, _, last = (header or "").removeprefix("bytes=").partition("-")
+    return int(start or 0), min(int(last) + 1 if last else size, size)
 
 
 def _blob_name(key: str) -> str:

@@ -38,6 +38,7 @@ BAD_KEYS = ("2024//2.jpg", "2024/../up.jpg", "2024/ctl\x01.jpg", "new\nline.jpg"
 def _forget_stores() -> None:
     stores.bucket_of.cache_clear()
     access._object_stores.cache_clear()
+    access._remote_tars.cache_clear()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from clipindex.errors import UsageError
 from clipindex.files import web, web_settings
 from clipindex.ingest.events import FolderFault
 from conftest import TINY, ingest, picture_bytes, reconciles, run_clipindex
+from s3_double import asked_part
 
 Answer = tuple[int, dict[str, str], bytes]
 TAG = {"ETag": '"one"', "Last-Modified": "Sat, 28 Nov 2026 08:00:00 GMT"}
@@ -62,20 +63,21 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
             path = self.path.partition("?")[0]
             answers = site.answers.get(path) or [(404, {}, b"")]
             status, headers, data = answers.pop(0) if len(answers) > 1 else answers[0]
-            start = 0
+            start, stop = 0, len(data)
             if (given := self.headers.get("range")) and self.headers.get("if-range") == '"one"':
-                start, status = int(given[6:].partition("-")[0]), 206
+                (start, stop), status = asked_part(given, stop), 206
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             if "Transfer-Encoding" not in headers:
-                self.send_header("Content-Length", str(len(data) - start))
+                self.send_header("Content-Length", str(stop - start))
             self.end_headers()
             if self.command == "GET":
                 length = site.cut.pop(path, None)
                 if "Transfer-Encoding" in headers:
                     data = b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
-                self.wfile.write(data[start:] if length is None else data[start : start + length])
+                    stop = len(data)
+                self.wfile.write(data[start:stop][:length])
                 self.close_connection = length is not None
 
         do_HEAD = do_GET  # noqa: N815 - the base class's name
@@ -304,7 +306,7 @@ def test_through_a_proxy_an_https_host_that_nobody_named_is_not_asked(
     proxy.answers[address] = [(302, {"Location": f"https://{PUBLIC}/2.jpg"}, b"")]
     run = ingest(index, address)
     (fault,) = [event for event in run.events if isinstance(event, FolderFault)]
-    assert fault.reason == f"{PUBLIC} was not named, and a proxy would look it up"
+    assert fault.reason == f"a proxy would look up {PUBLIC}, which nobody named"
     assert {request.partition(" ")[2] for request in proxy.requests} == {address}
 
 

@@ -13,6 +13,7 @@ from clipindex.files.local import LocalFileSystem
 
 if TYPE_CHECKING:
     from clipindex.files.objects import ObjectFileSystem
+    from clipindex.files.remote_tars import RemoteTarFileSystem
 
 Looked = FileRecord | FolderRecord | None | OSError
 
@@ -21,11 +22,9 @@ LOCAL_FILE_SYSTEM: FileSystem = LocalFileSystem()
 
 def file_system_of(path: bytes) -> FileSystem:
     """The file system that keeps what is at `path`."""
-    if TAR in path and tar_in(path):
-        return _tar_files()
     if path[:1] == b"/" or not is_address(path):
-        return LOCAL_FILE_SYSTEM
-    return _object_stores()
+        return _tar_files() if TAR in path and tar_in(path) else LOCAL_FILE_SYSTEM
+    return _remote_tars() if TAR in path and _remote_tars().tar_in(path) else _object_stores()
 
 
 @cache
@@ -41,6 +40,13 @@ def _tar_files() -> FileSystem:
     from clipindex.files.tars import TarFileSystem  # a folder needs nothing of it
 
     return TarFileSystem()
+
+
+@cache
+def _remote_tars() -> RemoteTarFileSystem:
+    from clipindex.files.remote_tars import RemoteTarFileSystem  # neither
+
+    return RemoteTarFileSystem(_object_stores())
 
 
 def check_stores(paths: Iterable[bytes]) -> None:

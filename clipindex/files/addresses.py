@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from clipindex.errors import UsageError
 
 TAR = b".tar"
+UNPACK = "unpack it, or make a tar file of it that is not compressed"
+_COMPRESSED_TAR = re.compile(rb"\.(?:tar\.(?:gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 
 WEB = (b"http", b"https")
 PORTS = {b"http": b":80", b"https": b":443"}
@@ -36,14 +39,27 @@ def is_address(path: bytes) -> bool:
     return not path.startswith(b"/") and _ADDRESS.match(path) is not None
 
 
-def tar_in(path: bytes) -> bytes | None:
-    """The tar file of this machine that a path names, or leads into; None: it does neither."""
+def tars_above(path: bytes) -> Iterator[bytes]:
+    """Every part of a path that is called like a tar file: itself, or a folder above it.
+
+    >>> list(tars_above(b"/a.tar/b.tar.gz/c.tar"))
+    [b'/a.tar', b'/a.tar/b.tar.gz/c.tar']
+    """
     start = 0
     while (end := path.find(TAR, start)) >= 0:
         start = end + len(TAR)
-        if path[start : start + 1] in (b"", b"/") and os.path.isfile(path[:start]):
-            return path[:start]
-    return None
+        if path[start : start + 1] in (b"", b"/"):
+            yield path[:start]
+
+
+def tar_in(path: bytes) -> bytes | None:
+    """The tar file of this machine that a path names, or leads into; None: it does neither."""
+    return next((tar for tar in tars_above(path) if os.path.isfile(tar)), None)
+
+
+def is_compressed_tar(path: bytes) -> bool:
+    """Whether a file is called like a compressed tar file."""
+    return _COMPRESSED_TAR.search(path) is not None
 
 
 def parts_of(address: bytes) -> tuple[str, str, str]:
@@ -86,12 +102,6 @@ def canonical(path: bytes) -> bytes:
             "an address names a picture" if is_web else "an address names a bucket",
             path=shown(address),
             hint="as in https://example.org/cats/1.jpg" if is_web else "as in s3://bucket/folder",
-        )
-    if key.endswith(TAR):
-        raise UsageError(
-            "a tar file in a store is not read",
-            path=shown(path),
-            hint="download it, and name it here",
         )
     fault = key_fault(key) if key else None
     if fault is not None:

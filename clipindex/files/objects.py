@@ -63,6 +63,10 @@ class Bucket(Protocol):
     def get(self, key: str) -> Download:
         """One object, in one request."""
 
+    def part(self, key: str, tag: str, start: int, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes of an object from `start` up to `stop`, or to its end, if its ETag is `tag`
+        still, in one request."""
+
 
 class Opener(Protocol):
     """How a bucket is found by its scheme and its name."""
@@ -80,7 +84,7 @@ class ObjectFileSystem(ListedFileSystem):
     def items(self, root: bytes) -> Iterator[FileRecord | Odd]:
         scheme, name, prefix = parts_of(root)
         start = f"{scheme}://{name}/".encode()
-        for listed in self._bucket(root).keys(prefix and prefix + "/"):
+        for listed in self.bucket(root).keys(prefix and prefix + "/"):
             key = listed.key.encode("utf-8", "surrogateescape")
             if (fault := key_fault(key)) is None:
                 yield record_of(start + key, listed)
@@ -101,7 +105,7 @@ class ObjectFileSystem(ListedFileSystem):
         key = parts_of(path)[2]
         if key and path not in self._seen:
             try:
-                return record_of(path, self._bucket(path).head(key))
+                return record_of(path, self.bucket(path).head(key))
             except FileNotFoundError:
                 if not self._holds_objects(path):
                     raise
@@ -109,7 +113,13 @@ class ObjectFileSystem(ListedFileSystem):
 
     def open(self, path: bytes) -> ObjectFile:
         scheme, name, key = parts_of(path)
-        return ObjectFile(path, self._bucket_of(scheme, name), key)
+        bucket = self._bucket_of(scheme, name)
+        try:
+            return ObjectFile(path, bucket.get(key))
+        except FileNotFoundError as error:
+            raise _fault_of_marker(bucket, key) or fault_of(error) from error
+        except (MemoryError, OSError) as error:
+            raise fault_of(error) from error
 
     def is_gone(self, path: bytes) -> bool:
         is_bucket = not parts_of(path)[2]  # of which `stat` knows nothing
@@ -130,7 +140,7 @@ class ObjectFileSystem(ListedFileSystem):
         """Raises UsageError where the store of an address cannot be used at all from here."""
         self._bucket_of(*parts_of(path)[:2])
 
-    def _bucket(self, path: bytes) -> Bucket:
+    def bucket(self, path: bytes) -> Bucket:
         """The bucket of an address. One that cannot be used is as one that does not answer: there
         may be others."""
         try:
@@ -144,7 +154,7 @@ class ObjectFileSystem(ListedFileSystem):
             return True
         key = parts_of(folder)[2]
         try:
-            holds = self._bucket(folder).holds(key and key + "/")
+            holds = self.bucket(folder).holds(key and key + "/")
         except FileNotFoundError:  # no such bucket
             return False
         if holds:
@@ -174,16 +184,11 @@ def _fault_of_marker(bucket: Bucket, key: str) -> FileFault | None:
 
 
 class ObjectFile:
-    """One object, read in one request; after its head the rest may be left unread."""
+    """One object, read in one request; after its head the rest may be left unread. `record`: what
+    it is as a file, if the download itself does not say that."""
 
-    def __init__(self, path: bytes, bucket: Bucket, key: str) -> None:
-        self._path = path
-        try:
-            self._download = bucket.get(key)
-        except FileNotFoundError as error:
-            raise _fault_of_marker(bucket, key) or fault_of(error) from error
-        except (MemoryError, OSError) as error:
-            raise fault_of(error) from error
+    def __init__(self, path: bytes, download: Download, record: FileRecord | None = None) -> None:
+        self._path, self._download, self._record = path, download, record
         self._pieces = self._download.pieces()
         self._data = BytesIO()
 
@@ -217,4 +222,4 @@ class ObjectFile:
         if arrived != listed.size:
             told = f"could not be read: {arrived} of {listed.size} bytes arrived"
             raise FileFault(told, transient=True)
-        return record_of(self._path, listed), self._data.getvalue()
+        return self._record or record_of(self._path, listed), self._data.getvalue()

@@ -173,6 +173,16 @@ class _StoreBucket:
         with _os_errors():
             return _StoreDownload(obstore.get(self._store, key))
 
+    def part(self, key: str, tag: str, start: int, stop: int | None = None) -> Iterator[bytes]:
+        import obstore
+
+        options: Any = {"range": {"offset": start} if stop is None else (start, stop)}
+        if tag:
+            options["if_match"] = tag
+        with _os_errors():
+            result = obstore.get(self._store, key, options=options)
+            yield from result.stream(min_chunk_size=PIECE)
+
 
 class _StoreDownload:
     """An object whose bytes are arriving. A connection that breaks off is opened again for the
@@ -219,7 +229,12 @@ def _os_errors(*but: type[Exception]) -> Iterator[None]:
 
 def os_error(error: Exception) -> OSError:
     """What went wrong, without a word of the library's own."""
-    from obstore.exceptions import InvalidPathError, PermissionDeniedError, UnauthenticatedError
+    from obstore.exceptions import (
+        InvalidPathError,
+        PermissionDeniedError,
+        PreconditionError,
+        UnauthenticatedError,
+    )
 
     text = str(error)
     code = match[1] if (match := re.search(r"<Code>(\w+)</Code>", text)) else ""
@@ -227,6 +242,8 @@ def os_error(error: Exception) -> OSError:
         return OSError(errno.EIO, reason)
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, _GONE)
+    if isinstance(error, PreconditionError):
+        return OSError(errno.EIO, "it changed while it was read")
     if isinstance(error, InvalidPathError):
         return OSError(errno.EINVAL, "a key in it has no path: it has '//', '.', '..' or a control")
     reason = next((told for sign, told in _SIGNS.items() if sign in text), None)

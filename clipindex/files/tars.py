@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from clipindex.errors import FileFault
-from clipindex.files.addresses import key_fault, tar_in
-from clipindex.files.file_system import PROGRESS_EVERY, FileRecord, FolderRecord
+from clipindex.files.addresses import UNPACK, key_fault, tar_in
+from clipindex.files.file_system import PROGRESS_EVERY, FileRecord, FolderRecord, OpenFile
 from clipindex.files.listing import ListedFileSystem, Odd
 from clipindex.files.local import LocalFile, LocalFileSystem, fault_of
 from clipindex.files.times import number_of, storable_time
@@ -56,36 +57,37 @@ class Index:
         return FileRecord(path, member.size, member.mtime_ns, self.version)
 
 
-def index_of(tar: bytes) -> Index:
-    """What is in a tar file, by its headers. Raises OSError."""
-    steps = _steps(tar)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            index: Index = end.value
-            return index
-
-
 def _steps(tar: bytes) -> Generator[int, None, Index]:
-    """The index of a tar file; yields how many members are known, while its headers are read."""
     status = os.stat(tar)
     version = number_of(b"%d %d" % (status.st_size, status.st_mtime_ns))
-    index = _kept.get((tar, version))
+    index = kept.get((tar, version))
     if index is None:
-        index = yield from _read(tar, version)
-        _kept.put((tar, version), index)
+        with open(tar, "rb") as stream:
+            index = yield from read_index(stream, version)
+        kept.put((tar, version), index)
     return index
 
 
-def _read(tar: bytes, version: int) -> Generator[int, None, Index]:
+class Seekable(Protocol):
+    """What tarfile asks of a file. Methods raise OSError."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, place: int, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+def read_index(stream: Seekable, version: int) -> Generator[int, None, Index]:
+    """What is in a tar file, by its headers; yields now and then how many members are known.
+
+    Raises OSError.
+    """
     import tarfile  # of use to few
 
     members: dict[bytes, Member] = {}
     others: dict[bytes, str | None] = {}
     damage = None
     try:
-        with tarfile.open(os.fsdecode(tar), "r:", errors="surrogateescape") as archive:
+        with tarfile.TarFile(fileobj=stream, errors="surrogateescape") as archive:  # type: ignore[arg-type]
             for number, info in enumerate(archive, 1):
                 name = _name(info.name)
                 if fault := key_fault(name):
@@ -102,12 +104,12 @@ def _read(tar: bytes, version: int) -> Generator[int, None, Index]:
                 damage = CUT
     except tarfile.TarError as error:
         if not members:
-            raise OSError(errno.EIO, "not a tar file, or a compressed one") from error
+            raise OSError(errno.EIO, f"not a tar file, or a compressed one: {UNPACK}") from error
         damage = CUT
     return Index(members=members, others=others, damage=damage, version=version)
 
 
-class _Kept:
+class Kept:
     """The indexes that were used last."""
 
     def __init__(self) -> None:
@@ -121,6 +123,11 @@ class _Kept:
                 self._indexes[key] = index
             return index
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._indexes.clear()
+
     def put(self, key: tuple[bytes, int], index: Index) -> None:
         with self._lock:
             self._indexes[key] = index
@@ -128,7 +135,7 @@ class _Kept:
                 del self._indexes[next(iter(self._indexes))]
 
 
-_kept = _Kept()
+kept = Kept()
 
 
 def _is_ended(archive: TarFile) -> bool:
@@ -150,12 +157,31 @@ def _name(text: str) -> bytes:
 class TarFileSystem(ListedFileSystem):
     """The inside of tar files; the tar files themselves are opened as any file of this machine."""
 
+    def split(self, path: bytes) -> tuple[bytes, bytes]:
+        """A path into a tar file -> the tar file, and the path in it, which may be empty."""
+        tar = tar_in(path) or path
+        return tar, path[len(tar) + 1 :].rstrip(b"/")
+
+    def steps(self, tar: bytes) -> Generator[int, None, Index]:
+        """What is in a tar file; yields how many members are known, while its headers are read."""
+        return _steps(tar)
+
+    def index_of(self, tar: bytes) -> Index:
+        """What is in a tar file. Raises OSError."""
+        steps = self.steps(tar)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                index: Index = end.value
+                return index
+
     def ready(self, root: bytes) -> Iterator[int]:
-        yield from _steps(_split(root)[0])
+        yield from self.steps(self.split(root)[0])
 
     def items(self, root: bytes) -> Iterator[FileRecord | Odd]:
-        tar, below = _split(root)[0], root + b"/"
-        index = index_of(tar)
+        tar, below = self.split(root)[0], root + b"/"
+        index = self.index_of(tar)
         for name, member in index.members.items():
             path = tar + b"/" + name
             if path.startswith(below):
@@ -168,22 +194,30 @@ class TarFileSystem(ListedFileSystem):
             yield Odd(below + REST, index.damage)
 
     def folder_record(self, path: bytes) -> FolderRecord:
-        return FolderRecord(path, os.stat(_split(path)[0]).st_dev, number_of(path))
+        return FolderRecord(path, os.stat(self.split(path)[0]).st_dev, number_of(path))
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        tar, name = _split(path)
+        tar, name = self.split(path)
         if not name:
             return self.folder_record(path)
-        index = index_of(tar)
+        index = self.index_of(tar)
         if member := index.members.get(name):
             return index.record(path, member)
         if any(other.startswith(name + b"/") for other in index.members):
             return self.folder_record(path)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    def open(self, path: bytes) -> LocalFile:
-        tar, name = _split(path)
-        return TarMember(path, tar, name) if name else LocalFile(path)
+    def open(self, path: bytes) -> AbstractContextManager[OpenFile]:
+        tar, name = self.split(path)
+        if not name:
+            return LocalFile(path)
+        try:
+            index = self.index_of(tar)
+        except OSError as error:
+            raise fault_of(error) from error
+        if name not in index.members:
+            raise FileFault("deleted before it was read", skipped=True, transient=True)
+        return TarMember(path, tar, index, index.members[name])
 
     def is_folder(self, path: bytes) -> bool:
         """Also where the tar file cannot be read: the listing then fails with the reason."""
@@ -195,22 +229,16 @@ class TarFileSystem(ListedFileSystem):
             return True
 
     def resolve(self, path: bytes) -> bytes:
-        tar, name = _split(os.path.abspath(path))
+        tar, name = self.split(os.path.abspath(path))
         return LOCAL.resolve(tar) + (b"/" + name if name else b"")
 
 
 class TarMember(LocalFile):
     """One member, read where it lies."""
 
-    def __init__(self, path: bytes, tar: bytes, name: bytes) -> None:
-        try:
-            index = index_of(tar)
-        except OSError as error:
-            raise fault_of(error) from error
-        if name not in index.members:
-            raise FileFault("deleted before it was read", skipped=True, transient=True)
+    def __init__(self, path: bytes, tar: bytes, index: Index, member: Member) -> None:
         super().__init__(tar)
-        self._member, self._record = index.members[name], index.record(path, index.members[name])
+        self._member, self._record = member, index.record(path, member)
         if number_of(b"%d %d" % (self._opened.st_size, self._opened.st_mtime_ns)) != index.version:
             self._stream.close()
             raise FileFault("changed while it was read", transient=True)
@@ -235,9 +263,3 @@ class TarMember(LocalFile):
         if len(data) != self.size:
             raise FileFault("damaged: the tar file ends before it does")
         return self._record, data
-
-
-def _split(path: bytes) -> tuple[bytes, bytes]:
-    """A path into a tar file -> the tar file, and the path in it, which may be empty."""
-    tar = tar_in(path) or path
-    return tar, path[len(tar) + 1 :].rstrip(b"/")

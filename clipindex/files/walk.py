@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from clipindex.files.access import Looked, file_system_of, looked_at
+from clipindex.files.addresses import UNPACK, is_compressed_tar
 from clipindex.files.file_system import PROGRESS_EVERY, Entry, FileRecord, FolderRecord, Tree
 from clipindex.files.globs import Globs, glob_text
 from clipindex.files.housekeeping import housekeeping_in, is_housekeeping
@@ -260,6 +261,8 @@ def _add_entry(folder: Folder, entry: Entry, files: Tree) -> None:
 def _add_named_file(folder: Folder, path: bytes, record: Looked) -> None:
     if isinstance(record, OSError):
         folder.faults.append((path, _reason(record)))
+    elif is_compressed_tar(path):
+        folder.faults.append((path, f"a compressed tar file is not read: {UNPACK}"))
     elif isinstance(record, FileRecord):
         folder.files.append(record)
     elif isinstance(record, FolderRecord):

@@ -74,6 +74,36 @@ class WebHost:
     def get(self, key: str) -> _WebDownload:
         return _WebDownload(self, key)
 
+    def part(self, key: str, tag: str, start: int, stop: int | None = None) -> Iterator[bytes]:
+        for tries in range(TRIES):
+            answer = self.answer_with_part(key, tag, start, stop)
+            try:
+                for piece in answer.iter_raw():
+                    start += len(piece)
+                    yield piece
+                return
+            except httpx.TransportError as error:
+                if tries == TRIES - 1:
+                    raise _os_error(error) from None
+            finally:
+                answer.close()
+
+    def answer_with_part(
+        self, key: str, tag: str, start: int, stop: int | None = None
+    ) -> httpx.Response:
+        """An open answer that has a part of an object. Raises OSError."""
+        end = "" if stop is None else stop - 1
+        answer = self.ask(
+            "GET", key, {"range": f"bytes={start}-{end}", **({"if-range": tag} if tag else {})}
+        )
+        is_same = not tag or answer.headers.get("etag") == tag
+        if answer.status_code == 206 and is_same:
+            return answer
+        answer.close()
+        if is_same:
+            raise OSError(errno.EIO, "its server sends no parts of a file: download it first")
+        raise OSError(errno.EIO, "it changed while it was read")
+
     def ask(self, method: str, key: str, headers: dict[str, str] | None = None) -> httpx.Response:
         """An open answer that has the object, after redirects and pauses. Raises OSError."""
         pause = FIRST_PAUSE
@@ -101,9 +131,7 @@ class WebHost:
             proxy = proxy_for(target.scheme, target.host, _port(target))
             if proxy and not trusted and target.scheme == "https":
                 # Asked for an address it would get a certificate that names the host: no match.
-                raise OSError(
-                    errno.EIO, f"{target.host} was not named, and a proxy would look it up"
-                )
+                raise OSError(errno.EIO, f"a proxy would look up {target.host}, which nobody named")
             client = _client(proxy)
             request = _request(client, method, target, headers, must_be_public=not trusted)
             login = login_for(target.scheme, target.host) if trusted else None
@@ -140,17 +168,9 @@ class _WebDownload:
                     raise _os_error(error) from None
             finally:
                 self._answer.close()
-            self._answer = self._rest(arrived)
+            self._answer = self._host.answer_with_part(self._key, self.listed.tag, arrived)
         if not self.listed.size:
             self.listed = self.listed._replace(size=arrived)
-
-    def _rest(self, start: int) -> httpx.Response:
-        wanted = {"range": f"bytes={start}-", "if-range": self.listed.tag}
-        answer = self._host.ask("GET", self._key, wanted)
-        if answer.status_code != 206 or answer.headers.get("etag") != self.listed.tag:
-            answer.close()
-            raise OSError(errno.EIO, "it changed while it was read")
-        return answer
 
 
 def _request(

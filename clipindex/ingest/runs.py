@@ -74,9 +74,10 @@ def reindex(
                 hint="ingest one by hand: clipindex ingest FOLDER. Folders are remembered for each "
                 "--source, of a server's collection by the machine that ingested them",
             )
+        roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
         check_roots(list(memories), catalogue.indexed_by_folder)
         scope = Scope(
-            roots=tuple(root_from_memory(path, memory) for path, memory in memories.items()),
+            roots=roots,
             part=part,
             excluded_folder=excluded_path(collection.place),
             retag=False,

@@ -183,7 +183,8 @@ def memory_of(root: Root) -> dict[str, object]:
 
 
 def root_from_memory(path: bytes, memory: Mapping[str, Any]) -> Root:
-    """The inverse of `memory_of`."""
+    """The inverse of `memory_of`. A person named it when it was ingested."""
+    name_host(path)
     policy = memory["policy"]
     globs = {name: tuple(policy[name]) for name in ("exclude", "include")}
     return Root(path, WalkPolicy(**{**policy, **globs}), tuple(sorted(memory["tags"].items())))
