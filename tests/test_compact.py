@@ -301,6 +301,27 @@ def test_an_old_shard_left_without_its_name_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["shard"]
 
 
+def test_a_file_that_is_renamed_while_its_folder_is_made_durable_is_synced_under_its_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a thread of the engine's does with the next file of its log while a shard is created."""
+    (tmp_path / "shard" / "wal").mkdir(parents=True)
+    temporary = tmp_path / "shard" / "wal" / "tmp-open-2"
+    temporary.write_text("log")
+    (tmp_path / "shard" / "dangling").symlink_to("nowhere")
+    synced: list[str] = []
+
+    def sync_file(path: Path) -> None:
+        if path == temporary:
+            path.rename(path.with_name("open-2"))
+        os.close(os.open(path, os.O_RDONLY))
+        synced.append(path.name)
+
+    monkeypatch.setattr(replacing, "sync_file", sync_file)
+    replacing.sync_tree(tmp_path / "shard")
+    assert synced == ["open-2"]
+
+
 def test_a_server_is_not_compacted() -> None:
     server = clipindex.Server("http://localhost:1")
     with pytest.raises(clipindex.UsageError, match="by itself"):

@@ -117,11 +117,15 @@ def test_processes_that_begin_together_on_an_empty_collection_never_mix(
         for number, recipe in enumerate(RECIPES * 2)
     ]
     codes = [writer.wait(100) for writer in writers]
-    assert sorted(codes) == [0, 0, 5, 5], [writer.communicate() for writer in writers]
-    assert codes[0] == codes[2]
+    # 6: on a busy machine one may be late with its label, which ends those that wrote before it
+    assert sorted(code for code in codes if code != 6) in ([0, 0, 5, 5], [0, 5, 5], [0, 0, 5]), [
+        writer.communicate() for writer in writers
+    ]
+    assert len({number % 2 for number in range(4) if codes[number] == 0}) == 1
     for number in range(4):
         with open_for_change(on(double, f"host-{number}", collection="raced").place, "t") as held:
-            assert count_points(held).own == (6 if codes[number] == 0 else 0)
+            if codes[number] != 6:
+                assert count_points(held).own == (6 if codes[number] == 0 else 0)
 
 
 def test_a_late_label_ends_the_run_that_wrote_under_the_earlier_one(

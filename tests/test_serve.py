@@ -217,6 +217,13 @@ def test_a_value_that_is_none_is_said(caller: Caller) -> None:
         assert (answer.status_code, words in answer.json()["error"]) == (400, True), answer.text
 
 
+def test_a_parameter_that_is_misspelt_is_answered_with_the_nearest(caller: Caller) -> None:
+    answer = caller.get("/search", params={"q": "a cat", "camra": "canon"}).json()
+    assert answer == {"error": "there is no parameter 'camra'", "hint": "is camera meant?"}
+    hint = caller.get("/search", params={"q": "a cat", "xyzzy": "1"}).json()["hint"]
+    assert hint.startswith("there are after, ")
+
+
 def test_bodies_that_cannot_be_read_are_refused(caller: Caller) -> None:
     json = {"content-type": "application/json"}
     answers = [

@@ -82,14 +82,26 @@ def as_it_is(folder: Path) -> Path:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make everything in a folder durable, and its name too. Raises OSError."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-        elif path.is_file():
-            sync_file(path)
-    sync_folder(folder)
+    """Make everything in a folder durable, and its name too. What is renamed meanwhile, by a
+    thread of the engine's, is looked for again. Raises OSError."""
+    while not _is_synced(folder):
+        pass
     sync_folder(folder.parent)
+
+
+def _is_synced(folder: Path) -> bool:
+    """Whether nothing vanished while it was made durable."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            try:
+                if path.is_file():
+                    sync_file(path)
+                elif not os.path.lexists(path):
+                    return False
+            except FileNotFoundError:
+                return False
+        sync_folder(Path(parent))
+    return True
 
 
 def size_on_disk(folder: Path) -> int:

@@ -26,7 +26,7 @@ from clipindex.serve.openapi.schemas import ID, Schema, record
 from clipindex.serve.options import ServeOptions
 from clipindex.serve.parameters import FILTERS, HITS, TERMS, Parameter
 from clipindex.serve.points_api import picture_named
-from clipindex.serve.problems import Problem, problem_of
+from clipindex.serve.problems import Problem, check_parameters, problem_of
 from clipindex.serve.search_api import answer
 from clipindex.serve.service import Service
 from clipindex.serve.thumbnails import SIDES, Thumbnails, side_of
@@ -79,8 +79,7 @@ class Agents:
             tool = TOOLS.get(name)
             if tool is None:
                 raise Problem(404, f"there is no tool {name[:40]!r}")
-            if unknown := set(arguments) - set(tool.schema["properties"]):
-                raise Problem(400, f"there is no parameter {min(unknown)[:40]!r}")
+            check_parameters(arguments, tool.schema["properties"])
             content, structured = await tool.call(self, arguments)
         except Exception as error:
             problem = problem_of(error)

@@ -19,7 +19,7 @@ from clipindex.serve.indexing.jobs import NAME
 from clipindex.serve.indexing.parts import part_of
 from clipindex.serve.inline_pictures import picture_in
 from clipindex.serve.pictures_json import indexed_json
-from clipindex.serve.problems import Problem
+from clipindex.serve.problems import Problem, check_parameters
 from clipindex.serve.service import Service, service_of
 from clipindex.serve.uploads import read_form
 from clipindex.stores.payload import check_key, parse_tag, tag_fields
@@ -104,8 +104,7 @@ async def _values(request: Request) -> Values:
 
 def wish_from(values: Values) -> Wish:
     """What is to be indexed. Raises Problem and UsageError, FileFault for what is no base64."""
-    if unknown := values.keys() - FIELDS:
-        raise Problem(400, f"there is no parameter {min(unknown)[:40]!r}")
+    check_parameters(values, FIELDS)
     image, path = _only(values, "image"), _text(values, "path")
     if (image is None) == (path is None):
         raise Problem(400, "send a picture as image, or name a file as path")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -97,6 +98,16 @@ class Problem(Exception):
             }
         kind = LastAnswer if self.headers.get("connection") == "close" else JSONResponse
         return kind(content, self.status, self.headers)
+
+
+def check_parameters(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises Problem for a parameter that there is not."""
+    names = sorted(known)
+    if unknown := set(given).difference(names):
+        name = min(unknown)
+        close = get_close_matches(name, names, n=1)
+        hint = f"is {close[0]} meant?" if close else f"there are {', '.join(names)}"
+        raise Problem(400, f"there is no parameter {name[:40]!r}", hint, parameter=name[:40])
 
 
 def problem_of(error: Exception) -> Problem:

@@ -19,7 +19,7 @@ from clipindex.search.query import QueryOptions
 from clipindex.search.scoped import Scope
 from clipindex.search.terms import Term, TermKind, parse_term
 from clipindex.serve.parameters import MOST, PARAMETERS, Parameter
-from clipindex.serve.problems import Problem
+from clipindex.serve.problems import Problem, check_parameters
 from clipindex.stores.search_method import Accuracy
 
 MISSING = "Missing query"
@@ -64,9 +64,7 @@ def wanted(fields: Fields, pictures: Sequence[Term], scope: Scope) -> Wanted:
     values = {
         name: _value(parameter, fields.get(name, ())) for name, parameter in PARAMETERS.items()
     }
-    for name in fields:
-        if name not in PARAMETERS:
-            raise UsageError(f"there is no parameter {name[:40]!r}")
+    check_parameters(fields, PARAMETERS)
     terms = (*_terms(values), *pictures)
     if not terms:
         raise Problem(400, MISSING, "name a text: q=a dog on a beach")

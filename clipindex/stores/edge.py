@@ -20,6 +20,7 @@ import numpy as np
 
 from clipindex.errors import ClipIndexError, DiskFull, StoreError
 from clipindex.files.durable import MORE_ROOM, NO_ROOM, free_space
+from clipindex.files.replacing import sync_tree
 from clipindex.model.imports import guarded_import
 from clipindex.stores import edge_search, new_shard
 from clipindex.stores.address_space import check_address_space
@@ -103,7 +104,7 @@ class EdgePoints:
         )
         shard = engine.EdgeShard.create(str(self._folder), engine.EdgeConfig(vectors=vectors))
         shard.flush()
-        new_shard.settle(self._folder)
+        sync_tree(self._folder)  # it syncs only what it writes later
         return shard
 
     def turn(self) -> AbstractContextManager[object]:

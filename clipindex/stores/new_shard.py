@@ -7,13 +7,12 @@ ever in it. Nothing else is: neither a damaged shard nor a folder of somebody el
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
 
 from clipindex.errors import StoreError
-from clipindex.files.durable import sync_file, sync_folder, write_durably
+from clipindex.files.durable import sync_folder, write_durably
 
 MARK = "clipindex-new"
 TEXT = b"This shard is new and holds no points. clipindex deletes this file with the first one.\n"
@@ -50,15 +49,6 @@ def prepare(folder: Path) -> None:
     for entry in list(folder.iterdir()):
         if ENGINES_OWN.fullmatch(entry.name):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-
-def settle(folder: Path) -> None:
-    """Make all that the engine created durable: it syncs only what it writes later."""
-    for name, _, files in os.walk(folder):
-        for file in files:
-            sync_file(Path(name, file))
-        sync_folder(Path(name))
-    sync_folder(folder.parent)
 
 
 def begin_use(folder: Path) -> None:

@@ -55,14 +55,23 @@ def _permissions(place: FolderPlace) -> Check:
         return problem("store", f"{store} cannot be made: {above} may not be written to", hint)
     if not store.is_dir():
         return problem("store", f"{store} is not a folder", "name another with --store")
-    own = [store, *([place.folder, *place.folder.rglob("*")] if place.folder.is_dir() else [])]
-    if unreadable := [path for path in own if not may_read(path)]:
+    own = [store, *_below(place.folder)]
+    if unreadable := [path for path in own if not may_read(path) and os.path.lexists(path)]:
         text = f"{unreadable[0]} cannot be read"
         return problem("store", text, f"chown -R {_user()} {store}")
-    if locked_out := [path for path in own if not may_write(path)]:
+    if locked_out := [path for path in own if not may_write(path) and os.path.lexists(path)]:
         text = f"{locked_out[0]} may only be read: queries work, an ingest does not"
         return note("store", text, f"to ingest: chown -R {_user()} {store}")
     return ok("store", str(store))
+
+
+def _below(folder: Path) -> list[Path]:
+    """A folder and all in it; the engine of another process may delete and rename meanwhile."""
+    return [
+        path
+        for parent, _, names in os.walk(folder)
+        for path in (Path(parent), *(Path(parent, name) for name in names))
+    ]
 
 
 def _user() -> str:
