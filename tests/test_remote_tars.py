@@ -124,6 +124,14 @@ def test_a_folder_of_a_bucket_may_be_called_like_a_tar_file(
     assert len(index.query([clipindex.Term("s3://cats/old.tar/1.jpg")])) == 5
 
 
+def test_a_picture_whose_key_goes_on_behind_that_of_a_tar_file_is_read(
+    tar: s3.S3Double, index: clipindex.Index
+) -> None:
+    tar.put("shards/0001.tar/beside.jpg", picture_bytes(8))
+    run = ingest(index, "s3://cats")
+    assert run.files[f"{TAR}/beside.jpg"].status.value == "new"
+
+
 @pytest.mark.usefixtures("tar")
 def test_a_shard_in_an_indexed_bucket_is_a_file_like_others_and_both_can_be_ingested(
     index: clipindex.Index,

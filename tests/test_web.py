@@ -14,8 +14,8 @@ import pytest
 
 import clipindex
 from clipindex.errors import UsageError
-from clipindex.files import web, web_settings
-from clipindex.ingest.events import FolderFault
+from clipindex.files import walk, web, web_settings
+from clipindex.ingest.events import FolderFault, Scanning
 from conftest import TINY, ingest, picture_bytes, reconciles, run_clipindex
 from s3_double import asked_part
 
@@ -110,7 +110,10 @@ def test_a_picture_at_an_address_is_indexed_and_found_by_it(
     assert set(site.requests) == {"HEAD /cats/a%20cat.jpg"}
 
 
-def test_a_list_of_addresses_is_read(site: Site, index: clipindex.Index) -> None:
+def test_a_list_of_addresses_is_read(
+    site: Site, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "PROGRESS_EVERY", 10)
     addresses = [site.put(f"/{number}.jpg", picture_bytes(number)) for number in range(40)]
     gone = site.url + "/gone.jpg"
     names = [address.encode() for address in (*addresses, gone)]
@@ -118,6 +121,7 @@ def test_a_list_of_addresses_is_read(site: Site, index: clipindex.Index) -> None
     summary = events[-1].summary
     assert (summary.found, summary.new, summary.exit_code) == (40, 40, 3)
     assert [event.path for event in events if isinstance(event, FolderFault)] == [gone]
+    assert [event.found for event in events if isinstance(event, Scanning)] == [10, 20, 30, 40]
     again = list(index.ingest_events([], files=names[:-1]))[-1].summary
     assert (again.unchanged, again.exit_code) == (40, 0)
 

@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import astuple, dataclass
 from io import SEEK_END, SEEK_SET
+from threading import Lock
 
-from clipindex.errors import FileFault
 from clipindex.files.addresses import canonical, parts_of, tars_above
 from clipindex.files.file_system import FolderRecord
 from clipindex.files.local import fault_of
@@ -38,6 +38,7 @@ class RemoteTarFileSystem(TarFileSystem):
     def __init__(self, objects: ObjectFileSystem) -> None:
         self._objects = objects
         self._states: dict[bytes, tuple[float, Listed | OSError]] = {}
+        self._reading = Lock()
 
     def tar_in(self, address: bytes) -> bytes | None:
         """The tar file that an address names, or leads into; None: it does neither. Where the
@@ -75,6 +76,11 @@ class RemoteTarFileSystem(TarFileSystem):
             kept.put((tar, version), index)
         return index
 
+    def index_of(self, tar: bytes) -> Index:
+        """What is in a tar file, read by one thread while others wait. Raises OSError."""
+        with self._reading:
+            return super().index_of(tar)
+
     def folder_record(self, path: bytes) -> FolderRecord:
         self._state(self.split(path)[0])
         return FolderRecord(path, 0, number_of(path))
@@ -83,13 +89,14 @@ class RemoteTarFileSystem(TarFileSystem):
         tar, name = self.split(path)
         if not name:
             return self._objects.open(path)
+        self._objects.check(tar)
         try:
             index, listed = self.index_of(tar), self._state(tar)
         except OSError as error:
             raise fault_of(error) from error
         member = index.members.get(name)
-        if member is None:
-            raise FileFault("deleted before it was read", skipped=True, transient=True)
+        if member is None:  # gone, or a key that only looks like a member
+            return self._objects.open(path)
         download = _MemberDownload(self._objects.bucket(tar), listed, member)
         return ObjectFile(path, download, index.record(path, member))
 

@@ -42,7 +42,7 @@ class Sieve:
         self._odd: deque[Listed] = deque()
         self.client = httpx.Client(verify=ssl.create_default_context(), timeout=SECONDS)
         handler = type("Handler", (_Handler,), {"sieve": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def taken(self) -> Iterator[Listed]:
@@ -92,6 +92,11 @@ def direct(options: dict[str, object]) -> dict[str, object]:
         return options
     excluded = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     return {**options, "proxy_url": proxy, "proxy_excludes": f"{excluded},127.0.0.1".lstrip(",")}
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_args: object) -> None:
+        """Nothing: a listing that is given up closes its connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
