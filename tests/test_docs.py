@@ -113,6 +113,12 @@ def test_outputs_are_compared_apart_from_times_ids_and_last_digits(
     assert alike(expected, actual) is same
 
 
+def test_that_a_busy_machine_waited_makes_no_difference() -> None:
+    waited = "note: the server http://localhost:6333 has not answered for 3 s; still waiting\n"
+    assert differences("1  0.5436  /a.jpg\n26 new", f"{waited}1  0.5436  /a.jpg\n26 new") == []
+    assert differences("26 new", f"{waited}25 new") == [("26 new", "25 new")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_command_of_a_page_runs_and_prints_what_the_page_shows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -152,18 +153,18 @@ def test_sigterm_ends_it_once_the_requests_in_flight_are_answered(
     process = start_clipindex("serve", "--store", store, "--port", 0, "--json", "--quiet")
     assert process.stdout is not None
     url = json.loads(process.stdout.readline())["url"]
-    answers: list[httpx.Response] = []
-    files = {"image": ("x.png", bomb(9_000))}
-    asking = threading.Thread(
-        target=lambda: answers.append(httpx.post(f"{url}search", files=files, timeout=30))
-    )
-    asking.start()
-    time.sleep(0.3)
-    process.send_signal(signal.SIGTERM)
-    asking.join()
+    request = httpx.Request("POST", f"{url}search", files={"image": ("x.png", bomb(9_000))})
+    headers = {**request.headers, "expect": "100-continue", "connection": "close"}
+    with socket.create_connection((request.url.host, request.url.port or 80), 30) as connection:
+        lines = ["POST /search HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")  # from now on it is in flight
+        process.send_signal(signal.SIGTERM)
+        connection.sendall(request.read())
+        answer = connection.recv(100)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
-    assert answers[0].status_code == 200
+    assert answer.startswith(b"HTTP/1.1 200")
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
 
