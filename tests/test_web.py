@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -302,16 +306,94 @@ def test_through_a_proxy_a_host_that_nobody_named_is_asked_at_its_public_address
         assert asked == {address}
 
 
-def test_through_a_proxy_an_https_host_that_nobody_named_is_not_asked(
-    proxy: Site, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+class Tunnels(BaseHTTPRequestHandler):
+    """A proxy that leads every CONNECT to one server of this machine."""
+
+    asked: list[str]
+    target: int
+
+    def log_message(self, *_args: object) -> None:
+        """Nothing."""
+
+    def do_CONNECT(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+        with socket.create_connection(("127.0.0.1", self.target)) as server:
+            back = threading.Thread(target=copied, args=(server, self.connection))
+            back.start()
+            copied(self.connection, server)
+            back.join()
+
+
+def copied(source: socket.socket, target: socket.socket) -> None:
+    """All bytes of a connection, to its end."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def serving(
+    handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """A server on this machine; its port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+@pytest.mark.parametrize("certified", ["elsewhere.example", "another.example"])
+def test_through_a_proxy_an_https_host_is_asked_at_its_address_and_known_by_its_name(
+    site: Site,
+    index: clipindex.Index,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    certified: str,
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    address = "http://photos.example/1.jpg"
-    proxy.answers[address] = [(302, {"Location": f"https://{PUBLIC}/2.jpg"}, b"")]
-    run = ingest(index, address)
-    (fault,) = [event for event in run.events if isinstance(event, FolderFault)]
-    assert fault.reason == f"a proxy would look up {PUBLIC}, which nobody named"
-    assert {request.partition(" ")[2] for request in proxy.requests} == {address}
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    subject = ("-subj", f"/CN={certified}", "-addext", f"subjectAltName=DNS:{certified}")
+    files = ("-keyout", key, "-out", certificate)
+    subprocess.run([*make.split(), *subject, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    class Picture(BaseHTTPRequestHandler):
+        def log_message(self, *_args: object) -> None:
+            """Nothing."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(picture_bytes(1))))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(picture_bytes(1))
+
+        do_HEAD = do_GET  # noqa: N815 - the base class's name
+
+    real, looked_up = socket.getaddrinfo, {"elsewhere.example": PUBLIC}
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda name, *a, **o: real(looked_up.get(name, name), *a, **o)
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    site.answers["/1.jpg"] = [(302, {"Location": "https://elsewhere.example/2.jpg"}, b"")]
+    with serving(Picture, context) as target:
+        tunnels = type("Proxy", (Tunnels,), {"asked": [], "target": target})
+        with serving(tunnels) as port:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+            run = ingest(index, site.url + "/1.jpg")
+            web._client.cache_clear()
+    assert run.summary.new == (certified == "elsewhere.example")
+    assert set(tunnels.asked) == {f"{PUBLIC}:443"}
 
 
 DIRECT = {  # NO_PROXY -> a host that it excludes, one that it does not

@@ -8,6 +8,7 @@ keys that are no paths are taken out and kept.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import ssl
@@ -35,12 +36,15 @@ _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 class Sieve:
     """A server at `url` that stands before the store at `store`, both without a slash at the
-    end."""
+    end. Raises OSError for a proxy that cannot be used."""
 
     def __init__(self, store: str) -> None:
         self.store = store
         self._odd: deque[Listed] = deque()
-        self.client = httpx.Client(verify=ssl.create_default_context(), timeout=SECONDS)
+        try:  # through the proxies of the environment, as obstore
+            self.client = httpx.Client(verify=ssl.create_default_context(), timeout=SECONDS)
+        except (ImportError, ValueError, httpx.InvalidURL):
+            raise OSError(errno.EIO, "the proxy of the environment cannot be used") from None
         handler = type("Handler", (_Handler,), {"sieve": self})
         self.server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"

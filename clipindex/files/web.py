@@ -13,9 +13,10 @@ import errno
 import ipaddress
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import lru_cache
+from typing import Any
 
 import httpx
 
@@ -33,13 +34,19 @@ HEADERS = {"accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
 _LATER = (429, 500, 502, 503, 504)
 
 
-@cache
-def _client(proxy: str | None = None) -> httpx.Client:
-    """One for all hosts that are reached through a proxy, or directly. The library does not look
-    at the environment but for certificates: which host may get what is decided here.
+@lru_cache(maxsize=64)
+def _client(proxy: str | None = None, certified: str | None = None) -> httpx.Client:
+    """One for all hosts that are reached through a proxy, or directly; with `certified` for one
+    host, whose certificate has that name although its address is asked for. The library does not
+    look at the environment but for certificates: which host may get what is decided here.
 
     Raises OSError for a proxy that it cannot use."""
     certificates = httpx.create_ssl_context()  # SSL_CERT_FILE, SSL_CERT_DIR
+    if certified is not None:
+        # Through a tunnel the library compares the certificate with the address, come what may.
+        for name in ("wrap_socket", "wrap_bio"):
+            wrap = getattr(certificates, name)
+            setattr(certificates, name, _under_name(wrap, certified))
     try:
         return httpx.Client(
             trust_env=False, proxy=proxy, verify=certificates, timeout=SECONDS, headers=HEADERS
@@ -47,6 +54,13 @@ def _client(proxy: str | None = None) -> httpx.Client:
     except (ImportError, ValueError, httpx.InvalidURL):
         told = "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used"
         raise OSError(errno.EIO, f"{told}: SOCKS needs `pip install socksio`") from None
+
+
+def _under_name(wrap: Callable[..., Any], certified: str) -> Callable[..., Any]:
+    def wrapped(*args: Any, **options: Any) -> Any:
+        return wrap(*args, **{**options, "server_hostname": certified})
+
+    return wrapped
 
 
 class WebHost:
@@ -129,10 +143,8 @@ class WebHost:
             is_home = (target.scheme, target.netloc) == (home.scheme, home.netloc)
             trusted = is_home and is_named(self._home)
             proxy = proxy_for(target.scheme, target.host, _port(target))
-            if proxy and not trusted and target.scheme == "https":
-                # Asked for an address it would get a certificate that names the host: no match.
-                raise OSError(errno.EIO, f"a proxy would look up {target.host}, which nobody named")
-            client = _client(proxy)
+            is_tunnel = proxy is not None and target.scheme == "https" and not trusted
+            client = _client(proxy, target.host if is_tunnel else None)
             request = _request(client, method, target, headers, must_be_public=not trusted)
             login = login_for(target.scheme, target.host) if trusted else None
             answer = client.send(request, stream=True, auth=login)
