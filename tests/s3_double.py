@@ -58,6 +58,7 @@ class S3Double:
     refused: int = 0  # requests with a wrong signature
     sent: int = 0  # bytes of bodies
     page: int = PAGE
+    authorised: set[str] = field(default_factory=set)  # the values of Authorization
     delay: float = 0.0  # seconds before each answer to a GET
     url: str = ""
     queries: list[str] = field(default_factory=list)  # what stood behind the `?` of requests
@@ -111,6 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = asked.get("prefix", "") if is_list else key
         self.double.requests.append(f"{verb} {name}")
         self.double.queries.append(address.query)
+        self.double.authorised |= {self.headers.get("authorization", "")}
         if self.headers.get("authorization", "").startswith("AWS4") and not self._is_signed():
             self.double.refused += 1
             return self._fail(403, "SignatureDoesNotMatch")
@@ -126,6 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         stored = self.double.buckets[bucket].get(key)
         if stored is None:
             return self._fail(404, "NoSuchKey")
+        if self.headers.get("if-match") not in (None, "*", stored.tag, stored.tag.strip('"')):
+            return self._fail(412, "PreconditionFailed")
         return self._send(stored, fault.after if fault else None)
 
     do_HEAD = do_GET  # noqa: N815 - the base class's name
@@ -149,20 +153,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.double.most_at_once = max(self.double.most_at_once, self.double.at_once)
         time.sleep(self.double.delay)
         self.double.at_once -= 1
-        start = 0
-        if given := self.headers.get("range"):
-            start = int(given.removeprefix("bytes=").partition("-")[0])
         size = len(stored.data)
-        self.send_response(206 if start else 200)
+        start, stop = asked_part(self.headers.get("range"), size)
+        self.send_response(206 if "range" in self.headers else 200)
         self.send_header("ETag", stored.tag)
         self.send_header("Last-Modified", formatdate(int(stored.written), usegmt=True))
-        self.send_header("Content-Length", str(size - start))
+        self.send_header("Content-Length", str(stop - start))
         self.send_header("x-ms-blob-type", "BlockBlob")
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        if "range" in self.headers:
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
         self.end_headers()
         if self.command != "HEAD":
-            body = stored.data[start:] if after is None else stored.data[start : start + after]
+            body = stored.data[start:stop][:after]
             self.double.sent += len(body)
             self.wfile.write(body)
             self.close_connection = after is not None
@@ -191,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _list_blobs(self, objects: dict[str, Stored], prefix: str) -> None:
         """A listing as Azure writes it, on one page."""
         blobs = "".join(
-            f"<Blob><Name>{escape(key)}</Name><Properties>"
+            f"<Blob>{_blob_name(key)}<Properties>"
             f"<Last-Modified>{formatdate(int(stored.written), usegmt=True)}</Last-Modified>"
             f"<Content-Length>{len(stored.data)}</Content-Length>"
             f"<Content-Type>image/jpeg</Content-Type><Etag>{stored.tag[1:-1]}</Etag>"
@@ -223,6 +225,19 @@ class _Handler(BaseHTTPRequestHandler):
         text = signer.string_to_sign(request, signer.canonical_request(request))
         is_ours = given["Credential"].startswith(f"{KEY}/")
         return is_ours and signer.signature(text, request) == given["Signature"]
+
+
+def asked_part(header: str | None, size: int) -> tuple[int, int]:
+    """From where to where a request wants an object's bytes."""
+    start, _, last = (header or "").removeprefix("bytes=").partition("-")
+    return int(start or 0), min(int(last) + 1 if last else size, size)
+
+
+def _blob_name(key: str) -> str:
+    """Azure writes a name that XML cannot hold percent-encoded."""
+    if key.isprintable():
+        return f"<Name>{escape(key)}</Name>"
+    return f'<Name Encoded="true">{quote(key)}</Name>'
 
 
 def _time(seconds: float) -> str:

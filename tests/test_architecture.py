@@ -40,6 +40,7 @@ DOORS = {  # library -> the modules (or the room) that may import it
         "stores.session",
         "model.hub_requests",
         "serve.fetching",
+        "files.sieve",
         "files.web",
     },
     "huggingface_hub": {"model.hub"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -23,7 +24,6 @@ from test_heic import exif
 pytest.importorskip("pillow_heif")  # the encoder
 
 CROP = Geometry(224, "crop")
-OTHER = scene(99)
 
 
 def seen(
@@ -107,18 +107,18 @@ def cropped(image: Image.Image) -> Image.Image:
 
 
 STALE = {
-    "replaced": OTHER,
-    "turned": scene(1).transpose(Image.Transpose.ROTATE_180),
-    "mirrored": ImageOps.mirror(scene(1)),
-    "cropped": cropped(scene(1)),
-    "grey": scene(1).convert("L").convert("RGB"),
-    "black": Image.new("RGB", made.SIZE),
+    "replaced": lambda: scene(99),
+    "turned": lambda: scene(1).transpose(Image.Transpose.ROTATE_180),
+    "mirrored": lambda: ImageOps.mirror(scene(1)),
+    "cropped": lambda: cropped(scene(1)),
+    "grey": lambda: scene(1).convert("L").convert("RGB"),
+    "black": lambda: Image.new("RGB", made.SIZE),
 }
 
 
 @pytest.mark.parametrize("kind", STALE)
 def test_a_stale_thumbnail_stands_for_nothing(kind: str) -> None:
-    data = stale_heic(1, STALE[kind])
+    data = stale_heic(1, STALE[kind]())
     assert heic_preview.find(data, 224) is not None
     is_read_in_full(data)
 
@@ -230,8 +230,15 @@ def test_want_of_memory_changes_no_vector(monkeypatch: pytest.MonkeyPatch) -> No
 
 # --- JPEG ------------------------------------------------------------------------------------
 
-WHOLE = scene(3, (2048, 1536))
-SMALL = WHOLE.resize((960, 720))
+
+@cache  # made when a test needs it: every process of a run collects every test
+def whole_scene() -> Image.Image:
+    return scene(3, (2048, 1536))
+
+
+@cache
+def small_scene() -> Image.Image:
+    return whole_scene().resize((960, 720))
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
@@ -251,7 +258,7 @@ def test_gain_maps_and_pictures_of_other_kinds_are_no_previews(kind: int) -> Non
 
 
 def squeezed(share: float) -> Image.Image:
-    return WHOLE.resize((round(960 * (1 - share)), 720))
+    return whole_scene().resize((round(960 * (1 - share)), 720))
 
 
 def test_a_preview_may_be_squeezed_by_half_a_percent() -> None:
@@ -260,17 +267,19 @@ def test_a_preview_may_be_squeezed_by_half_a_percent() -> None:
 
 OTHER_JPEGS = {
     "of another shape": lambda: camera_jpeg(3, squeezed(0.01)),
-    "too small": lambda: camera_jpeg(3, WHOLE.resize((588, 441))),
+    "too small": lambda: camera_jpeg(3, whole_scene().resize((588, 441))),
     "replaced": lambda: camera_jpeg(3, scene(99, (960, 720))),
-    "turned": lambda: camera_jpeg(3, SMALL.transpose(Image.Transpose.ROTATE_180)),
-    "mirrored": lambda: camera_jpeg(3, ImageOps.mirror(SMALL)),
-    "cropped": lambda: camera_jpeg(3, cropped(WHOLE).resize((960, 720))),
-    "grey": lambda: camera_jpeg(3, SMALL.convert("L").convert("RGB")),
+    "turned": lambda: camera_jpeg(3, small_scene().transpose(Image.Transpose.ROTATE_180)),
+    "mirrored": lambda: camera_jpeg(3, ImageOps.mirror(small_scene())),
+    "cropped": lambda: camera_jpeg(3, cropped(whole_scene()).resize((960, 720))),
+    "grey": lambda: camera_jpeg(3, small_scene().convert("L").convert("RGB")),
     "of a progressive picture": lambda: camera_jpeg(3, progressive=True),
-    "of an edited picture": lambda: listed(jpeg_of(WHOLE, edited("software"))),
-    "turned in its EXIF": lambda: listed(jpeg_of(WHOLE, exif(1)), jpeg_of(SMALL, exif(6))),
+    "of an edited picture": lambda: listed(jpeg_of(whole_scene(), edited("software"))),
+    "turned in its EXIF": lambda: listed(
+        jpeg_of(whole_scene(), exif(1)), jpeg_of(small_scene(), exif(6))
+    ),
     "that is itself progressive": lambda: listed(
-        jpeg_of(WHOLE, exif()), made.jpeg(SMALL, progressive=True)
+        jpeg_of(whole_scene(), exif()), made.jpeg(small_scene(), progressive=True)
     ),
 }
 
@@ -280,7 +289,7 @@ def jpeg_of(image: Image.Image, about: bytes) -> bytes:
 
 
 def listed(main: bytes, preview: bytes | None = None) -> bytes:
-    return made.listing(main, [(made.VGA, preview or made.jpeg(SMALL))])
+    return made.listing(main, [(made.VGA, preview or made.jpeg(small_scene()))])
 
 
 @pytest.mark.parametrize("kind", OTHER_JPEGS)
@@ -290,11 +299,11 @@ def test_a_preview_stands_for_nothing_when_it_is(kind: str) -> None:
 
 def test_a_jpeg_cut_short_is_refused_though_a_preview_is_whole() -> None:
     """Its data ends early, but an end marker and the preview follow, where the list says."""
-    whole = made.jpeg(WHOLE, about=exif())
+    whole = made.jpeg(whole_scene(), about=exif())
     assert way(listed(whole)) is Way.PREVIEW
     is_refused(listed(whole[: len(whole) // 2]))
     data = listed(whole)
-    end = data.index(made.jpeg(SMALL))
+    end = data.index(made.jpeg(small_scene()))
     is_refused(data[: end // 2] + data[end:])
     is_refused(data[: end // 2] + b"\xff\xd9" + data[end:])
     is_refused(data[: end // 2] + bytes(end - end // 2 - 2) + b"\xff\xd9" + data[end:])
@@ -306,23 +315,25 @@ def test_a_jpeg_cut_in_its_preview_is_read_in_full() -> None:
 
 def test_a_jpeg_whose_main_picture_grew_is_read_in_full() -> None:
     """A program wrote the picture anew and copied the list."""
-    data, plain = camera_jpeg(3), made.jpeg(WHOLE, about=exif())
-    end = data.index(made.jpeg(SMALL))
+    data, plain = camera_jpeg(3), made.jpeg(whole_scene(), about=exif())
+    end = data.index(made.jpeg(small_scene()))
     longer = data[: end - 2] + data[end - 2 :].replace(b"\xff\xd9", b"\xff\xd9" + bytes(9000), 1)
     assert len(longer) > len(data) > len(plain)
     is_read_in_full(longer)
 
 
+@cache
+def small_list() -> bytes:
+    return listed(made.jpeg(small_scene().resize((96, 72))))
+
+
 @given(st.data())
 def test_no_list_upsets_the_search_for_previews(draw: st.DataObject) -> None:
-    data = bytearray(LISTED)
+    data = bytearray(small_list())
     for _ in range(draw.draw(st.integers(1, 6))):
         data[draw.draw(st.integers(0, 140))] = draw.draw(st.integers(0, 255))
     for start, end in jpeg_preview.previews(jpeg.parse(bytes(data))):
         assert 0 < start <= end <= len(data)
-
-
-LISTED = made.listing(made.jpeg(SMALL.resize((96, 72))), [(made.VGA, made.jpeg(SMALL))])
 
 
 @given(st.binary(max_size=400))
@@ -335,7 +346,7 @@ def test_any_list_is_read_to_an_end(directory: bytes) -> None:
 
 
 def test_the_first_rows_of_a_jpeg_are_those_of_the_whole() -> None:
-    data = made.jpeg(WHOLE, quality=85)
+    data = made.jpeg(whole_scene(), quality=85)
     stream = jpeg.parse(data)
     assert stream.frame is not None
     first, rows = jpeg_preview.first_rows(stream, stream.frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pytest
 
 import clipindex
 from clipindex.errors import DiskNotMounted, Refused, UsageError
-from clipindex.files import access, addresses, stores
-from clipindex.ingest.events import FolderFault
+from clipindex.files import access, addresses, listing, stores
+from clipindex.files.sieve import direct
+from clipindex.ingest.events import FolderFault, Scanning
 from clipindex.ingest.options import PruneOptions
 from clipindex.search.query import QueryOptions
 from conftest import TINY, ingest, make_pictures, picture_bytes, reconciles, run_clipindex
@@ -31,9 +32,13 @@ XMP = (
 CATS = ("1.jpg", "2024/2.jpg", "2024/june/3.jpg", "with space/\u00fc%41+.jpg")
 
 
+BAD_KEYS = ("2024//2.jpg", "2024/../up.jpg", "2024/ctl\x01.jpg", "new\nline.jpg")
+
+
 def _forget_stores() -> None:
     stores.bucket_of.cache_clear()
     access._object_stores.cache_clear()
+    access._remote_tars.cache_clear()
 
 
 @pytest.fixture
@@ -150,14 +155,14 @@ def test_a_key_that_is_no_path_is_told_and_stops_nothing(
     bucket: s3.S3Double, index: clipindex.Index
 ) -> None:
     """Other programs put them there; the library that lists buckets gives up at the first."""
-    for key in ("2024//2.jpg", "2024/../up.jpg", "2024/ctl\x01.jpg", "empty//"):
+    for key in (*BAD_KEYS, "empty//"):
         bucket.put(key, picture_bytes(9) if key[-1] != "/" else b"")
     bucket.page = 2
     run = ingest(index, "s3://cats")
     faults = {event.path for event in run.events if isinstance(event, FolderFault)}
-    assert faults == {uri("2024//2.jpg"), uri("2024/../up.jpg"), uri("2024/ctl\x01.jpg")}
+    assert faults == {uri(key) for key in BAD_KEYS}
     assert (run.summary.new, run.summary.exit_code) == (4, 3)
-    excluding = clipindex.WalkPolicy(exclude=("2.jpg", "up.jpg", "ctl*"))
+    excluding = clipindex.WalkPolicy(exclude=("2.jpg", "up.jpg", "ctl*", "new*"))
     events = list(index.ingest_events(["s3://cats"], policy=excluding))
     assert events[-1].summary.exit_code == 0
 
@@ -376,6 +381,59 @@ def test_without_credentials_the_message_says_where_they_are_looked_for(
         ingest(index, "s3://cats")
 
 
+def _without_library(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(stores, "find_spec", lambda _name: None)
+    return "pip install 'clipindex[cloud]'"
+
+
+def _without_credentials(monkeypatch: pytest.MonkeyPatch) -> str:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    return "AWS_PROFILE"
+
+
+@pytest.mark.parametrize("trouble", [_without_library, _without_credentials])
+def test_a_store_that_cannot_be_used_does_not_keep_other_roots_from_their_run(
+    bucket: s3.S3Double,
+    index: clipindex.Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Callable[[pytest.MonkeyPatch], str],
+) -> None:
+    photos = tmp_path / "photos"
+    make_pictures(photos, 2)
+    ingest(index, "s3://cats")
+    ingest(index, photos)
+    (photos / "new.jpg").write_bytes(picture_bytes(70))
+    next(photos.glob("*0*")).unlink()
+    _forget_stores()
+    bucket.take()
+    what_to_do = trouble(monkeypatch)
+    *events, last = index.reindex_events()
+    (told,) = [event for event in events if isinstance(event, FolderFault)]
+    assert told.path == "s3://cats"
+    assert what_to_do in told.reason
+    summary = last.summary
+    assert (summary.new, summary.vanished, summary.unreadable) == (1, 1, 1)
+    assert (summary.exit_code, summary.points) == (3, 7)
+    removed = [file.row.path for file in index.prune().removed]
+    assert all(path.startswith(os.fsencode(photos)) for path in removed)
+    assert bucket.take() == []
+    with pytest.raises(UsageError):  # alone it is refused, as if the call were mistyped
+        ingest(index, "s3://cats")
+
+
+def test_a_long_listing_shows_how_far_it_is(
+    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        bucket.put(f"many/{number}.txt", b"no picture")
+    monkeypatch.setattr(listing, "PROGRESS_EVERY", 10)
+    run = ingest(index, "s3://cats/many")
+    counts = [event.found for event in run.events if isinstance(event, Scanning)]
+    assert counts == [10, 20, 30]
+
+
 def test_a_folder_of_this_machine_that_looks_like_an_address_is_reached_by_its_path(
     index: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,40 +454,76 @@ def test_many_objects_are_downloaded_at_once_and_few_are_decoded_at_once(
     assert run.summary.seconds < 32 * bucket.delay / 2
 
 
-def test_google_cloud_storage_is_read_by_its_xml_interface(
-    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It lists as S3 does. Its own authorisation is left out here."""
-    account = {"gcs_base_url": bucket.url, "disable_oauth": True, "client_email": "ann"}
-    account |= {"private_key": "", "private_key_id": ""}
-    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(account))
-    assert ingest(index, "gs://cats").summary.new == 4
+@pytest.fixture(params=["gs", "az"])
+def other(
+    request: pytest.FixtureRequest, bucket: s3.S3Double, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The same bucket by the interfaces of Google, which lists as S3 does, and of Azure, whose
+    listing has another form. The double does not look at their signatures."""
+    for name, value in (
+        ("GOOGLE_BASE_URL", bucket.url),
+        ("GOOGLE_BEARER_TOKEN", s3.TOKEN),
+        ("AZURE_STORAGE_ENDPOINT", bucket.url),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "ann"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0"),
+    ):
+        monkeypatch.setenv(name, value)
+    return f"{request.param}://cats"
+
+
+def test_other_stores_are_read(bucket: s3.S3Double, index: clipindex.Index, other: str) -> None:
+    assert ingest(index, other).summary.new == 4
     _forget_stores()
     bucket.take()
-    assert ingest(index, "gs://cats").summary.unchanged == 4
+    assert ingest(index, other).summary.unchanged == 4
     assert bucket.take() == ["LIST ", "LIST "]
     bucket.faults["1.jpg"] = [Fault(403, "AccessDenied")]
     bucket.put("1.jpg", picture_bytes(60))
-    run = ingest(index, "gs://cats")
-    assert run.files["gs://cats/1.jpg"].reason == "permission denied"
+    run = ingest(index, other)
+    assert run.files[f"{other}/1.jpg"].reason == "permission denied"
 
 
-def test_azure_blob_storage_is_read(
-    bucket: s3.S3Double, index: clipindex.Index, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", [2, 1000])
+def test_a_key_that_is_no_path_costs_other_stores_no_picture(
+    bucket: s3.S3Double, index: clipindex.Index, other: str, page: int
 ) -> None:
-    """Its listing has another form; the double answers it without looking at the signature."""
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "ann")
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
-    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", bucket.url)
-    assert ingest(index, "az://cats").summary.new == 4
-    _forget_stores()
-    bucket.take()
-    assert ingest(index, "az://cats").summary.unchanged == 4
-    assert bucket.take() == ["LIST ", "LIST "]
-    bucket.faults["1.jpg"] = [Fault(403, "AuthorizationFailure")]
-    bucket.put("1.jpg", picture_bytes(60))
-    run = ingest(index, "az://cats")
-    assert run.files["az://cats/1.jpg"].reason == "permission denied"
+    for key in (*BAD_KEYS, "2024/&lt;x\u00e4.jpg", "empty//"):
+        bucket.put(key, picture_bytes(9) if key[-1] != "/" else b"")
+    bucket.page = page
+    run = ingest(index, other)
+    faults = {event.path for event in run.events if isinstance(event, FolderFault)}
+    assert faults == {f"{other}/{key}" for key in BAD_KEYS}
+    assert (run.summary.new, run.summary.unreadable, run.summary.exit_code) == (5, 4, 3)
+    assert all(bucket.authorised)  # with the credentials, on both ways
+    again = ingest(index, other)
+    assert (again.summary.unchanged, again.summary.written) == (5, 0)
+
+
+def test_what_is_listed_on_this_machine_is_asked_without_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would get to see the credentials."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    assert direct({}) == {}
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "example.org")
+    excluded = direct({})["proxy_excludes"]
+    assert excluded == "example.org,127.0.0.1"
+
+
+def test_a_key_that_ends_with_a_slash_is_told(
+    bucket: s3.S3Double, index: clipindex.Index, other: str
+) -> None:
+    """The library that lists leaves the slash out, and what it names is not there."""
+    bucket.put("cat.jpg/", picture_bytes(9))
+    bucket.put("june/", b"")
+    for root in (other, "s3://cats"):
+        run = ingest(index, root)
+        assert "ends with '/'" in (run.files[f"{root}/cat.jpg"].reason or "")
+        assert "marks a folder" in (run.files[f"{root}/june"].reason or "")
+        assert (run.summary.unreadable, run.summary.exit_code) == (1, 3)
 
 
 def test_a_public_bucket_is_read_without_a_signature(

@@ -11,7 +11,8 @@ import pytest
 
 import clipindex
 from clipindex.errors import DiskNotMounted
-from clipindex.ingest.events import FolderFault
+from clipindex.files import tars
+from clipindex.ingest.events import FolderFault, Scanning
 from clipindex.search.query import QueryOptions
 from conftest import ingest, picture_bytes, reconciles
 
@@ -148,3 +149,11 @@ def test_a_tar_file_in_a_folder_is_a_file_like_others_and_both_can_be_ingested(
     again = ingest(index, photos)
     assert (again.summary.unchanged, again.summary.vanished) == (1, 0)
     assert index.prune().removed == []
+
+
+def test_a_long_tar_file_shows_how_far_its_reading_is(
+    index: clipindex.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tars, "PROGRESS_EVERY", 4)
+    run = ingest(index, shard(tmp_path / "x.tar", 3))
+    assert [event.found for event in run.events if isinstance(event, Scanning)] == [4, 8]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
-from clipindex.errors import FileFault
+from clipindex.errors import FileFault, UsageError
 from clipindex.files.addresses import TAR, is_address, tar_in
 from clipindex.files.file_system import FileRecord, FileSystem, FolderRecord
 from clipindex.files.local import LocalFileSystem
+
+if TYPE_CHECKING:
+    from clipindex.files.objects import ObjectFileSystem
+    from clipindex.files.remote_tars import RemoteTarFileSystem
 
 Looked = FileRecord | FolderRecord | None | OSError
 
@@ -17,15 +22,13 @@ LOCAL_FILE_SYSTEM: FileSystem = LocalFileSystem()
 
 def file_system_of(path: bytes) -> FileSystem:
     """The file system that keeps what is at `path`."""
-    if TAR in path and tar_in(path):
-        return _tar_files()
     if path[:1] == b"/" or not is_address(path):
-        return LOCAL_FILE_SYSTEM
-    return _object_stores()
+        return _tar_files() if TAR in path and tar_in(path) else LOCAL_FILE_SYSTEM
+    return _remote_tars() if TAR in path and _remote_tars().tar_in(path) else _object_stores()
 
 
 @cache
-def _object_stores() -> FileSystem:
+def _object_stores() -> ObjectFileSystem:
     from clipindex.files.objects import ObjectFileSystem  # a folder needs nothing of them
     from clipindex.files.stores import bucket_of  # neither
 
@@ -37,6 +40,33 @@ def _tar_files() -> FileSystem:
     from clipindex.files.tars import TarFileSystem  # a folder needs nothing of it
 
     return TarFileSystem()
+
+
+@cache
+def _remote_tars() -> RemoteTarFileSystem:
+    from clipindex.files.remote_tars import RemoteTarFileSystem  # neither
+
+    return RemoteTarFileSystem(_object_stores())
+
+
+def check_stores(paths: Iterable[bytes]) -> None:
+    """Raises UsageError if none of these paths can be reached from here, because a library or the
+    credentials for its store are missing. Where one can be reached, a walk tells of the others."""
+    refused: dict[bytes, UsageError] = {}
+    for path in paths:
+        if not is_address(path):
+            return
+        bucket = b"/".join(path.split(b"/", 3)[:3])
+        if bucket in refused:
+            continue
+        try:
+            _object_stores().check(bucket)
+        except UsageError as error:
+            refused[bucket] = error
+        else:
+            return
+    if refused:
+        raise next(iter(refused.values()))
 
 
 def exists(path: bytes) -> bool:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from clipindex.errors import UsageError
 
 TAR = b".tar"
+UNPACK = "unpack it, or make a tar file of it that is not compressed"
+_COMPRESSED_TAR = re.compile(rb"\.(?:tar\.(?:gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 
 WEB = (b"http", b"https")
 PORTS = {b"http": b":80", b"https": b":443"}
@@ -39,14 +41,27 @@ def is_address(path: bytes) -> bool:
     return not path.startswith(b"/") and _ADDRESS.match(path) is not None
 
 
-def tar_in(path: bytes) -> bytes | None:
-    """The tar file of this machine that a path names, or leads into; None: it does neither."""
+def tars_above(path: bytes) -> Iterator[bytes]:
+    """Every part of a path that is called like a tar file: itself, or a folder above it.
+
+    >>> list(tars_above(b"/a.tar/b.tar.gz/c.tar"))
+    [b'/a.tar', b'/a.tar/b.tar.gz/c.tar']
+    """
     start = 0
     while (end := path.find(TAR, start)) >= 0:
         start = end + len(TAR)
-        if path[start : start + 1] in (b"", b"/") and os.path.isfile(path[:start]):
-            return path[:start]
-    return None
+        if path[start : start + 1] in (b"", b"/"):
+            yield path[:start]
+
+
+def tar_in(path: bytes) -> bytes | None:
+    """The tar file of this machine that a path names, or leads into; None: it does neither."""
+    return next((tar for tar in tars_above(path) if os.path.isfile(tar)), None)
+
+
+def is_compressed_tar(path: bytes) -> bool:
+    """Whether a file is called like a compressed tar file."""
+    return _COMPRESSED_TAR.search(path) is not None
 
 
 def parts_of(address: bytes) -> tuple[str, str, str]:
@@ -89,12 +104,6 @@ def canonical(path: bytes) -> bytes:
             "an address names a picture" if is_web else "an address names a bucket",
             path=shown(address),
             hint="as in https://example.org/cats/1.jpg" if is_web else "as in s3://bucket/folder",
-        )
-    if key.endswith(TAR):
-        raise UsageError(
-            "a tar file in a store is not read",
-            path=shown(path),
-            hint="download it, and name it here",
         )
     fault = key_fault(key) if key else None
     if fault is not None:
@@ -147,9 +156,11 @@ def given_with(paths: Iterable[bytes]) -> Given:
     """What was given with the addresses among some paths."""
     if not _named:
         return NOTHING_GIVEN
-    addresses = [shown(path) for path in paths if is_address(path)]
-    homes = {"/".join(address.split("/", 3)[:3]) for address in addresses}
-    signed = {address: _signatures[address] for address in addresses if address in _signatures}
+    objects = {
+        shown(one) for path in paths if is_address(path) for one in (path, *tars_above(path))
+    }
+    homes = {"/".join(address.split("/", 3)[:3]) for address in objects}
+    signed = {address: _signatures[address] for address in objects if address in _signatures}
     return Given(frozenset(homes & _named), signed)
 
 
@@ -185,6 +196,8 @@ def key_fault(key: bytes) -> str | None:
         return None
     if b"." in odd[0]:
         return "its key has no path: '.' and '..' name no folder"
+    if odd[0] == b"/" and odd.end() == len(key):
+        return "its key has no path: it ends with '/'"
     if b"/" in odd[0]:
         return "its key has no path: a folder in it has no name ('//')"
     return "its key has no path: it has a control character"

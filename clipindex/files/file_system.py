@@ -7,9 +7,11 @@ in bytes, its parts separated by slashes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
 
+PROGRESS_EVERY = 1000  # files between two numbers of `Tree.prepare`
 UNKNOWN_CHANGE = 0  # a change time that is not known, and agrees with all
 
 # The records are named tuples: frozen, and at half the cost of a frozen dataclass. A walk makes
@@ -69,15 +71,30 @@ class OpenFile(Protocol):
         """
 
 
+class Tree(Protocol):
+    """All below one root, for one walk. Methods raise OSError."""
+
+    def prepare(self) -> Iterator[int]:
+        """Ask what is there, if the place tells it of all folders at once: a bucket does, a disk
+        does not. Yields now and then how many files it has told so far; what fails, `list` raises.
+        """
+
+    def list(self, folder: bytes) -> list[Entry]:
+        """Every name in a folder, sorted by name. No file is opened. The root is listed first,
+        and each folder once."""
+
+    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
+        """As of a FileSystem."""
+
+    def is_folder(self, path: bytes) -> bool:
+        """As of a FileSystem."""
+
+
 class FileSystem(Protocol):
     """Where pictures are kept. Methods raise OSError; `open` raises FileFault."""
 
-    def for_walk(self, root: bytes) -> FileSystem:
-        """The same, for one walk from a root downwards. A place that tells in one request what is
-        in all its folders asks once. The root is listed first, and each folder once."""
-
-    def list(self, folder: bytes) -> list[Entry]:
-        """Every name in a folder, sorted by name. No file is opened."""
+    def for_walk(self, root: bytes) -> Tree:
+        """What is below a root, for one walk."""
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
         """What a path leads to, through links; None for what is never opened: a pipe, say."""

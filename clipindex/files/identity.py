@@ -9,7 +9,7 @@ import uuid
 
 from clipindex.errors import UsageError
 from clipindex.files.access import file_system_of
-from clipindex.files.addresses import is_address
+from clipindex.files.addresses import canonical, is_address
 
 # clipindex's own namespace for name-based ids (RFC 9562, 5.5): uuid5(NAMESPACE_DNS, "clipindex").
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "clipindex")
@@ -95,7 +95,7 @@ def resolve_root(path: str | os.PathLike[str] | bytes) -> bytes:
         raise UsageError(f"not a path: {error}", path=ascii(path)) from None
     if b"\0" in name:
         raise UsageError("a path cannot contain a NUL byte", path=ascii(path))
-    return file_system_of(name).resolve(name)
+    return canonical(name) if is_address(name) else file_system_of(name).resolve(name)
 
 
 def as_written(path: str | os.PathLike[str]) -> bytes:

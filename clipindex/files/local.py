@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from functools import lru_cache
 from io import FileIO
 from typing import Self
 
 from clipindex.errors import FileFault
-from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord, Kind
+from clipindex.files.file_system import Entry, FileRecord, FolderRecord, Kind, Tree
 from clipindex.files.times import storable_time
 
 # O_NONBLOCK: if a pipe has taken the file's place, opening it must not wait for a writer.
@@ -22,8 +23,11 @@ DENIED = "permission denied"
 class LocalFileSystem:
     """Folders and files by their paths. Nothing is ever written."""
 
-    def for_walk(self, root: bytes) -> FileSystem:  # noqa: ARG002 - a folder is listed quickly
+    def for_walk(self, root: bytes) -> Tree:  # noqa: ARG002 - a folder is listed quickly
         return self
+
+    def prepare(self) -> Iterator[int]:
+        return iter(())
 
     def list(self, folder: bytes) -> list[Entry]:
         """One `scandir`: the kinds come with the names, so that no file is touched."""

@@ -7,18 +7,20 @@ it is unchanged: its size, the second it was written, and its ETag in the place 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from io import BytesIO
 from typing import NamedTuple, Protocol, Self
 
-from clipindex.errors import FileFault
+from clipindex.errors import FileFault, UsageError
 from clipindex.files.addresses import canonical, key_fault, parts_of
-from clipindex.files.file_system import UNKNOWN_CHANGE, Entry, FileRecord, FileSystem, FolderRecord
-from clipindex.files.listing import Listing
+from clipindex.files.file_system import UNKNOWN_CHANGE, FileRecord, FolderRecord
+from clipindex.files.listing import ListedFileSystem, Listing, Odd
 from clipindex.files.local import fault_of
 from clipindex.files.times import number_of
 
 SECOND = 1_000_000_000  # nanoseconds
+TO_DO = "rename the object, or exclude it"
 
 
 class Listed(NamedTuple):
@@ -55,8 +57,15 @@ class Bucket(Protocol):
     def head(self, key: str) -> Listed:
         """One object, without its bytes."""
 
+    def marker(self, key: str) -> Listed | None:
+        """The object whose key is this one and a slash, which `keys` may leave out."""
+
     def get(self, key: str) -> Download:
         """One object, in one request."""
+
+    def part(self, key: str, tag: str, start: int, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes of an object from `start` up to `stop`, or to its end, if its ETag is `tag`
+        still, in one request."""
 
 
 class Opener(Protocol):
@@ -65,55 +74,56 @@ class Opener(Protocol):
     def __call__(self, scheme: str, name: str) -> Bucket: ...
 
 
-class ObjectFileSystem:
+class ObjectFileSystem(ListedFileSystem):
     """Buckets as folders. Nothing is ever written."""
 
     def __init__(self, bucket_of: Opener) -> None:
         self._bucket_of = bucket_of
         self._seen: set[bytes] = set()  # folders that are there, or may be
 
-    def for_walk(self, root: bytes) -> FileSystem:
-        """The objects below a root, listed once."""
-        return _Walked(self._bucket_of, root, self._seen)
+    def items(self, root: bytes) -> Iterator[FileRecord | Odd]:
+        scheme, name, prefix = parts_of(root)
+        start = f"{scheme}://{name}/".encode()
+        for listed in self.bucket(root).keys(prefix and prefix + "/"):
+            key = listed.key.encode("utf-8", "surrogateescape")
+            if (fault := key_fault(key)) is None:
+                yield record_of(start + key, listed)
+            elif listed.size or not key.endswith(b"/"):  # else it only marks a folder
+                yield Odd(start + key, f"{fault}; {TO_DO}")
 
-    def list(self, folder: bytes) -> list[Entry]:
-        return _Walked(self._bucket_of, folder, self._seen).list(folder)
+    def note(self, root: bytes, listing: Listing) -> None:
+        below = root + b"/"
+        gone = [path for path in self._seen if path == root or path.startswith(below)]
+        self._seen.difference_update(gone)
+        self._seen.update(listing.folders())
+
+    def folder_record(self, path: bytes) -> FolderRecord:
+        """A folder of a store is known by its name alone."""
+        return FolderRecord(path, 0, number_of(path))
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        scheme, name, key = parts_of(path)
+        key = parts_of(path)[2]
         if key and path not in self._seen:
             try:
-                return record_of(path, self._bucket_of(scheme, name).head(key))
+                return record_of(path, self.bucket(path).head(key))
             except FileNotFoundError:
                 if not self._holds_objects(path):
                     raise
-        return folder_record(path)
+        return self.folder_record(path)
 
     def open(self, path: bytes) -> ObjectFile:
         scheme, name, key = parts_of(path)
-        return ObjectFile(path, self._bucket_of(scheme, name), key)
-
-    def exists(self, path: bytes) -> bool:
-        return not self.is_gone(path)
+        bucket = self._bucket_of(scheme, name)
+        try:
+            return ObjectFile(path, bucket.get(key))
+        except FileNotFoundError as error:
+            raise _fault_of_marker(bucket, key) or fault_of(error) from error
+        except (MemoryError, OSError) as error:
+            raise fault_of(error) from error
 
     def is_gone(self, path: bytes) -> bool:
-        """Only if the store says so: one that does not answer has deleted nothing."""
-        try:
-            self.stat(path)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return not parts_of(path)[2] and not self.is_folder(path)
-
-    def is_file(self, path: bytes) -> bool:
-        """Also where the store does not say so: reading it then fails with the reason."""
-        try:
-            return isinstance(self.stat(path), FileRecord)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
+        is_bucket = not parts_of(path)[2]  # of which `stat` knows nothing
+        return not self.is_folder(path) if is_bucket else super().is_gone(path)
 
     def is_folder(self, path: bytes) -> bool:
         """Also where the store does not say so: listing it then fails with the reason."""
@@ -126,53 +136,30 @@ class ObjectFileSystem:
     def resolve(self, path: bytes) -> bytes:
         return canonical(path)
 
+    def check(self, path: bytes) -> None:
+        """Raises UsageError where the store of an address cannot be used at all from here."""
+        self._bucket_of(*parts_of(path)[:2])
+
+    def bucket(self, path: bytes) -> Bucket:
+        """The bucket of an address. One that cannot be used is as one that does not answer: there
+        may be others."""
+        try:
+            return self._bucket_of(*parts_of(path)[:2])
+        except UsageError as error:
+            raise OSError(errno.EIO, f"{error.message}: {error.hint}") from None
+
     def _holds_objects(self, folder: bytes) -> bool:
         """Whether an object is below a folder. Raises OSError where that cannot be said."""
         if folder in self._seen:
             return True
-        scheme, name, key = parts_of(folder)
+        key = parts_of(folder)[2]
         try:
-            holds = self._bucket_of(scheme, name).holds(key and key + "/")
+            holds = self.bucket(folder).holds(key and key + "/")
         except FileNotFoundError:  # no such bucket
             return False
         if holds:
             self._seen.add(folder)
         return holds
-
-
-class _Walked(ObjectFileSystem):
-    """A store for one walk: one listing of all keys below the root, taken when the root itself is
-    listed. A listing that breaks off is none."""
-
-    def __init__(self, bucket_of: Opener, root: bytes, seen: set[bytes]) -> None:
-        super().__init__(bucket_of)
-        self._seen = seen
-        self._root = root
-        self._listing = Listing(root)
-
-    def list(self, folder: bytes) -> list[Entry]:
-        if folder == self._root:
-            self._listing = self._taken()
-        return self._listing.take(folder)
-
-    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        self._listing.check_odd(path)
-        return folder_record(path)
-
-    def _taken(self) -> Listing:
-        scheme, name, prefix = parts_of(self._root)
-        bucket, below = f"{scheme}://{name}/".encode(), self._root + b"/"
-        listing = Listing(self._root)
-        for listed in self._bucket_of(scheme, name).keys(prefix and prefix + "/"):
-            key = listed.key.encode("utf-8", "surrogateescape")
-            if (fault := key_fault(key)) is None:
-                listing.add(record_of(bucket + key, listed))
-            elif listed.size or not key.endswith(b"/"):  # else it only marks a folder
-                listing.add_odd(bucket + key, fault)
-        gone = [path for path in self._seen if path == self._root or path.startswith(below)]
-        self._seen.difference_update(gone)
-        self._seen.update(listing.folders())
-        return listing
 
 
 def record_of(path: bytes, listed: Listed) -> FileRecord:
@@ -183,20 +170,25 @@ def record_of(path: bytes, listed: Listed) -> FileRecord:
     return FileRecord(path, listed.size, int(listed.written) * SECOND, version)
 
 
-def folder_record(path: bytes) -> FolderRecord:
-    """A folder of a store is known by its name alone."""
-    return FolderRecord(path, 0, number_of(path))
+def _fault_of_marker(bucket: Bucket, key: str) -> FileFault | None:
+    """Why a listed object is not there, if its key ends with a slash; None: it is gone."""
+    try:
+        marker = bucket.marker(key)
+    except OSError:
+        return None
+    if marker is None:
+        return None
+    if not marker.size:
+        return FileFault("no picture: it only marks a folder", skipped=True, transient=True)
+    return FileFault(f"{key_fault(b'x/')}; {TO_DO}", transient=True)
 
 
 class ObjectFile:
-    """One object, read in one request; after its head the rest may be left unread."""
+    """One object, read in one request; after its head the rest may be left unread. `record`: what
+    it is as a file, if the download itself does not say that."""
 
-    def __init__(self, path: bytes, bucket: Bucket, key: str) -> None:
-        self._path = path
-        try:
-            self._download = bucket.get(key)
-        except (MemoryError, OSError) as error:
-            raise fault_of(error) from error
+    def __init__(self, path: bytes, download: Download, record: FileRecord | None = None) -> None:
+        self._path, self._download, self._record = path, download, record
         self._pieces = self._download.pieces()
         self._data = BytesIO()
 
@@ -230,4 +222,4 @@ class ObjectFile:
         if arrived != listed.size:
             told = f"could not be read: {arrived} of {listed.size} bytes arrived"
             raise FileFault(told, transient=True)
-        return record_of(self._path, listed), self._data.getvalue()
+        return self._record or record_of(self._path, listed), self._data.getvalue()

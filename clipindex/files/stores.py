@@ -7,6 +7,7 @@ its signature, so no word of it is handed on: a code or a number is picked out o
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from clipindex.errors import UsageError
 from clipindex.files.addresses import WEB
 from clipindex.files.aws import CREDENTIALS_FAIL, aws_settings, keys_after
 from clipindex.files.objects import Bucket, Listed
+from clipindex.files.sieve import direct, sieve
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -78,7 +80,7 @@ def bucket_of(scheme: str, name: str) -> Bucket:
     from obstore.exceptions import BaseError
 
     try:
-        return _StoreBucket(_open(scheme, name), name if scheme == "s3" else None)
+        return _StoreBucket(scheme, name)
     except (BaseError, ValueError) as error:
         raise UsageError(
             f"the store cannot be used: {os_error(error).strerror}",
@@ -87,42 +89,74 @@ def bucket_of(scheme: str, name: str) -> Bucket:
         ) from None
 
 
-def _open(scheme: str, name: str) -> ObjectStore:
+def _open(scheme: str, name: str, sieve: str | None = None) -> ObjectStore:
+    """A bucket; with `sieve` at that address, which stands before it."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     pauses = {"init_backoff": FIRST_PAUSE, "max_backoff": LONGEST_PAUSE, "base": 2}
     retries: Any = {"max_retries": RETRIES, "retry_timeout": PATIENCE, "backoff": pauses}
     client: Any = {"timeout": LONGEST, "read_timeout": SILENCE, "allow_http": True}
+    place: Any = {}
+    if sieve is not None:
+        client = direct(client)
+        place = {"base_url" if scheme == "gs" else "endpoint": sieve}
     if scheme == "gs":
-        return GCSStore(name, client_options=client, retry_config=retries)
+        return GCSStore(name, client_options=client, retry_config=retries, **place)
     if scheme == "az":
-        return AzureStore(name, client_options=client, retry_config=retries)
+        return AzureStore(name, client_options=client, retry_config=retries, **place)
     settings: Mapping[str, Any] = aws_settings()
     return S3Store(name, client_options=client, retry_config=retries, **settings)
+
+
+def _home(scheme: str) -> str:
+    """Where Google's or Azure's store is, as obstore knows it."""
+    if scheme == "gs":
+        return os.environ.get("GOOGLE_BASE_URL") or "https://storage.googleapis.com"
+    for name in ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"):
+        if os.environ.get(name):
+            return os.environ[name]
+    return f"https://{os.environ.get('AZURE_STORAGE_ACCOUNT_NAME', '')}.blob.core.windows.net"
 
 
 class _StoreBucket:
     """A bucket as obstore reads it."""
 
-    def __init__(self, store: ObjectStore, s3_name: str | None) -> None:
-        self._store = store
-        self._s3_name = s3_name  # None: it is none of S3
+    def __init__(self, scheme: str, name: str) -> None:
+        self._scheme, self._name = scheme, name
+        self._store = _open(scheme, name)
 
     def keys(self, prefix: str, at_once: int = KEYS_AT_ONCE) -> Iterator[Listed]:
-        import obstore
         from obstore.exceptions import InvalidPathError
 
         last = ""
         try:
-            with _os_errors(InvalidPathError):
-                for page in obstore.list(self._store, prefix or None, chunk_size=at_once):
-                    for meta in page:
-                        yield _listed(meta)
-                    last = page[-1]["path"]
-        except InvalidPathError as error:  # of one key, for which the page is withheld
-            if self._s3_name is None:
+            for listed in _listing(self._store, prefix, at_once):
+                yield listed
+                last = listed.key
+        except InvalidPathError:  # of one key, for which the page is withheld
+            yield from self._exact_keys(prefix, last)
+
+    def marker(self, key: str) -> Listed | None:
+        first = next(self._exact_keys(key + "/"), None)
+        return first if first is not None and first.key == key + "/" else None
+
+    def _exact_keys(self, prefix: str, start: str = "") -> Iterator[Listed]:
+        """The keys behind `start`, also those that are no paths, each to the letter."""
+        from obstore.exceptions import InvalidPathError
+
+        if self._scheme == "s3":
+            yield from keys_after(self._name, prefix, start)
+            return
+        with sieve(_home(self._scheme).rstrip("/")) as filtering:
+            store = _open(self._scheme, self._name, filtering.url)
+            try:
+                for listed in _listing(store, prefix, KEYS_AT_ONCE, start):
+                    yield from filtering.taken()
+                    if listed.key > start:  # Azure begins at the beginning
+                        yield listed
+            except InvalidPathError as error:
                 raise os_error(error) from None
-            yield from keys_after(self._s3_name, prefix, last)
+            yield from filtering.taken()
 
     def holds(self, prefix: str) -> bool:
         return any(True for _ in self.keys(prefix, 1))
@@ -139,6 +173,16 @@ class _StoreBucket:
         with _os_errors():
             return _StoreDownload(obstore.get(self._store, key))
 
+    def part(self, key: str, tag: str, start: int, stop: int | None = None) -> Iterator[bytes]:
+        import obstore
+
+        options: Any = {"range": {"offset": start} if stop is None else (start, stop)}
+        if tag:
+            options["if_match"] = tag
+        with _os_errors():
+            result = obstore.get(self._store, key, options=options)
+            yield from result.stream(min_chunk_size=PIECE)
+
 
 class _StoreDownload:
     """An object whose bytes are arriving. A connection that breaks off is opened again for the
@@ -151,6 +195,17 @@ class _StoreDownload:
     def pieces(self) -> Iterator[bytes]:
         with _os_errors():
             yield from self._result.stream(min_chunk_size=PIECE)
+
+
+def _listing(store: ObjectStore, prefix: str, at_once: int, start: str = "") -> Iterator[Listed]:
+    """What obstore lists, behind `start` if the store can do that. Raises OSError, and obstore's
+    own InvalidPathError at a page with a key that is no path."""
+    import obstore
+    from obstore.exceptions import InvalidPathError
+
+    with _os_errors(InvalidPathError):
+        for page in obstore.list(store, prefix or None, offset=start or None, chunk_size=at_once):
+            yield from map(_listed, page)
 
 
 def _listed(meta: Any) -> Listed:
@@ -174,7 +229,12 @@ def _os_errors(*but: type[Exception]) -> Iterator[None]:
 
 def os_error(error: Exception) -> OSError:
     """What went wrong, without a word of the library's own."""
-    from obstore.exceptions import InvalidPathError, PermissionDeniedError, UnauthenticatedError
+    from obstore.exceptions import (
+        InvalidPathError,
+        PermissionDeniedError,
+        PreconditionError,
+        UnauthenticatedError,
+    )
 
     text = str(error)
     code = match[1] if (match := re.search(r"<Code>(\w+)</Code>", text)) else ""
@@ -182,6 +242,8 @@ def os_error(error: Exception) -> OSError:
         return OSError(errno.EIO, reason)
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, _GONE)
+    if isinstance(error, PreconditionError):
+        return OSError(errno.EIO, "it changed while it was read")
     if isinstance(error, InvalidPathError):
         return OSError(errno.EINVAL, "a key in it has no path: it has '//', '.', '..' or a control")
     reason = next((told for sign, told in _SIGNS.items() if sign in text), None)

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
 
 from clipindex.errors import FileFault
-from clipindex.files.addresses import key_fault, tar_in
-from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord
-from clipindex.files.listing import Listing
+from clipindex.files.addresses import UNPACK, key_fault, tar_in
+from clipindex.files.file_system import PROGRESS_EVERY, FileRecord, FolderRecord, OpenFile
+from clipindex.files.listing import ListedFileSystem, Odd
 from clipindex.files.local import LocalFile, LocalFileSystem, fault_of
 from clipindex.files.times import number_of, storable_time
 
+LOCAL = LocalFileSystem()
 BLOCK = 512  # bytes
 AT_ONCE = 16  # tar files whose members are kept in memory: as many as there are workers, or more
 CUT = "the tar file is damaged or cut short from here on"
@@ -54,22 +57,38 @@ class Index:
         return FileRecord(path, member.size, member.mtime_ns, self.version)
 
 
-def index_of(tar: bytes) -> Index:
-    """What is in a tar file, by its headers. Raises OSError."""
+def _steps(tar: bytes) -> Generator[int, None, Index]:
     status = os.stat(tar)
-    return _index(tar, status.st_size, status.st_mtime_ns)
+    version = number_of(b"%d %d" % (status.st_size, status.st_mtime_ns))
+    index = kept.get((tar, version))
+    if index is None:
+        with open(tar, "rb") as stream:
+            index = yield from read_index(stream, version)
+        kept.put((tar, version), index)
+    return index
 
 
-@lru_cache(maxsize=AT_ONCE)
-def _index(tar: bytes, size: int, mtime_ns: int) -> Index:
+class Seekable(Protocol):
+    """What tarfile asks of a file. Methods raise OSError."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, place: int, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+def read_index(stream: Seekable, version: int) -> Generator[int, None, Index]:
+    """What is in a tar file, by its headers; yields now and then how many members are known.
+
+    Raises OSError.
+    """
     import tarfile  # of use to few
 
     members: dict[bytes, Member] = {}
     others: dict[bytes, str | None] = {}
     damage = None
     try:
-        with tarfile.open(os.fsdecode(tar), "r:", errors="surrogateescape") as archive:
-            for info in archive:
+        with tarfile.TarFile(fileobj=stream, errors="surrogateescape") as archive:  # type: ignore[arg-type]
+            for number, info in enumerate(archive, 1):
                 name = _name(info.name)
                 if fault := key_fault(name):
                     others[name] = fault
@@ -79,14 +98,44 @@ def _index(tar: bytes, size: int, mtime_ns: int) -> Index:
                 elif not info.isdir():
                     others[name] = None
                 archive.members = []  # type: ignore[attr-defined]  # else it keeps them all
+                if number % PROGRESS_EVERY == 0:
+                    yield number
             if not _is_ended(archive):
                 damage = CUT
     except tarfile.TarError as error:
         if not members:
-            raise OSError(errno.EIO, "not a tar file, or a compressed one") from error
+            raise OSError(errno.EIO, f"not a tar file, or a compressed one: {UNPACK}") from error
         damage = CUT
-    version = number_of(b"%d %d" % (size, mtime_ns))
     return Index(members=members, others=others, damage=damage, version=version)
+
+
+class Kept:
+    """The indexes that were used last."""
+
+    def __init__(self) -> None:
+        self._indexes: dict[tuple[bytes, int], Index] = {}  # the one used last is the last
+        self._lock = Lock()
+
+    def get(self, key: tuple[bytes, int]) -> Index | None:
+        with self._lock:
+            index = self._indexes.pop(key, None)
+            if index is not None:
+                self._indexes[key] = index
+            return index
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._indexes.clear()
+
+    def put(self, key: tuple[bytes, int], index: Index) -> None:
+        with self._lock:
+            self._indexes[key] = index
+            while len(self._indexes) > AT_ONCE:
+                del self._indexes[next(iter(self._indexes))]
+
+
+kept = Kept()
 
 
 def _is_ended(archive: TarFile) -> bool:
@@ -105,46 +154,70 @@ def _name(text: str) -> bytes:
     return name.rstrip(b"/") or b"."
 
 
-class TarFileSystem(LocalFileSystem):
+class TarFileSystem(ListedFileSystem):
     """The inside of tar files; the tar files themselves are opened as any file of this machine."""
 
-    def for_walk(self, root: bytes) -> FileSystem:
-        return _Walked(root)
+    def split(self, path: bytes) -> tuple[bytes, bytes]:
+        """A path into a tar file -> the tar file, and the path in it, which may be empty."""
+        tar = tar_in(path) or path
+        return tar, path[len(tar) + 1 :].rstrip(b"/")
 
-    def list(self, folder: bytes) -> list[Entry]:
-        return _Walked(folder).list(folder)
+    def steps(self, tar: bytes) -> Generator[int, None, Index]:
+        """What is in a tar file; yields how many members are known, while its headers are read."""
+        return _steps(tar)
+
+    def index_of(self, tar: bytes) -> Index:
+        """What is in a tar file. Raises OSError."""
+        steps = self.steps(tar)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                index: Index = end.value
+                return index
+
+    def ready(self, root: bytes) -> Iterator[int]:
+        yield from self.steps(self.split(root)[0])
+
+    def items(self, root: bytes) -> Iterator[FileRecord | Odd]:
+        tar, below = self.split(root)[0], root + b"/"
+        index = self.index_of(tar)
+        for name, member in index.members.items():
+            path = tar + b"/" + name
+            if path.startswith(below):
+                yield index.record(path, member)
+        for name, fault in index.others.items():
+            path = tar + b"/" + name
+            if path.startswith(below):
+                yield Odd(path, fault)
+        if index.damage is not None:
+            yield Odd(below + REST, index.damage)
+
+    def folder_record(self, path: bytes) -> FolderRecord:
+        return FolderRecord(path, os.stat(self.split(path)[0]).st_dev, number_of(path))
 
     def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        tar, name = _split(path)
-        index = index_of(tar)
+        tar, name = self.split(path)
+        if not name:
+            return self.folder_record(path)
+        index = self.index_of(tar)
         if member := index.members.get(name):
             return index.record(path, member)
-        if not name or any(other.startswith(name + b"/") for other in index.members):
-            return FolderRecord(path, os.stat(tar).st_dev, number_of(path))
+        if any(other.startswith(name + b"/") for other in index.members):
+            return self.folder_record(path)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    def open(self, path: bytes) -> LocalFile:
-        tar, name = _split(path)
-        return TarMember(path, tar, name) if name else LocalFile(path)
-
-    def exists(self, path: bytes) -> bool:
-        return not self.is_gone(path)
-
-    def is_gone(self, path: bytes) -> bool:
-        """Only if the tar file can be read, and has no such member."""
+    def open(self, path: bytes) -> AbstractContextManager[OpenFile]:
+        tar, name = self.split(path)
+        if not name:
+            return LocalFile(path)
         try:
-            self.stat(path)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def is_file(self, path: bytes) -> bool:
-        try:
-            return isinstance(self.stat(path), FileRecord)
-        except OSError:
-            return False
+            index = self.index_of(tar)
+        except OSError as error:
+            raise fault_of(error) from error
+        if name not in index.members:
+            raise FileFault("deleted before it was read", skipped=True, transient=True)
+        return TarMember(path, tar, index, index.members[name])
 
     def is_folder(self, path: bytes) -> bool:
         """Also where the tar file cannot be read: the listing then fails with the reason."""
@@ -156,56 +229,16 @@ class TarFileSystem(LocalFileSystem):
             return True
 
     def resolve(self, path: bytes) -> bytes:
-        tar, name = _split(os.path.abspath(path))
-        return super().resolve(tar) + (b"/" + name if name else b"")
-
-
-class _Walked(TarFileSystem):
-    """A tar file for one walk."""
-
-    def __init__(self, root: bytes) -> None:
-        self._root = root
-        self._tar = _split(root)[0]
-        self._listing = Listing(root)
-
-    def list(self, folder: bytes) -> list[Entry]:
-        if folder == self._root:
-            self._listing = self._taken()
-        return self._listing.take(folder)
-
-    def stat(self, path: bytes) -> FileRecord | FolderRecord | None:
-        if self._listing.check_odd(path):
-            return None
-        return FolderRecord(path, os.stat(self._tar).st_dev, number_of(path))
-
-    def _taken(self) -> Listing:
-        index, listing = index_of(self._tar), Listing(self._root)
-        below = self._root + b"/"
-        for name, member in index.members.items():
-            path = self._tar + b"/" + name
-            if path.startswith(below):
-                listing.add(index.record(path, member))
-        for name, fault in index.others.items():
-            path = self._tar + b"/" + name
-            if path.startswith(below):
-                listing.add_odd(path, fault)
-        if index.damage is not None:
-            listing.add_odd(below + REST, index.damage)
-        return listing
+        tar, name = self.split(os.path.abspath(path))
+        return LOCAL.resolve(tar) + (b"/" + name if name else b"")
 
 
 class TarMember(LocalFile):
     """One member, read where it lies."""
 
-    def __init__(self, path: bytes, tar: bytes, name: bytes) -> None:
-        try:
-            index = index_of(tar)
-        except OSError as error:
-            raise fault_of(error) from error
-        if name not in index.members:
-            raise FileFault("deleted before it was read", skipped=True, transient=True)
+    def __init__(self, path: bytes, tar: bytes, index: Index, member: Member) -> None:
         super().__init__(tar)
-        self._member, self._record = index.members[name], index.record(path, index.members[name])
+        self._member, self._record = member, index.record(path, member)
         if number_of(b"%d %d" % (self._opened.st_size, self._opened.st_mtime_ns)) != index.version:
             self._stream.close()
             raise FileFault("changed while it was read", transient=True)
@@ -230,9 +263,3 @@ class TarMember(LocalFile):
         if len(data) != self.size:
             raise FileFault("damaged: the tar file ends before it does")
         return self._record, data
-
-
-def _split(path: bytes) -> tuple[bytes, bytes]:
-    """A path into a tar file -> the tar file, and the path in it, which may be empty."""
-    tar = tar_in(path) or path
-    return tar, path[len(tar) + 1 :].rstrip(b"/")

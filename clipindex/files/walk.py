@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from clipindex.files.access import Looked, file_system_of, looked_at
-from clipindex.files.file_system import Entry, FileRecord, FileSystem, FolderRecord
+from clipindex.files.addresses import UNPACK, is_compressed_tar
+from clipindex.files.file_system import PROGRESS_EVERY, Entry, FileRecord, FolderRecord, Tree
 from clipindex.files.globs import Globs, glob_text
 from clipindex.files.housekeeping import housekeeping_in, is_housekeeping
 from clipindex.files.sidecars import is_sidecar
@@ -57,12 +58,14 @@ class Folder:
     faults: list[tuple[bytes, str]] = field(default_factory=list)
     glob_matches: Counter[str] = field(default_factory=Counter)  # names, by the glob as typed
     named: bool = False  # not listed: it holds only files that were named one by one
+    awaited: int = 0  # not listed yet: so many files are known of what is listed or looked at now
 
 
 def walk(
     roots: Iterable[Root], named: Iterable[bytes] = (), excluded_folder: bytes | None = None
 ) -> Iterator[Folder]:
-    """Every folder below the roots, each once however many roots lead to it, in name order.
+    """Every folder below the roots, each once however many roots lead to it, in name order; before
+    one that takes long, others with nothing in them but `awaited`.
 
     A root may be a single file; `named` are further single files. Links to files are read.
     `excluded_folder` is never entered: the store itself may lie below a root.
@@ -77,6 +80,8 @@ def walk(
     seen: set[_Identity] = set()
     own = {key for rules in folders for key in (rules.root.path, rules.identity_of_root)}
     for rules in folders:
+        for awaited in rules.files.prepare():
+            yield Folder(path=rules.root.path, root=rules.root.path, awaited=awaited)
         waiting = [rules.root.path]
         while waiting:
             path = waiting.pop()
@@ -93,8 +98,10 @@ def walk(
         looked_at(sorted(singles)), key=lambda file: os.path.dirname(file[0])
     ):
         folder = Folder(path=path, root=path, named=True)
-        for file, record in files:
+        for number, (file, record) in enumerate(files, 1):
             _add_named_file(folder, file, record)
+            if number % PROGRESS_EVERY == 0:
+                yield Folder(path=path, root=path, awaited=number)
         yield folder
 
 
@@ -130,7 +137,7 @@ class _Rules:
         policy = root.policy
         self.root = root
         self.policy = policy
-        self.files: FileSystem = file_system_of(root.path).for_walk(root.path)
+        self.files: Tree = file_system_of(root.path).for_walk(root.path)
         self._excluded_folder = excluded_folder
         self.exclude = Globs(policy.exclude) if policy.exclude else None
         self.include = Globs(policy.include, contents=True) if policy.include else None
@@ -183,7 +190,7 @@ class _Rules:
         return self._device is not None and _device(self.files, path) not in (None, self._device)
 
 
-def _folder_record(files: FileSystem, path: bytes) -> FolderRecord | None:
+def _folder_record(files: Tree, path: bytes) -> FolderRecord | None:
     """None if it is gone or may not be looked at: listing it will fail too, with the reason."""
     try:
         record = files.stat(path)
@@ -192,12 +199,12 @@ def _folder_record(files: FileSystem, path: bytes) -> FolderRecord | None:
     return record if isinstance(record, FolderRecord) else None
 
 
-def _identity(files: FileSystem, path: bytes) -> _Identity:
+def _identity(files: Tree, path: bytes) -> _Identity:
     record = _folder_record(files, path)
     return path if record is None else (record.device, record.inode)
 
 
-def _device(files: FileSystem, path: bytes) -> int | None:
+def _device(files: Tree, path: bytes) -> int | None:
     record = _folder_record(files, path)
     return None if record is None else record.device
 
@@ -235,7 +242,7 @@ def _list_folder(path: bytes, rules: _Rules) -> tuple[Folder, list[bytes]]:
     return folder, below
 
 
-def _add_entry(folder: Folder, entry: Entry, files: FileSystem) -> None:
+def _add_entry(folder: Folder, entry: Entry, files: Tree) -> None:
     """Take an entry as a file, or exclude it: only regular files are ever opened later."""
     try:
         record = entry.record or files.stat(entry.path)
@@ -254,6 +261,8 @@ def _add_entry(folder: Folder, entry: Entry, files: FileSystem) -> None:
 def _add_named_file(folder: Folder, path: bytes, record: Looked) -> None:
     if isinstance(record, OSError):
         folder.faults.append((path, _reason(record)))
+    elif is_compressed_tar(path):
+        folder.faults.append((path, f"a compressed tar file is not read: {UNPACK}"))
     elif isinstance(record, FileRecord):
         folder.files.append(record)
     elif isinstance(record, FolderRecord):
@@ -263,7 +272,8 @@ def _add_named_file(folder: Folder, path: bytes, record: Looked) -> None:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    reason = error.strerror or str(error)
+    return reason[:1].lower() + reason[1:]  # of `set AWS_REGION` no more
 
 
 def _is_collection(names: set[bytes]) -> bool:

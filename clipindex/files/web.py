@@ -2,8 +2,9 @@
 
 A host that a person names in this run is asked, wherever it is. Any other one (a redirect's, or
 that of a picture in the index, perhaps from an import) only at a public address: the name is looked
-up once, and what was looked up is connected to. What stands behind the `?` of a signed address
-goes to the server and nowhere else.
+up once, and what was looked up is connected to, through a proxy as well: it is asked for that
+address, not for the name. What stands behind the `?` of a signed address goes to the server and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import errno
 import ipaddress
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import lru_cache
+from typing import Any
 
 import httpx
 
 from clipindex.files.addresses import is_named, query_of
 from clipindex.files.objects import Listed
+from clipindex.files.web_settings import login_for, proxy_for
 
 SECONDS = 60.0  # without an answer or a byte
 TRIES = 6  # of one request
@@ -31,10 +34,33 @@ HEADERS = {"accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
 _LATER = (429, 500, 502, 503, 504)
 
 
-@cache
-def _client() -> httpx.Client:
-    """One for all hosts. Its environment may hold passwords (~/.netrc, proxies): it is not read."""
-    return httpx.Client(trust_env=False, timeout=SECONDS, headers=HEADERS)
+@lru_cache(maxsize=64)
+def _client(proxy: str | None = None, certified: str | None = None) -> httpx.Client:
+    """One for all hosts that are reached through a proxy, or directly; with `certified` for one
+    host, whose certificate has that name although its address is asked for. The library does not
+    look at the environment but for certificates: which host may get what is decided here.
+
+    Raises OSError for a proxy that it cannot use."""
+    certificates = httpx.create_ssl_context()  # SSL_CERT_FILE, SSL_CERT_DIR
+    if certified is not None:
+        # Through a tunnel the library compares the certificate with the address, come what may.
+        for name in ("wrap_socket", "wrap_bio"):
+            wrap = getattr(certificates, name)
+            setattr(certificates, name, _under_name(wrap, certified))
+    try:
+        return httpx.Client(
+            trust_env=False, proxy=proxy, verify=certificates, timeout=SECONDS, headers=HEADERS
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        told = "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used"
+        raise OSError(errno.EIO, f"{told}: SOCKS needs `pip install socksio`") from None
+
+
+def _under_name(wrap: Callable[..., Any], certified: str) -> Callable[..., Any]:
+    def wrapped(*args: Any, **options: Any) -> Any:
+        return wrap(*args, **{**options, "server_hostname": certified})
+
+    return wrapped
 
 
 class WebHost:
@@ -49,6 +75,9 @@ class WebHost:
     def holds(self, prefix: str) -> bool:  # noqa: ARG002 - it has no folders
         return False
 
+    def marker(self, key: str) -> None:
+        """None: it lists nothing."""
+
     def head(self, key: str) -> Listed:
         answer = self.ask("HEAD", key)
         if answer.status_code in (405, 501):  # a server that has no HEAD
@@ -58,6 +87,36 @@ class WebHost:
 
     def get(self, key: str) -> _WebDownload:
         return _WebDownload(self, key)
+
+    def part(self, key: str, tag: str, start: int, stop: int | None = None) -> Iterator[bytes]:
+        for tries in range(TRIES):
+            answer = self.answer_with_part(key, tag, start, stop)
+            try:
+                for piece in answer.iter_raw():
+                    start += len(piece)
+                    yield piece
+                return
+            except httpx.TransportError as error:
+                if tries == TRIES - 1:
+                    raise _os_error(error) from None
+            finally:
+                answer.close()
+
+    def answer_with_part(
+        self, key: str, tag: str, start: int, stop: int | None = None
+    ) -> httpx.Response:
+        """An open answer that has a part of an object. Raises OSError."""
+        end = "" if stop is None else stop - 1
+        answer = self.ask(
+            "GET", key, {"range": f"bytes={start}-{end}", **({"if-range": tag} if tag else {})}
+        )
+        is_same = not tag or answer.headers.get("etag") == tag
+        if answer.status_code == 206 and is_same:
+            return answer
+        answer.close()
+        if is_same:
+            raise OSError(errno.EIO, "its server sends no parts of a file: download it first")
+        raise OSError(errno.EIO, "it changed while it was read")
 
     def ask(self, method: str, key: str, headers: dict[str, str] | None = None) -> httpx.Response:
         """An open answer that has the object, after redirects and pauses. Raises OSError."""
@@ -83,8 +142,12 @@ class WebHost:
         for _ in range(REDIRECTS + 1):
             is_home = (target.scheme, target.netloc) == (home.scheme, home.netloc)
             trusted = is_home and is_named(self._home)
-            request = _request(method, target, headers, must_be_public=not trusted)
-            answer = _client().send(request, stream=True)
+            proxy = proxy_for(target.scheme, target.host, _port(target))
+            is_tunnel = proxy is not None and target.scheme == "https" and not trusted
+            client = _client(proxy, target.host if is_tunnel else None)
+            request = _request(client, method, target, headers, must_be_public=not trusted)
+            login = login_for(target.scheme, target.host) if trusted else None
+            answer = client.send(request, stream=True, auth=login)
             location = answer.headers.get("location")
             if not (answer.is_redirect and location):
                 return answer
@@ -117,26 +180,23 @@ class _WebDownload:
                     raise _os_error(error) from None
             finally:
                 self._answer.close()
-            self._answer = self._rest(arrived)
+            self._answer = self._host.answer_with_part(self._key, self.listed.tag, arrived)
         if not self.listed.size:
             self.listed = self.listed._replace(size=arrived)
 
-    def _rest(self, start: int) -> httpx.Response:
-        wanted = {"range": f"bytes={start}-", "if-range": self.listed.tag}
-        answer = self._host.ask("GET", self._key, wanted)
-        if answer.status_code != 206 or answer.headers.get("etag") != self.listed.tag:
-            answer.close()
-            raise OSError(errno.EIO, "it changed while it was read")
-        return answer
-
 
 def _request(
-    method: str, target: httpx.URL, headers: dict[str, str], *, must_be_public: bool
+    client: httpx.Client,
+    method: str,
+    target: httpx.URL,
+    headers: dict[str, str],
+    *,
+    must_be_public: bool,
 ) -> httpx.Request:
     if not must_be_public:
-        return _client().build_request(method, target, headers=headers)
+        return client.build_request(method, target, headers=headers)
     host = target.netloc.decode("ascii")
-    return _client().build_request(
+    return client.build_request(
         method,
         target.copy_with(host=_public_address(target)),
         headers={**headers, "host": host},
@@ -146,16 +206,19 @@ def _request(
 
 def _public_address(target: httpx.URL) -> str:
     """The address of a host that nobody named. Raises OSError for one that is not public."""
-    port = target.port or PORTS[target.scheme]
     try:
-        found = socket.getaddrinfo(target.host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(target.host, _port(target), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise OSError(errno.EIO, "its host has no address") from None
+        raise OSError(errno.EIO, "its host has no address that can be looked up here") from None
     address = ipaddress.ip_address(found[0][4][0])
     mapped = getattr(address, "ipv4_mapped", None)
     if not (mapped or address).is_global:
         raise OSError(errno.EIO, "its host is at an address that is not public")
     return str(address)
+
+
+def _port(target: httpx.URL) -> int:
+    return target.port or PORTS[target.scheme]
 
 
 def _next(target: httpx.URL, location: str) -> httpx.URL:
@@ -179,6 +242,8 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         raise FileNotFoundError(errno.ENOENT, "no such file or folder")
     if status in (401, 403):
         raise PermissionError(errno.EACCES, "permission denied")
+    if status == 407:
+        raise OSError(errno.EIO, "the proxy asks for a name and a password")
     slow = "the server asks to slow down" if status in (429, 503) else "the server fails"
     raise OSError(errno.EIO, f"{slow} (status {status})")
 
@@ -205,6 +270,8 @@ def _os_error(error: httpx.TransportError) -> OSError:
     """What went wrong, without a word of the library's own."""
     if isinstance(error, httpx.TimeoutException):
         return OSError(errno.EIO, "the server did not answer in time")
+    if isinstance(error, httpx.ProxyError):
+        return OSError(errno.EIO, "the proxy refuses the connection")
     if isinstance(error, httpx.ConnectError):
         return OSError(errno.EIO, "the server cannot be reached")
     return OSError(errno.EIO, "the connection broke off")

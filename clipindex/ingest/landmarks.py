@@ -151,7 +151,7 @@ class Landmarks:
 
 def _is_empty(folder: bytes) -> bool:
     try:
-        return not file_system_of(folder).list(folder)
+        return not file_system_of(folder).for_walk(folder).list(folder)
     except OSError:
         return True
 

@@ -93,7 +93,7 @@ def _plan(
 ) -> PrunePlan:
     """The plan for the remembered roots. All of them are walked where they can be, for a picture
     may have moved from one to another; only those of `paths` are judged, and must be there."""
-    memories = catalogue.roots()
+    memories = {path: root_from_memory(path, how) for path, how in catalogue.roots().items()}
     below = [resolve_root(path) for path in paths]
     judged = [
         root
@@ -110,7 +110,7 @@ def _plan(
     roots = [root for root in memories if root not in away]
     while True:
         scope = Scope(
-            roots=tuple(root_from_memory(root, memories[root]) for root in roots),
+            roots=tuple(memories[root] for root in roots),
             part=part,
             excluded_folder=excluded_path(place),
         )

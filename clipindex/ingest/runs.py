@@ -34,7 +34,7 @@ def check_scope(scope: Scope, place: Place) -> None:
             return {} if catalogue is None else catalogue.indexed_by_folder()
 
     try:
-        check_roots([root.path for root in scope.roots], folders_remembered)
+        check_roots([root.path for root in scope.roots], folders_remembered, scope.files)
     except DiskNotMounted as error:
         with noted_refusal(located[0], "ingest"):
             raise error
@@ -74,9 +74,10 @@ def reindex(
                 hint="ingest one by hand: clipindex ingest FOLDER. Folders are remembered for each "
                 "--source, of a server's collection by the machine that ingested them",
             )
+        roots = tuple(root_from_memory(path, memory) for path, memory in memories.items())
         check_roots(list(memories), catalogue.indexed_by_folder)
         scope = Scope(
-            roots=tuple(root_from_memory(path, memory) for path, memory in memories.items()),
+            roots=roots,
             part=part,
             excluded_folder=excluded_path(collection.place),
             retag=False,

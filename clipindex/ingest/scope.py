@@ -13,7 +13,7 @@ from typing import Any
 from clipindex.collection.place import Place
 from clipindex.collection.places import AnyPath
 from clipindex.errors import DiskNotMounted, UsageError
-from clipindex.files.access import exists, is_file, is_folder
+from clipindex.files.access import check_stores, exists, is_file, is_folder
 from clipindex.files.addresses import name_host
 from clipindex.files.identity import display_path, folders_of, resolve_root
 from clipindex.files.walk import Root, WalkPolicy
@@ -137,10 +137,16 @@ def excluded_path(place: Place) -> bytes:
 
 
 def check_roots(
-    roots: Sequence[bytes], folders_remembered: Callable[[], Mapping[bytes, int]]
+    roots: Sequence[bytes],
+    folders_remembered: Callable[[], Mapping[bytes, int]],
+    files: Collection[bytes] = (),
 ) -> None:
     """Raises for the first root that does not exist: DiskNotMounted when pictures below it are
-    remembered, else UsageError. `folders_remembered` is called only when one is missing."""
+    remembered, else UsageError. `folders_remembered` is called only when one is missing.
+
+    Raises UsageError when neither a root nor one of the named `files` can be reached, for want of
+    a library or of credentials."""
+    check_stores((*roots, *files))
     for root in roots:
         if is_folder(root) or is_file(root):
             continue
@@ -177,7 +183,8 @@ def memory_of(root: Root) -> dict[str, object]:
 
 
 def root_from_memory(path: bytes, memory: Mapping[str, Any]) -> Root:
-    """The inverse of `memory_of`."""
+    """The inverse of `memory_of`. A person named it when it was ingested."""
+    name_host(path)
     policy = memory["policy"]
     globs = {name: tuple(policy[name]) for name in ("exclude", "include")}
     return Root(path, WalkPolicy(**{**policy, **globs}), tuple(sorted(memory["tags"].items())))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from clipindex.collection.catalogue import INDEXED, Catalogue, KnownFolder, Row
 from clipindex.files.access import is_folder, is_gone
+from clipindex.files.file_system import PROGRESS_EVERY
 from clipindex.files.identity import display_path, folders_of
 from clipindex.files.sidecars import Sidecars, sidecars_in, sidecars_of, stamp_of
 from clipindex.files.walk import Folder, walk
@@ -18,8 +19,6 @@ from clipindex.ingest.moves import Absent
 from clipindex.ingest.plan import Plan, add_vanished, plan_folder
 from clipindex.ingest.scope import Scope, check_roots, refuse_empty
 from clipindex.pictures.decode import decoders
-
-SCANNING_EVERY = 1000  # files between two Scanning events
 
 
 @dataclass(slots=True)
@@ -72,7 +71,7 @@ def survey(
     missing although pictures below it are remembered.
     """
     roots = [root.path for root in scope.roots]
-    check_roots(roots, lambda: memory.indexed_by_folder)
+    check_roots(roots, lambda: memory.indexed_by_folder, scope.files)
     result = Survey(unmatched_globs=set(scope.globs))
     landmarks = Landmarks(
         memory.folders, [folder for folder, count in memory.indexed_by_folder.items() if count]
@@ -81,6 +80,11 @@ def survey(
     empty = {root for root in roots if is_folder(root)}
     last_reported = 0
     for folder in walk(scope.roots, scope.files, scope.excluded_folder):
+        if folder.awaited:
+            if result.found + folder.awaited > last_reported:
+                last_reported = result.found + folder.awaited
+                yield Scanning(last_reported)
+            continue
         rows = memory.rows_in(folder.path)
         # An indexed file that the policy now excludes exists all the same: the disk is mounted.
         known = [p for p in folder.left_out if p in rows or p in memory.indexed_by_folder]
@@ -93,7 +97,7 @@ def survey(
             if not _is_unlisted(folder):
                 landmarks.add(folder.path, recognised=_is_recognised(folder, rows))
         _add_folder(result, scope, folder, rows, versions, reread=reread, again=again)
-        if result.found - last_reported >= SCANNING_EVERY:
+        if result.found - last_reported >= PROGRESS_EVERY:
             last_reported = result.found
             yield Scanning(result.found)
     refuse_empty(empty, memory.indexed_by_folder)
