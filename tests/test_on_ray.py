@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import clipindex
 from clipindex.collection.opening import Settings, open_for_ingest
 from clipindex.errors import ContractMismatch, StoreError, UsageError
-from clipindex.files import stores
+from clipindex.files import addresses, stores
 from clipindex.files.file_system import FileRecord
 from clipindex.files.identity import point_id
 from clipindex.files.sidecars import Sidecars
@@ -60,6 +60,20 @@ def test_a_slice_has_the_sidecars_of_its_files_and_knows_which_may_have_moved() 
     first, second = slices_of(files([10, 20, 30, 20]), 2, sidecars, {20})
     assert (set(first.sidecars), set(second.sidecars)) == ({b"/1"}, {b"/2"})
     assert (first.may_have_moved, second.may_have_moved) == ({b"/1"}, {b"/3"})
+
+
+def test_a_slice_has_the_signatures_of_its_addresses_and_the_hosts_that_were_named() -> None:
+    signature = "?X-Amz-Signature=abc"
+    tar = addresses.canonical(b"https://one.example/cats.tar" + signature.encode())
+    addresses.name_host(tar)
+    records = [FileRecord(path, 1, 0, 0) for path in (tar + b"/1.jpg", b"https://two.example/2")]
+    first, second = slices_of(records, 1, {}, ())
+    assert first.given.hosts == {"https://one.example"}
+    assert first.given.signatures == {tar.decode(): signature}
+    assert (second.given.hosts, second.given.signatures) == (set(), {})
+    with addresses.knowing(first.given):
+        assert addresses.query_of(tar.decode()) == signature
+    assert addresses.query_of(tar.decode()) == ""  # as in an actor: forgotten with its slice
 
 
 def test_slices_are_cut_when_they_are_asked_for() -> None:
