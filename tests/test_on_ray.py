@@ -72,6 +72,8 @@ def test_a_slice_has_the_signatures_of_its_addresses_and_the_hosts_that_were_nam
     assert first.given.signatures == {tar.decode(): signature}
     assert (second.given.hosts, second.given.signatures) == (set(), {})
     with addresses.knowing(first.given):
+        with addresses.knowing(first.given):  # another slice of the same tar file
+            pass
         assert addresses.query_of(tar.decode()) == signature
     assert addresses.query_of(tar.decode()) == ""  # as in an actor: forgotten with its slice
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 
 from clipindex.errors import UsageError
 
@@ -33,6 +35,8 @@ _SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 _named: set[str] = set()
+_uses: Counter[str] = Counter()  # of signatures, by `knowing`
+_using = Lock()
 _signatures: dict[str, str] = {}  # address -> what stands behind its `?`, while the program runs
 
 
@@ -166,15 +170,20 @@ def given_with(paths: Iterable[bytes]) -> Given:
 
 @contextmanager
 def knowing(given: Given) -> Iterator[None]:
-    """As if a person had named these addresses in this process. Signatures are forgotten
-    afterwards: there may be millions of them."""
-    _named.update(given.hosts)
-    _signatures.update(given.signatures)
+    """As if a person had named these addresses in this process. Signatures are forgotten after
+    the last use of each: there may be millions of them."""
+    with _using:
+        _named.update(given.hosts)
+        _signatures.update(given.signatures)
+        _uses.update(given.signatures.keys())
     try:
         yield
     finally:
-        for address in given.signatures:
-            _signatures.pop(address, None)
+        with _using:
+            for address in given.signatures:
+                _uses[address] -= 1
+                if not _uses[address]:
+                    del _uses[address], _signatures[address]
 
 
 def query_of(address: str) -> str:
